@@ -1,0 +1,140 @@
+//! What an inode says about DAX: statx(2)'s STATX_ATTR_DAX, the persistent FS_XFLAG_DAX, and the
+//! identity that a tag is held against. Usable inside hooks, but for [`set_attributes`], which has
+//! no place there.
+
+use rustix::fd::BorrowedFd;
+use rustix::fs::{AtFlags, StatxAttributes, StatxFlags};
+use rustix::io::Errno;
+use rustix::ioctl;
+
+use crate::tag::Identity;
+
+/// FS_XFLAG_NODEFRAG: xfs_fsr(8) leaves the file's extents where they are.
+pub const NODEFRAG: u32 = 0x0000_2000;
+/// FS_XFLAG_EXTSIZE: [`Attributes::extent_size`] counts.
+pub const EXTSIZE: u32 = 0x0000_0800;
+/// FS_XFLAG_DAX: use DAX for this inode (where the mount says `dax=inode`).
+pub const DAX: u32 = 0x0000_8000;
+/// FS_XFLAG_DAX_IMMUTABLE as proposed; no kernel knows it.
+pub const DAX_IMMUTABLE: u32 = 0x4000_0000;
+
+/// `struct fsxattr`, ioctl_xfs_fsgetxattr(2).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Attributes {
+    /// FS_XFLAG_*.
+    pub flags: u32,
+    /// Extent size hint, bytes.
+    pub extent_size: u32,
+    /// Extents of the data fork (read only).
+    pub extents: u32,
+    /// Project.
+    pub project: u32,
+    /// Copy-on-write extent size hint, bytes.
+    pub cow_extent_size: u32,
+    padding: [u8; 8],
+}
+
+impl Attributes {
+    /// The same with other FS_XFLAG_*.
+    #[must_use]
+    pub const fn with_flags(mut self, flags: u32) -> Attributes {
+        self.flags = flags;
+        self
+    }
+}
+
+const FSGETXATTR: ioctl::Opcode = ioctl::opcode::read::<Attributes>(b'X', 31);
+const FSSETXATTR: ioctl::Opcode = ioctl::opcode::write::<Attributes>(b'X', 32);
+const GETVERSION: ioctl::Opcode = ioctl::opcode::read::<core::ffi::c_long>(b'v', 1);
+
+/// statx(2): whether the kernel accesses this inode by DAX at this moment (STATX_ATTR_DAX, since
+/// Linux 5.8).
+///
+/// # Errors
+/// Those of statx(2).
+pub fn is_active(fd: BorrowedFd<'_>) -> Result<bool, Errno> {
+    let stat = rustix::fs::statx(
+        fd,
+        c"",
+        AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC,
+        StatxFlags::empty(),
+    )?;
+    Ok(stat.stx_attributes.contains(StatxAttributes::DAX))
+}
+
+/// ioctl_xfs_fsgetxattr(2): the inode's persistent attributes.
+///
+/// # Errors
+/// ENOTTY or EOPNOTSUPP where the filesystem has none.
+pub fn attributes(fd: BorrowedFd<'_>) -> Result<Attributes, Errno> {
+    // SAFETY: FS_IOC_FSGETXATTR fills a struct fsxattr and touches nothing else.
+    unsafe { ioctl::ioctl(fd, ioctl::Getter::<FSGETXATTR, Attributes>::new()) }
+}
+
+/// ioctl_xfs_fssetxattr(2): sets the inode's persistent attributes.
+///
+/// # Errors
+/// ENOTTY or EOPNOTSUPP where the filesystem has none or not these; EPERM, EINVAL.
+pub fn set_attributes(fd: BorrowedFd<'_>, attributes: Attributes) -> Result<(), Errno> {
+    // SAFETY: FS_IOC_FSSETXATTR reads a struct fsxattr and touches no memory of ours.
+    unsafe { ioctl::ioctl(fd, ioctl::Setter::<FSSETXATTR, Attributes>::new(attributes)) }
+}
+
+/// FS_IOC_GETVERSION: the inode's generation, which tells a new file from a deleted one that had
+/// the same inode number. `None` where the filesystem or the descriptor (O_PATH) has no answer.
+#[must_use]
+pub fn generation(fd: BorrowedFd<'_>) -> Option<u32> {
+    // The number announces a long; every filesystem writes an int.
+    let mut answer = [0_u32; 2];
+    // SAFETY: the kernel writes 4 or 8 bytes, and there are 8.
+    let asked =
+        unsafe { ioctl::ioctl(fd, ioctl::Updater::<GETVERSION, [u32; 2]>::new(&mut answer)) };
+    let [low, _] = answer;
+    asked.ok().map(|()| low)
+}
+
+/// fstat(2) and FS_IOC_GETVERSION: what a tag's record is held against.
+///
+/// # Errors
+/// Those of fstat(2).
+pub fn identity(fd: BorrowedFd<'_>) -> Result<Identity, Errno> {
+    let stat = rustix::fs::fstat(fd)?;
+    Ok(Identity {
+        inode: stat.st_ino,
+        generation: generation(fd),
+        size: u64::try_from(stat.st_size).unwrap_or(0),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::fd::AsFd;
+
+    #[test]
+    fn the_ioctls_have_the_kernel_s_numbers() {
+        assert_eq!(size_of::<Attributes>(), 28);
+        assert_eq!(FSGETXATTR, 0x801c_581f);
+        assert_eq!(FSSETXATTR, 0x401c_5820);
+        if cfg!(target_pointer_width = "64") {
+            assert_eq!(GETVERSION, 0x8008_7601);
+        }
+    }
+
+    #[test]
+    fn tmpfs_has_no_dax() {
+        let file = tempfile::tempfile_in("/dev/shm").unwrap();
+        assert_eq!(is_active(file.as_fd()), Ok(false));
+    }
+
+    #[test]
+    fn the_identity_is_that_of_fstat() {
+        use std::os::unix::fs::MetadataExt;
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(4097).unwrap();
+        let identity = identity(file.as_fd()).unwrap();
+        assert_eq!(identity.inode, file.metadata().unwrap().ino());
+        assert_eq!(identity.size, 4097);
+    }
+}

@@ -1,0 +1,754 @@
+//! The extent map of a file: where its blocks lie, whether they could move or fault, and a
+//! fingerprint to notice that they did.
+//!
+//! Everything here may run inside a hook: no allocation, a page of extents on the stack
+//! ([`PAGE`]), raw system calls only. The walk is apart from the ioctl, so that it is tested on
+//! made-up maps.
+
+use core::ops::ControlFlow;
+
+use rustix::fd::{AsFd, BorrowedFd};
+use rustix::fs::SeekFrom;
+use rustix::io::Errno;
+use rustix::ioctl;
+
+/// FIEMAP_EXTENT_* flags, `<linux/fiemap.h>`.
+pub mod flags {
+    /// Last extent of the file.
+    pub const LAST: u32 = 0x0001;
+    /// Location unknown.
+    pub const UNKNOWN: u32 = 0x0002;
+    /// Not allocated yet (delayed allocation).
+    pub const DELALLOC: u32 = 0x0004;
+    /// Compressed or otherwise encoded.
+    pub const ENCODED: u32 = 0x0008;
+    /// Encrypted by the filesystem.
+    pub const ENCRYPTED: u32 = 0x0080;
+    /// Not aligned to blocks.
+    pub const NOT_ALIGNED: u32 = 0x0100;
+    /// Data lies among metadata.
+    pub const INLINE: u32 = 0x0200;
+    /// Several files in one block.
+    pub const TAIL: u32 = 0x0400;
+    /// Allocated, never written: reads as zeros.
+    pub const UNWRITTEN: u32 = 0x0800;
+    /// Merged from block-mapped blocks: no defect.
+    pub const MERGED: u32 = 0x1000;
+    /// Shared with another file (reflink, dedupe, snapshot).
+    pub const SHARED: u32 = 0x2000;
+
+    /// What may be set on a sound extent.
+    pub const SOUND: u32 = LAST | MERGED;
+}
+
+/// Extents asked for at a time; header and page stay under 2 KiB of stack.
+const PAGE: usize = 32;
+
+/// Size of a large page mapping, bytes.
+const HUGE: u64 = 2 << 20;
+
+/// One extent; also `struct fiemap_extent`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Extent {
+    /// Offset in the file, bytes.
+    pub logical: u64,
+    /// Offset on the filesystem's device, bytes.
+    pub physical: u64,
+    /// Bytes.
+    pub length: u64,
+    reserved64: [u64; 2],
+    /// [`flags`].
+    pub flags: u32,
+    reserved: [u32; 3],
+}
+
+impl Extent {
+    /// An extent of `length` bytes.
+    #[must_use]
+    pub const fn new(logical: u64, physical: u64, length: u64, flags: u32) -> Extent {
+        Extent {
+            logical,
+            physical,
+            length,
+            reserved64: [0; 2],
+            flags,
+            reserved: [0; 3],
+        }
+    }
+
+    /// First byte after it in the file.
+    #[must_use]
+    pub const fn end(&self) -> u64 {
+        self.logical.saturating_add(self.length)
+    }
+
+    /// The part of it within `from..to`, if any.
+    fn clipped(&self, from: u64, to: u64) -> Option<Extent> {
+        let start = self.logical.max(from);
+        let end = self.end().min(to);
+        (start < end).then(|| {
+            let head = start.saturating_sub(self.logical);
+            Extent::new(
+                start,
+                self.physical.wrapping_add(head),
+                end.saturating_sub(start),
+                self.flags & !flags::SOUND,
+            )
+        })
+    }
+
+    fn continued_by(&self, next: &Extent) -> bool {
+        self.flags == next.flags
+            && self.end() == next.logical
+            && self.physical.wrapping_add(self.length) == next.physical
+    }
+}
+
+/// What keeps a range of a file from being tagged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flaw {
+    /// No blocks.
+    Hole,
+    /// Blocks that were never written: the first store would change metadata.
+    Unwritten,
+    /// Blocks that another file uses too: the first store would move them.
+    Shared,
+    /// Blocks not allocated yet.
+    Delalloc,
+    /// Data among metadata.
+    Inline,
+    /// Compressed or encrypted.
+    Encoded,
+    /// FIEMAP flags that this build does not know as harmless.
+    Other(u32),
+}
+
+impl Flaw {
+    /// The flaw that an extent's [`flags`] tell of.
+    #[must_use]
+    pub const fn of(set: u32) -> Option<Flaw> {
+        let set = set & !flags::SOUND;
+        if set == 0 {
+            None
+        } else if set & flags::DELALLOC != 0 {
+            Some(Flaw::Delalloc)
+        } else if set & (flags::INLINE | flags::TAIL) != 0 {
+            Some(Flaw::Inline)
+        } else if set & (flags::ENCODED | flags::ENCRYPTED) != 0 {
+            Some(Flaw::Encoded)
+        } else if set & flags::SHARED != 0 {
+            Some(Flaw::Shared)
+        } else if set & flags::UNWRITTEN != 0 {
+            Some(Flaw::Unwritten)
+        } else {
+            Some(Flaw::Other(set))
+        }
+    }
+
+    /// The field's word for it.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Flaw::Hole => "hole",
+            Flaw::Unwritten => "unwritten extent",
+            Flaw::Shared => "shared extent",
+            Flaw::Delalloc => "delayed allocation",
+            Flaw::Inline => "inline data",
+            Flaw::Encoded => "encoded extent",
+            Flaw::Other(_) => "extent of unknown kind",
+        }
+    }
+}
+
+/// A range of a file that keeps it from being tagged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Defect {
+    /// What is wrong.
+    pub flaw: Flaw,
+    /// Offset in the file, bytes.
+    pub offset: u64,
+    /// Bytes.
+    pub length: u64,
+}
+
+/// What a walk over all of a file's extents tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Survey {
+    /// The first range that keeps the file from being tagged.
+    pub defect: Option<Defect>,
+    /// Extents up to the file's size, contiguous ones counted as one; 0 where the filesystem has
+    /// no FIEMAP.
+    pub extents: u64,
+    /// Fingerprint of the map; `None` where the filesystem has no FIEMAP (tmpfs).
+    pub fingerprint: Option<u64>,
+    /// Bytes that lie so that 2 MiB pages can map them: file offset and device offset congruent.
+    /// Counted from the start of the filesystem's device, which may itself lie askew.
+    pub huge: u64,
+}
+
+/// `struct fiemap` with its page of extents.
+#[repr(C)]
+struct Fiemap {
+    start: u64,
+    length: u64,
+    flags: u32,
+    mapped: u32,
+    count: u32,
+    reserved: u32,
+    extents: [Extent; PAGE],
+}
+
+const FIEMAP: ioctl::Opcode = ioctl::opcode::read_write::<[u64; 4]>(b'f', 11);
+const FIEMAP_FLAG_SYNC: u32 = 1;
+
+/// ioctl_fiemap(2): fills `page` with the extents from `start`, returns how many.
+fn fiemap(
+    fd: BorrowedFd<'_>,
+    start: u64,
+    end: u64,
+    sync: bool,
+    page: &mut [Extent; PAGE],
+) -> Result<usize, Errno> {
+    let mut map = Fiemap {
+        start,
+        length: end.saturating_sub(start),
+        flags: if sync { FIEMAP_FLAG_SYNC } else { 0 },
+        mapped: 0,
+        count: PAGE as u32,
+        reserved: 0,
+        extents: [Extent::default(); PAGE],
+    };
+    // SAFETY: `map` is struct fiemap followed by the `count` extents that it announces, and the
+    // kernel writes nothing else.
+    unsafe { ioctl::ioctl(fd, ioctl::Updater::<FIEMAP, Fiemap>::new(&mut map))? };
+    *page = map.extents;
+    Ok((map.mapped as usize).min(PAGE))
+}
+
+/// Whether an error says that the filesystem has no such call.
+fn is_missing(errno: Errno) -> bool {
+    errno == Errno::OPNOTSUPP || errno == Errno::NOTTY || errno == Errno::NOSYS
+}
+
+/// Calls `visit` for every extent below `size`, clipped to it, in order, as `fetch` pages them in:
+/// `fetch(start, page)` puts the extents from `start` into `page` and returns how many.
+fn walk(
+    size: u64,
+    mut fetch: impl FnMut(u64, &mut [Extent; PAGE]) -> Result<usize, Errno>,
+    mut visit: impl FnMut(Extent) -> ControlFlow<()>,
+) -> Result<(), Errno> {
+    let mut page = [Extent::default(); PAGE];
+    let mut position = 0;
+    while position < size {
+        let count = fetch(position, &mut page)?;
+        let before = position;
+        for extent in page.iter().take(count) {
+            if let Some(extent) = extent.clipped(position, size) {
+                position = extent.end();
+                if visit(extent).is_break() {
+                    return Ok(());
+                }
+            }
+            if extent.flags & flags::LAST != 0 {
+                return Ok(());
+            }
+        }
+        if position == before {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// As [`walk`], with contiguous extents joined and holes reported as `None` with their range:
+/// what comes out is the same however the filesystem splits and pages its answer.
+fn walk_joined(
+    size: u64,
+    fetch: impl FnMut(u64, &mut [Extent; PAGE]) -> Result<usize, Errno>,
+    mut visit: impl FnMut(Piece) -> ControlFlow<()>,
+) -> Result<(), Errno> {
+    let mut pending: Option<Extent> = None;
+    let mut stopped = false;
+    // Hands on the pending extent, then the hole between it and `next`.
+    let mut emit = |pending: Option<Extent>, next: u64| -> ControlFlow<()> {
+        let mut end = 0;
+        if let Some(extent) = pending {
+            end = extent.end();
+            visit(Piece::Extent(extent))?;
+        }
+        if end < next {
+            visit(Piece::Hole(end, next.saturating_sub(end)))?;
+        }
+        ControlFlow::Continue(())
+    };
+    walk(size, fetch, |extent| {
+        if let Some(last) = &mut pending
+            && last.continued_by(&extent)
+        {
+            last.length = last.length.saturating_add(extent.length);
+            return ControlFlow::Continue(());
+        }
+        let flow = emit(pending, extent.logical);
+        stopped = flow.is_break();
+        pending = Some(extent);
+        flow
+    })?;
+    if !stopped {
+        let _ = emit(pending, size);
+    }
+    Ok(())
+}
+
+/// A part of a file, as [`walk_joined`] hands it on.
+enum Piece {
+    Extent(Extent),
+    /// Offset and length.
+    Hole(u64, u64),
+}
+
+impl Piece {
+    fn defect(&self) -> Option<Defect> {
+        match *self {
+            Piece::Hole(offset, length) => Some(Defect {
+                flaw: Flaw::Hole,
+                offset,
+                length,
+            }),
+            Piece::Extent(extent) => Flaw::of(extent.flags).map(|flaw| Defect {
+                flaw,
+                offset: extent.logical,
+                length: extent.length,
+            }),
+        }
+    }
+}
+
+/// FNV-1a, 64 bits (Fowler, Noll, Vo): tells that a map has changed, not who changed it.
+#[derive(Clone, Copy)]
+struct Fingerprint(u64);
+
+impl Fingerprint {
+    const EMPTY: Fingerprint = Fingerprint(0xcbf2_9ce4_8422_2325);
+
+    fn add(&mut self, extent: &Extent) {
+        for word in [
+            extent.logical,
+            extent.physical,
+            extent.length,
+            u64::from(extent.flags),
+        ] {
+            for byte in word.to_le_bytes() {
+                self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+            }
+        }
+    }
+}
+
+fn fingerprint_of(
+    size: u64,
+    fetch: impl FnMut(u64, &mut [Extent; PAGE]) -> Result<usize, Errno>,
+) -> Result<Option<u64>, Errno> {
+    let mut hash = Fingerprint::EMPTY;
+    let walked = walk_joined(size, fetch, |piece| {
+        if let Piece::Extent(extent) = piece {
+            hash.add(&extent);
+        }
+        ControlFlow::Continue(())
+    });
+    match walked {
+        Ok(()) => Ok(Some(hash.0)),
+        Err(errno) if is_missing(errno) => Ok(None),
+        Err(errno) => Err(errno),
+    }
+}
+
+fn survey_of(
+    size: u64,
+    fetch: impl FnMut(u64, &mut [Extent; PAGE]) -> Result<usize, Errno>,
+) -> Result<Survey, Errno> {
+    let mut hash = Fingerprint::EMPTY;
+    let mut survey = Survey {
+        defect: None,
+        extents: 0,
+        fingerprint: None,
+        huge: 0,
+    };
+    walk_joined(size, fetch, |piece| {
+        if survey.defect.is_none() {
+            survey.defect = piece.defect();
+        }
+        if let Piece::Extent(extent) = piece {
+            hash.add(&extent);
+            survey.extents = survey.extents.saturating_add(1);
+            survey.huge = survey.huge.saturating_add(huge_bytes(&extent));
+        }
+        ControlFlow::Continue(())
+    })?;
+    survey.fingerprint = Some(hash.0);
+    Ok(survey)
+}
+
+/// Bytes of the extent that 2 MiB pages can map.
+fn huge_bytes(extent: &Extent) -> u64 {
+    if extent.physical % HUGE != extent.logical % HUGE {
+        return 0;
+    }
+    let first = extent.logical.div_ceil(HUGE);
+    let last = extent.end() / HUGE;
+    last.saturating_sub(first).saturating_mul(HUGE)
+}
+
+/// ioctl_fiemap(2): a fingerprint of the extents of the file's first `size` bytes. It changes when
+/// an extent moves, appears, goes, or becomes unwritten or shared; it does not depend on how the
+/// filesystem splits its answer. `Ok(None)` where the filesystem has no FIEMAP (tmpfs).
+///
+/// `sync` writes dirty pages first (FIEMAP_FLAG_SYNC): not wanted at mmap time.
+///
+/// # Errors
+/// Those of ioctl_fiemap(2), save for the missing call.
+pub fn fingerprint(fd: BorrowedFd<'_>, size: u64, sync: bool) -> Result<Option<u64>, Errno> {
+    fingerprint_of(size, |start, page| fiemap(fd, start, size, sync, page))
+}
+
+/// ioctl_fiemap(2): goes through the extents of the file's first `size` bytes and tells whether
+/// they are fit for a tag: every byte in an allocated, written extent that no other file shares.
+///
+/// Where the filesystem has no FIEMAP (tmpfs), lseek(2) finds the holes instead; that moves and
+/// restores the descriptor's offset, so give a descriptor of your own.
+///
+/// # Errors
+/// Those of ioctl_fiemap(2) and lseek(2), save for missing calls.
+pub fn survey(fd: BorrowedFd<'_>, size: u64, sync: bool) -> Result<Survey, Errno> {
+    match survey_of(size, |start, page| fiemap(fd, start, size, sync, page)) {
+        Err(errno) if is_missing(errno) => {
+            let mut defect = None;
+            holes(fd, size, |hole| {
+                defect = Some(hole);
+                ControlFlow::Break(())
+            })?;
+            Ok(Survey {
+                defect,
+                extents: 0,
+                fingerprint: None,
+                huge: 0,
+            })
+        }
+        other => other,
+    }
+}
+
+/// Calls `visit` for every range of the first `size` bytes that keeps the file from being tagged,
+/// in order. See [`survey`].
+///
+/// # Errors
+/// Those of [`survey`].
+pub fn defects(
+    fd: BorrowedFd<'_>,
+    size: u64,
+    sync: bool,
+    mut visit: impl FnMut(Defect) -> ControlFlow<()>,
+) -> Result<(), Errno> {
+    let walked = walk_joined(
+        size,
+        |start, page| fiemap(fd, start, size, sync, page),
+        |piece| match piece.defect() {
+            Some(defect) => visit(defect),
+            None => ControlFlow::Continue(()),
+        },
+    );
+    match walked {
+        Err(errno) if is_missing(errno) => holes(fd, size, visit),
+        other => other,
+    }
+}
+
+/// lseek(2) with SEEK_DATA and SEEK_HOLE: the holes below `size`. Allocated but unwritten pages of
+/// tmpfs count as holes there.
+fn holes(
+    fd: BorrowedFd<'_>,
+    size: u64,
+    mut visit: impl FnMut(Defect) -> ControlFlow<()>,
+) -> Result<(), Errno> {
+    let offset = rustix::fs::seek(fd, SeekFrom::Current(0))?;
+    let mut found = Ok(());
+    let mut position = 0;
+    while position < size {
+        let hole = match rustix::fs::seek(fd, SeekFrom::Hole(position)) {
+            Ok(hole) if hole < size => hole,
+            Ok(_) => break,
+            Err(errno) => {
+                found = Err(errno);
+                break;
+            }
+        };
+        let end = match rustix::fs::seek(fd, SeekFrom::Data(hole)) {
+            Ok(data) => data.min(size),
+            Err(Errno::NXIO) => size,
+            Err(errno) => {
+                found = Err(errno);
+                break;
+            }
+        };
+        let defect = Defect {
+            flaw: Flaw::Hole,
+            offset: hole,
+            length: end.saturating_sub(hole),
+        };
+        if end <= position || visit(defect).is_break() {
+            break;
+        }
+        position = end;
+    }
+    rustix::fs::seek(fd.as_fd(), SeekFrom::Start(offset))?;
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const BLOCK: u64 = 4096;
+
+    /// A filesystem that knows these extents and answers as FIEMAP does: whole extents that
+    /// overlap what was asked for, at most a page of them, the last one marked.
+    fn serve(map: &[Extent]) -> impl FnMut(u64, &mut [Extent; PAGE]) -> Result<usize, Errno> {
+        move |start, page| {
+            let wanted = map.iter().filter(|e| e.end() > start).take(PAGE);
+            let mut count = 0;
+            for (slot, extent) in page.iter_mut().zip(wanted) {
+                *slot = *extent;
+                count += 1;
+            }
+            if count > 0 && map.last() == Some(&page[count - 1]) {
+                page[count - 1].flags |= flags::LAST;
+            }
+            Ok(count)
+        }
+    }
+
+    fn blocks(logical: u64, physical: u64, length: u64, flags: u32) -> Extent {
+        Extent::new(logical * BLOCK, physical * BLOCK, length * BLOCK, flags)
+    }
+
+    fn first_defect(size: u64, map: &[Extent]) -> Option<Defect> {
+        survey_of(size, serve(map)).unwrap().defect
+    }
+
+    #[test]
+    fn the_request_is_laid_out_as_the_kernel_expects() {
+        assert_eq!(size_of::<Extent>(), 56);
+        assert_eq!(core::mem::offset_of!(Fiemap, extents), 32);
+        assert!(size_of::<Fiemap>() <= 2048);
+        assert_eq!(FIEMAP, 0xc020_660b);
+    }
+
+    #[test]
+    fn a_written_extent_to_the_end_has_no_defect() {
+        assert_eq!(first_defect(4 * BLOCK, &[blocks(0, 100, 4, 0)]), None);
+    }
+
+    #[test]
+    fn an_empty_file_has_no_defect() {
+        let survey = survey_of(0, |_, _| Err(Errno::INVAL)).unwrap();
+        assert_eq!(survey.defect, None);
+        assert_eq!(survey.extents, 0);
+    }
+
+    #[test]
+    fn an_extent_beyond_the_size_counts_only_up_to_it() {
+        let long = survey_of(BLOCK + 1, serve(&[blocks(0, 100, 64, 0)])).unwrap();
+        let short = survey_of(BLOCK + 1, serve(&[blocks(0, 100, 2, 0)])).unwrap();
+        assert_eq!(long, short);
+        assert_eq!(long.defect, None);
+        let unwritten_tail = [blocks(0, 100, 2, 0), blocks(2, 102, 9, flags::UNWRITTEN)];
+        assert_eq!(first_defect(2 * BLOCK, &unwritten_tail), None);
+    }
+
+    #[test]
+    fn holes_are_found_at_the_start_in_the_middle_and_at_the_end() {
+        let hole = |at: u64, length: u64| {
+            Some(Defect {
+                flaw: Flaw::Hole,
+                offset: at * BLOCK,
+                length: length * BLOCK,
+            })
+        };
+        assert_eq!(
+            first_defect(4 * BLOCK, &[blocks(1, 9, 3, 0)]),
+            hole(0, 1),
+            "start"
+        );
+        assert_eq!(
+            first_defect(4 * BLOCK, &[blocks(0, 9, 1, 0), blocks(3, 12, 1, 0)]),
+            hole(1, 2),
+            "middle"
+        );
+        assert_eq!(
+            first_defect(4 * BLOCK, &[blocks(0, 9, 3, 0)]),
+            hole(3, 1),
+            "end"
+        );
+        assert_eq!(first_defect(4 * BLOCK, &[]), hole(0, 4), "everything");
+    }
+
+    #[test]
+    fn every_flaw_has_its_name_and_harmless_flags_have_none() {
+        for (set, flaw) in [
+            (flags::UNWRITTEN, Flaw::Unwritten),
+            (flags::SHARED, Flaw::Shared),
+            (flags::DELALLOC | flags::UNKNOWN, Flaw::Delalloc),
+            (flags::INLINE | flags::NOT_ALIGNED, Flaw::Inline),
+            (flags::TAIL | flags::NOT_ALIGNED, Flaw::Inline),
+            (flags::ENCODED, Flaw::Encoded),
+            (flags::ENCRYPTED, Flaw::Encoded),
+            (flags::NOT_ALIGNED, Flaw::Other(flags::NOT_ALIGNED)),
+            (0x4000_0000, Flaw::Other(0x4000_0000)),
+        ] {
+            let map = [blocks(0, 9, 1, 0), blocks(1, 10, 1, set)];
+            let expected = Defect {
+                flaw,
+                offset: BLOCK,
+                length: BLOCK,
+            };
+            assert_eq!(first_defect(2 * BLOCK, &map), Some(expected), "{set:#x}");
+        }
+        assert_eq!(Flaw::of(flags::LAST | flags::MERGED), None);
+    }
+
+    #[test]
+    fn the_first_of_several_defects_is_reported() {
+        let map = [
+            blocks(0, 9, 1, flags::UNWRITTEN),
+            blocks(1, 10, 1, flags::SHARED),
+        ];
+        assert_eq!(
+            first_defect(3 * BLOCK, &map).map(|d| d.flaw),
+            Some(Flaw::Unwritten)
+        );
+    }
+
+    #[test]
+    fn only_congruent_whole_windows_count_for_2_mib_pages() {
+        let aligned = Extent::new(0, 4 * HUGE, 3 * HUGE, 0);
+        assert_eq!(huge_bytes(&aligned), 3 * HUGE);
+        assert_eq!(huge_bytes(&Extent::new(0, BLOCK, 3 * HUGE, 0)), 0);
+        let askew = Extent::new(BLOCK, 4 * HUGE + BLOCK, 3 * HUGE, 0);
+        assert_eq!(huge_bytes(&askew), 2 * HUGE);
+        assert_eq!(huge_bytes(&Extent::new(0, 0, HUGE - 1, 0)), 0);
+    }
+
+    #[test]
+    fn a_filesystem_without_fiemap_has_no_fingerprint() {
+        for errno in [Errno::OPNOTSUPP, Errno::NOTTY] {
+            assert_eq!(fingerprint_of(BLOCK, |_, _| Err(errno)), Ok(None));
+        }
+        assert_eq!(fingerprint_of(BLOCK, |_, _| Err(Errno::IO)), Err(Errno::IO));
+    }
+
+    #[test]
+    fn a_filesystem_that_repeats_itself_does_not_hang_the_walk() {
+        let stuck = |_: u64, page: &mut [Extent; PAGE]| {
+            page[0] = blocks(0, 9, 1, 0);
+            Ok(1)
+        };
+        let survey = survey_of(4 * BLOCK, stuck).unwrap();
+        assert_eq!(survey.extents, 1);
+        assert_eq!(survey.defect.map(|d| d.flaw), Some(Flaw::Hole));
+    }
+
+    #[test]
+    fn a_sparse_file_is_seen_through_real_system_calls() {
+        for dir in ["/dev/shm", "."] {
+            let file = tempfile::tempfile_in(dir).unwrap();
+            file.set_len(64 * BLOCK).unwrap();
+            std::os::unix::fs::FileExt::write_all_at(&file, &[1; 4096], 8 * BLOCK).unwrap();
+            let survey = survey(file.as_fd(), 64 * BLOCK, true).unwrap();
+            let defect = survey.defect.unwrap();
+            assert_eq!((defect.flaw, defect.offset), (Flaw::Hole, 0), "{dir}");
+            let mut ends = Vec::new();
+            defects(file.as_fd(), 64 * BLOCK, true, |d| {
+                ends.push(d.offset + d.length);
+                ControlFlow::Continue(())
+            })
+            .unwrap();
+            assert_eq!(ends.last(), Some(&(64 * BLOCK)), "{dir}");
+            assert!(ends.contains(&(8 * BLOCK)), "{dir}");
+        }
+    }
+
+    /// Maps of sound and flawed extents with holes between them.
+    fn maps() -> impl Strategy<Value = Vec<Extent>> {
+        let run = (0u64..3, 0u64..50, 1u64..40, 0usize..6);
+        proptest::collection::vec(run, 0..60).prop_map(|runs| {
+            let kinds = [0, 0, 0, 0, flags::UNWRITTEN, flags::SHARED];
+            let mut logical = 0;
+            let mut physical = 1000;
+            runs.into_iter()
+                .map(|(hole, gap, length, kind)| {
+                    logical += hole;
+                    physical += gap;
+                    let extent = blocks(logical, physical, length, kinds[kind]);
+                    logical += length;
+                    physical += length;
+                    extent
+                })
+                .collect()
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn splitting_extents_changes_nothing(
+            map in maps(),
+            cuts in proptest::collection::vec(0u64..2400, 0..80),
+            size in 0u64..(2400 * 4096),
+        ) {
+            let mut split = map.clone();
+            for cut in cuts {
+                let at = cut * BLOCK;
+                if let Some(i) = split.iter().position(|e| e.logical < at && at < e.end()) {
+                    let whole = split[i];
+                    let head = at - whole.logical;
+                    split[i].length = head;
+                    split.insert(i + 1, Extent::new(
+                        at, whole.physical + head, whole.length - head, whole.flags,
+                    ));
+                }
+            }
+            prop_assert_eq!(
+                survey_of(size, serve(&map)).unwrap(),
+                survey_of(size, serve(&split)).unwrap()
+            );
+            prop_assert_eq!(
+                fingerprint_of(size, serve(&map)).unwrap(),
+                survey_of(size, serve(&split)).unwrap().fingerprint
+            );
+        }
+
+        #[test]
+        fn moving_one_block_changes_the_fingerprint(map in maps(), pick in any::<usize>()) {
+            prop_assume!(!map.is_empty());
+            let size = map.last().unwrap().end();
+            let mut moved = map.clone();
+            let i = pick % moved.len();
+            moved[i].physical += 10_000 * BLOCK;
+            prop_assert_ne!(
+                fingerprint_of(size, serve(&map)).unwrap(),
+                fingerprint_of(size, serve(&moved)).unwrap()
+            );
+        }
+
+        #[test]
+        fn a_defect_is_found_exactly_where_a_naive_look_finds_one(map in maps(), size in 1u64..2400) {
+            let naive = (0..size).find(|block| {
+                !map.iter().any(|e| {
+                    e.flags == 0 && (e.logical..e.end()).contains(&(block * BLOCK))
+                })
+            });
+            let found = first_defect(size * BLOCK, &map);
+            prop_assert_eq!(found.map(|d| d.offset), naive.map(|b| b * BLOCK));
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! What the command does to files and learns from the machine: setting and clearing tags with
+//! every precondition, preparing files, looking for who holds them. Allocates freely; no hook ever
+//! comes here.
+
+mod doctor;
+mod error;
+mod file;
+mod holders;
+mod mount;
+mod prepare;
+mod privilege;
+mod state;
+mod status;
+mod tagging;
+mod verify;
+
+pub use doctor::{Advice, DaxMount, Emulation, Kernel, Machine, PmemDevice, PmemRegion, doctor};
+pub use error::{Action, Cause, Error, shown};
+pub use holders::{Holder, Holders};
+pub use mount::Mount;
+pub use prepare::{DaxOutcome, PrepareOptions, Prepared, Progress, prepare};
+pub use privilege::{Capabilities, capabilities};
+pub use state::{Condition, TagState};
+pub use status::{DaxState, ExtentState, Status, status};
+pub use tagging::{TagOptions, Tagged, Untagged, tag, untag};
+pub use verify::{Check, Verification, verify};

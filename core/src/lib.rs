@@ -1,0 +1,19 @@
+//! What daxshim decides, records and measures, without any preloading: everything here can be
+//! tested in an ordinary process. The library (`src/`) and the command (`cli/`) both stand on it.
+//!
+//! Modules outside the `host` feature are called from inside hooks: they neither allocate, nor
+//! lock, nor panic, and go to the kernel by rustix's raw system calls only.
+
+pub mod config;
+pub mod contract;
+pub mod dax;
+pub mod extents;
+pub mod flush;
+pub mod line;
+pub mod regions;
+pub mod report;
+pub mod symbols;
+pub mod tag;
+
+#[cfg(feature = "host")]
+pub mod host;

@@ -1,0 +1,443 @@
+//! The report page: what the library counts, in memory shared with a file of the report directory.
+//!
+//! One page (in the loose sense: [`Page`] is some tens of KiB, touched sparsely) per process and
+//! program image. It is written with relaxed atomics, without locks or allocation, from any thread
+//! and any signal handler; being page cache, it survives the process however it ends.
+
+use crate::contract::Operation;
+use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+
+/// `Page::magic`: "DAXSHIM" and the layout's version.
+pub const MAGIC: u64 = u64::from_le_bytes(*b"DAXSHIM\x01");
+
+/// Names of report files begin with this; PID and a number follow.
+pub const FILE_PREFIX: &str = "daxshim.";
+
+/// What a sync call was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Call {
+    /// msync(2) with MS_SYNC.
+    Msync,
+    /// fsync(2).
+    Fsync,
+    /// fdatasync(2).
+    Fdatasync,
+}
+
+impl Call {
+    /// All of them, in table order.
+    pub const ALL: [Call; 3] = [Call::Msync, Call::Fsync, Call::Fdatasync];
+
+    /// The name of the system call.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Call::Msync => "msync",
+            Call::Fsync => "fsync",
+            Call::Fdatasync => "fdatasync",
+        }
+    }
+}
+
+/// How a sync call was carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Way {
+    /// Cache-line write-backs and a fence; no system call.
+    User,
+    /// Partly so, partly by the kernel.
+    Mixed,
+    /// The kernel's, as called.
+    Kernel,
+    /// Not at all (`DAXSHIM_FLUSH=none`).
+    Skipped,
+}
+
+impl Way {
+    /// All of them, in table order.
+    pub const ALL: [Way; 4] = [Way::User, Way::Mixed, Way::Kernel, Way::Skipped];
+
+    /// The word in reports.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Way::User => "user flush",
+            Way::Mixed => "user flush and kernel sync",
+            Way::Kernel => "kernel sync",
+            Way::Skipped => "skipped",
+        }
+    }
+}
+
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $name:ident $flushable:literal $words:literal,)+) => {
+        /// What kind of mapping a mapping of a tagged file is, and, where msync can't be replaced,
+        /// why not.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[repr(u8)]
+        pub enum Kind { $($(#[$doc])* $name,)+ }
+
+        impl Kind {
+            /// All of them, in table order.
+            pub const ALL: &'static [Kind] = &[$(Kind::$name),+];
+
+            /// The words in reports.
+            #[must_use]
+            pub const fn words(self) -> &'static str {
+                match self { $(Kind::$name => $words,)+ }
+            }
+
+            /// Whether msync on it may become a user flush.
+            #[must_use]
+            pub const fn is_sync(self) -> bool {
+                match self { $(Kind::$name => $flushable,)+ }
+            }
+
+            /// The kind with this number; an unknown number is the most cautious kind.
+            #[must_use]
+            pub fn from_u8(number: u8) -> Kind {
+                Kind::ALL.get(usize::from(number)).copied().unwrap_or(Kind::Suspended)
+            }
+        }
+    };
+}
+
+kinds! {
+    /// The kernel granted MAP_SYNC.
+    Sync true "MAP_SYNC",
+    /// An emulated tag on tmpfs: the flush path is used, nothing there outlives power loss.
+    Emulated true "emulated on tmpfs",
+    /// `PMEM_IS_PMEM_FORCE=1`: the user vouches for it.
+    Forced true "forced by PMEM_IS_PMEM_FORCE=1",
+    /// No PROT_WRITE when mapped, so nothing was upgraded.
+    ReadOnly false "mapped without PROT_WRITE",
+    /// The kernel answered EOPNOTSUPP to MAP_SYNC.
+    NotGranted false "the kernel does not grant MAP_SYNC here (no DAX on this file, or a device without it)",
+    /// An emulated tag elsewhere than on tmpfs: enforced, never flushed.
+    NotTmpfs false "emulated tag on a filesystem that is not DAX",
+    /// The extents are not those of the tag.
+    Broken false "the tag is broken: extents have moved since it was set (daxshim verify says more)",
+    /// `PMEM_IS_PMEM_FORCE=0`.
+    Denied false "denied by PMEM_IS_PMEM_FORCE=0",
+    /// Being changed by another call, or not readable now.
+    Suspended false "not readable, or being remapped",
+}
+
+macro_rules! events {
+    ($($(#[$doc:meta])* $name:ident $words:literal,)+) => {
+        /// Something worth a warning in the report.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[repr(u8)]
+        pub enum Event { $($(#[$doc])* $name,)+ }
+
+        impl Event {
+            /// All of them, in table order.
+            pub const ALL: &'static [Event] = &[$(Event::$name),+];
+
+            /// The words in reports.
+            #[must_use]
+            pub const fn words(self) -> &'static str {
+                match self { $(Event::$name => $words,)+ }
+            }
+        }
+    };
+}
+
+events! {
+    /// An attribute of the tag's name whose value is not a tag.
+    MalformedTag "malformed or forged tag not believed: the file counts as untagged (daxshim status says what is wrong, daxshim tag sets it anew)",
+    /// A tag that speaks of another inode or size.
+    StaleTag "stale tag ignored: it was copied from another file, or the file was resized (daxshim tag sets it anew)",
+    /// A tag whose extents have moved.
+    BrokenTag "broken tag: extents have moved since it was set; every sync goes to the kernel (daxshim verify says more)",
+    /// The attribute could not be read for a reason that says nothing about the file.
+    UnreadableTag "a tag could not be read: the file counts as untagged",
+    /// [`Regions`](crate::regions::Regions) was full.
+    MapFull "too many mappings: some were not recorded, and their msync went to the kernel",
+    /// A lookup raced with too many changes.
+    MapBusy "a mapping lookup raced with changes and fell to the kernel",
+    /// A wait for other threads' flushes was given up.
+    DrainTimeout "a mapping was changed while another thread's flush on it did not end",
+    /// A fork or clone that the library was not told of left a lock held.
+    LockTimeout "the mapping table was locked for too long and was not updated; msync went to the kernel",
+}
+
+/// Buckets of a [`Histogram`]: eight per power of two of 64-bit values.
+pub const BUCKETS: usize = 62 * 8;
+
+/// Latencies in clock ticks (see [`ticks`]), log-linear: bounds are at most 12.5 % apart.
+#[repr(C)]
+pub struct Histogram(pub [AtomicU64; BUCKETS]);
+
+impl Histogram {
+    /// Counts one value.
+    pub fn add(&self, value: u64) {
+        if let Some(bucket) = self.0.get(bucket(value)) {
+            bucket.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// The bucket of a value.
+#[must_use]
+pub const fn bucket(value: u64) -> usize {
+    if value < 8 {
+        return value as usize;
+    }
+    let exponent = 63 - value.leading_zeros();
+    let mantissa = (value >> (exponent - 3)) & 7;
+    ((exponent - 2) as usize) * 8 + mantissa as usize
+}
+
+/// The smallest value of a bucket.
+#[must_use]
+pub const fn bucket_floor(index: usize) -> u64 {
+    if index < 8 {
+        return index as u64;
+    }
+    let exponent = index / 8 + 2;
+    (8 + (index % 8) as u64) << (exponent - 3)
+}
+
+/// Counters of one call carried out one way.
+#[repr(C)]
+pub struct SyncCounters {
+    /// Calls.
+    pub calls: AtomicU64,
+    /// Bytes asked for; for fsync and fdatasync 0.
+    pub bytes: AtomicU64,
+    /// Cache lines written back.
+    pub lines: AtomicU64,
+    /// Calls that returned an error.
+    pub errors: AtomicU64,
+    /// Latencies, ticks.
+    pub latency: Histogram,
+}
+
+/// Refusals of one operation.
+#[repr(C)]
+pub struct OperationCounters {
+    /// Answered EPERM.
+    pub refused: AtomicU64,
+    /// Of these, what `DAXSHIM_COMPAT=1` would have let through.
+    pub compat_would_allow: AtomicU64,
+    /// Answered 0 and not carried out, by `DAXSHIM_COMPAT=1`.
+    pub pretended: AtomicU64,
+    /// Let through by `DAXSHIM_MODE=audit`.
+    pub recorded: AtomicU64,
+}
+
+/// Longest path kept, bytes; longer ones lose their beginning.
+pub const PATH_LEN: usize = 232;
+
+/// Mappings of one file and one kind.
+#[repr(C)]
+pub struct MappingCounters {
+    /// 0 free, 1 being filled in, 2 valid.
+    pub state: AtomicU8,
+    /// [`Kind`].
+    pub kind: AtomicU8,
+    /// Whether all such mappings begin where a 2 MiB page could.
+    pub huge_aligned: AtomicU8,
+    /// Bytes of `path`.
+    pub path_len: AtomicU8,
+    /// `st_dev` and `st_ino`, folded.
+    pub file: AtomicU64,
+    /// How often mapped.
+    pub count: AtomicU64,
+    /// Bytes of the largest mapping.
+    pub largest: AtomicU64,
+    /// The path when first mapped.
+    pub path: [AtomicU8; PATH_LEN],
+}
+
+/// How many different mappings a page can describe.
+pub const MAPPINGS: usize = 64;
+
+/// What a process did, in the words of the contract.
+#[repr(C)]
+pub struct Page {
+    /// [`MAGIC`].
+    pub magic: AtomicU64,
+    /// `size_of::<Page>()`.
+    pub length: AtomicU64,
+    /// Process ID, in the process's own namespace.
+    pub pid: AtomicU32,
+    /// Parent's process ID.
+    pub parent: AtomicU32,
+    /// [`Mode`](crate::contract::Mode).
+    pub mode: AtomicU8,
+    /// [`FlushPolicy`](crate::config::FlushPolicy).
+    pub flush: AtomicU8,
+    /// `DAXSHIM_COMPAT`.
+    pub compat: AtomicU8,
+    /// `DAXSHIM_EMULATE`.
+    pub emulate: AtomicU8,
+    /// [`WriteBack`](crate::flush::WriteBack).
+    pub write_back: AtomicU8,
+    /// Bytes of `program`.
+    pub program_len: AtomicU8,
+    /// Reserved, 0.
+    pub reserved: [AtomicU8; 2],
+    /// [`Misunderstood`](crate::config::Misunderstood).
+    pub misunderstood: AtomicU32,
+    /// Mappings that found no room in `mappings`.
+    pub mappings_left_out: AtomicU32,
+    /// [`ticks`] and CLOCK_MONOTONIC nanoseconds when the page was made: with another such pair,
+    /// the length of a tick.
+    pub started_ticks: AtomicU64,
+    /// See `started_ticks`.
+    pub started_ns: AtomicU64,
+    /// /proc/self/exe.
+    pub program: [AtomicU8; PATH_LEN],
+    /// By [`Event`].
+    pub events: [AtomicU64; Event::ALL.len()],
+    /// By [`Operation`].
+    pub operations: [OperationCounters; Operation::ALL.len()],
+    /// By [`Call`] and [`Way`].
+    pub syncs: [[SyncCounters; Way::ALL.len()]; Call::ALL.len()],
+    /// Different mappings of tagged files.
+    pub mappings: [MappingCounters; MAPPINGS],
+}
+
+impl Page {
+    /// Counts an event.
+    pub fn event(&self, event: Event) {
+        if let Some(counter) = self.events.get(event as usize) {
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// The counters of an operation.
+    #[must_use]
+    pub fn operation(&self, operation: Operation) -> Option<&OperationCounters> {
+        self.operations.get(operation as usize)
+    }
+
+    /// The counters of a sync call.
+    #[must_use]
+    pub fn sync(&self, call: Call, way: Way) -> Option<&SyncCounters> {
+        self.syncs.get(call as usize)?.get(way as usize)
+    }
+
+    /// Counts a sync call: `bytes` asked for, `lines` written back, ticks it took.
+    pub fn synced(&self, call: Call, way: Way, bytes: u64, lines: u64, ticks: u64, failed: bool) {
+        if let Some(counters) = self.sync(call, way) {
+            counters.calls.fetch_add(1, Ordering::Relaxed);
+            counters.bytes.fetch_add(bytes, Ordering::Relaxed);
+            counters.lines.fetch_add(lines, Ordering::Relaxed);
+            counters
+                .errors
+                .fetch_add(u64::from(failed), Ordering::Relaxed);
+            counters.latency.add(ticks);
+        }
+    }
+
+    /// Counts a mapping. `path` is asked for only when this file and kind are new.
+    pub fn mapped(
+        &self,
+        file: u64,
+        kind: Kind,
+        length: u64,
+        huge_aligned: bool,
+        path: impl FnOnce(&mut [u8; PATH_LEN]) -> usize,
+    ) {
+        for slot in &self.mappings {
+            let state = slot
+                .state
+                .compare_exchange(0, 1, Ordering::Acquire, Ordering::Acquire);
+            match state {
+                Ok(_) => {
+                    let mut text = [0; PATH_LEN];
+                    let len = path(&mut text).min(PATH_LEN);
+                    store_bytes(&slot.path, &text);
+                    slot.path_len.store(len as u8, Ordering::Relaxed);
+                    slot.file.store(file, Ordering::Relaxed);
+                    slot.kind.store(kind as u8, Ordering::Relaxed);
+                    slot.huge_aligned
+                        .store(u8::from(huge_aligned), Ordering::Relaxed);
+                    slot.largest.store(length, Ordering::Relaxed);
+                    slot.count.store(1, Ordering::Relaxed);
+                    slot.state.store(2, Ordering::Release);
+                    return;
+                }
+                Err(2)
+                    if slot.file.load(Ordering::Relaxed) == file
+                        && slot.kind.load(Ordering::Relaxed) == kind as u8 =>
+                {
+                    slot.count.fetch_add(1, Ordering::Relaxed);
+                    slot.largest.fetch_max(length, Ordering::Relaxed);
+                    slot.huge_aligned
+                        .fetch_and(u8::from(huge_aligned), Ordering::Relaxed);
+                    return;
+                }
+                Err(_) => {}
+            }
+        }
+        self.mappings_left_out.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Stores as many bytes as fit.
+pub fn store_bytes(to: &[AtomicU8], from: &[u8]) {
+    for (cell, byte) in to.iter().zip(from) {
+        cell.store(*byte, Ordering::Relaxed);
+    }
+}
+
+/// A clock that costs no system call and no vDSO call: the time-stamp counter (constant rate on
+/// every CPU with clwb).
+#[cfg(target_arch = "x86_64")]
+#[must_use]
+pub fn ticks() -> u64 {
+    // SAFETY: rdtsc reads a counter; every x86-64 CPU has it.
+    unsafe { core::arch::x86_64::_rdtsc() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buckets_are_contiguous_and_narrow() {
+        assert_eq!(bucket(u64::MAX), BUCKETS - 1);
+        for i in 0..BUCKETS {
+            assert_eq!(bucket(bucket_floor(i)), i);
+            if i + 1 < BUCKETS {
+                assert_eq!(bucket(bucket_floor(i + 1) - 1), i);
+                let width = bucket_floor(i + 1) - bucket_floor(i);
+                assert!(width == 1 || width * 8 <= bucket_floor(i));
+            }
+        }
+    }
+
+    #[test]
+    fn a_page_counts_each_file_and_kind_once() {
+        // SAFETY: all-zero is a valid, empty page.
+        let page = unsafe { Box::<Page>::new_zeroed().assume_init() };
+        let name = |text: &mut [u8; PATH_LEN]| {
+            text[..2].copy_from_slice(b"/x");
+            2
+        };
+        page.mapped(1, Kind::Sync, 10, true, name);
+        page.mapped(1, Kind::Sync, 30, false, |_| panic!("known already"));
+        page.mapped(1, Kind::Broken, 20, true, name);
+        assert_eq!(page.mappings[0].count.load(Ordering::Relaxed), 2);
+        assert_eq!(page.mappings[0].largest.load(Ordering::Relaxed), 30);
+        assert_eq!(page.mappings[0].huge_aligned.load(Ordering::Relaxed), 0);
+        assert_eq!(page.mappings[1].count.load(Ordering::Relaxed), 1);
+        for file in 0..100 {
+            page.mapped(file + 10, Kind::Sync, 1, true, name);
+        }
+        assert_eq!(page.mappings_left_out.load(Ordering::Relaxed), 38);
+    }
+
+    #[test]
+    fn kinds_survive_their_number() {
+        for &kind in Kind::ALL {
+            assert_eq!(Kind::from_u8(kind as u8), kind);
+        }
+        assert_eq!(Kind::from_u8(255), Kind::Suspended);
+    }
+}

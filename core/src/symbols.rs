@@ -1,0 +1,117 @@
+//! The table of hooks. One row per function of the library: the names libc exports it under, the
+//! system call that stands in for it before the constructor has run, and the operations that it
+//! can ask the contract about.
+//!
+//! The library expands [`for_each_hook!`](crate::for_each_hook) into exported symbols, this module
+//! into [`HOOKS`] for the tests and the documentation. A new hook is a row here, a function of
+//! that name in `src/hooks/`, and a program of that name in `cdylib-tests/programs/`; leave one
+//! out, and the build or a test fails.
+
+use crate::contract::Operation;
+
+/// Hands every row to the macro `$expand`:
+/// `family::function [names…] SYS_syscall => [operations…];`
+#[macro_export]
+macro_rules! for_each_hook {
+    ($expand:ident) => {
+        $expand! {
+            open::open [open open64 __open __open64] SYS_open => [Handle Truncate];
+            open::open_2 [__open_2 __open64_2] SYS_open => [Handle Truncate];
+            open::openat [openat openat64] SYS_openat => [Handle Truncate];
+            open::openat_2 [__openat_2 __openat64_2] SYS_openat => [Handle Truncate];
+            open::creat [creat creat64] SYS_creat => [Truncate];
+
+            write::write [write __write] SYS_write => [Write];
+            write::pwrite [pwrite pwrite64 __pwrite64] SYS_pwrite64 => [Write];
+            write::writev [writev] SYS_writev => [Write];
+            write::pwritev [pwritev pwritev64] SYS_pwritev => [Write];
+
+            size::ftruncate [ftruncate ftruncate64] SYS_ftruncate => [Resize];
+            size::truncate [truncate truncate64] SYS_truncate => [Resize];
+            size::fallocate [fallocate fallocate64] SYS_fallocate => [Allocate];
+
+            attributes::chmod [chmod] SYS_chmod => [SetMode];
+            attributes::fchmod [fchmod] SYS_fchmod => [SetMode];
+            attributes::fchmodat [fchmodat] SYS_fchmodat => [SetMode];
+            attributes::lchmod [lchmod] SYS_chmod => [SetMode];
+            attributes::chown [chown] SYS_chown => [SetOwner];
+            attributes::fchown [fchown] SYS_fchown => [SetOwner];
+            attributes::lchown [lchown] SYS_lchown => [SetOwner];
+            attributes::fchownat [fchownat] SYS_fchownat => [SetOwner];
+
+            xattr::setxattr [setxattr] SYS_setxattr => [SetXattr];
+            xattr::lsetxattr [lsetxattr] SYS_lsetxattr => [SetXattr];
+            xattr::fsetxattr [fsetxattr] SYS_fsetxattr => [SetXattr];
+            xattr::removexattr [removexattr] SYS_removexattr => [RemoveXattr];
+            xattr::lremovexattr [lremovexattr] SYS_lremovexattr => [RemoveXattr];
+            xattr::fremovexattr [fremovexattr] SYS_fremovexattr => [RemoveXattr];
+
+            names::link [link] SYS_link => [Link];
+            names::linkat [linkat] SYS_linkat => [Link];
+            names::rename [rename] SYS_rename => [Rename];
+            names::renameat [renameat] SYS_renameat => [Rename];
+            names::renameat2 [renameat2] SYS_renameat2 => [Rename];
+            names::unlink [unlink] SYS_unlink => [Unlink];
+            names::unlinkat [unlinkat] SYS_unlinkat => [Unlink];
+            names::remove [remove] SYS_unlink => [Unlink];
+
+            map::mmap [mmap mmap64] SYS_mmap => [Map];
+            map::munmap [munmap] SYS_munmap => [Map];
+            map::mremap [mremap] SYS_mremap => [Map];
+            map::mprotect [mprotect __mprotect] SYS_mprotect => [Map];
+            map::pkey_mprotect [pkey_mprotect] SYS_pkey_mprotect => [Map];
+            map::madvise [madvise __madvise] SYS_madvise => [Map Punch];
+
+            sync::msync [msync] SYS_msync => [Sync];
+            sync::fsync [fsync] SYS_fsync => [Sync];
+            sync::fdatasync [fdatasync] SYS_fdatasync => [Sync];
+
+            descriptors::dup [dup] SYS_dup => [Handle];
+            descriptors::dup2 [dup2 __dup2] SYS_dup2 => [Handle];
+            descriptors::dup3 [dup3] SYS_dup3 => [Handle];
+            descriptors::fcntl [fcntl fcntl64 __fcntl] SYS_fcntl => [Handle];
+            descriptors::close [close __close] SYS_close => [Handle];
+            descriptors::close_range [close_range] SYS_close_range => [Handle];
+        }
+    };
+}
+
+/// One row of the table of hooks.
+#[derive(Clone, Copy, Debug)]
+pub struct Hook {
+    /// The module in `src/hooks/` it lives in.
+    pub family: &'static str,
+    /// The function there, and the program in `cdylib-tests/programs/`.
+    pub function: &'static str,
+    /// Every name libc exports it under.
+    pub symbols: &'static [&'static str],
+    /// What it can ask the contract about.
+    pub operations: &'static [Operation],
+}
+
+macro_rules! hook_rows {
+    ($($family:ident::$function:ident [$($symbol:ident)+] $syscall:ident => [$($operation:ident)+];)+) => {
+        /// Every hook of the library.
+        pub const HOOKS: &[Hook] = &[$(Hook {
+            family: stringify!($family),
+            function: stringify!($function),
+            symbols: &[$(stringify!($symbol)),+],
+            operations: &[$(Operation::$operation),+],
+        }),+];
+    };
+}
+for_each_hook!(hook_rows);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn each_symbol_has_one_row() {
+        let mut seen = HashSet::new();
+        for symbol in HOOKS.iter().flat_map(|hook| hook.symbols) {
+            assert!(seen.insert(symbol), "{symbol} stands in two rows");
+        }
+    }
+}

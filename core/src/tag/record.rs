@@ -1,0 +1,257 @@
+//! The value of the tag's attribute: one line of ASCII, so that `getfattr` shows it plainly.
+//!
+//! `daxshim 1 ino=12 gen=3735928559 size=4096 extents=9e3779b97f4a7c15 flags=- sum=1b873593`
+//!
+//! Parsing and writing neither allocate nor panic: hooks do both.
+
+use crate::line::Line;
+use core::fmt::{self, Write};
+
+/// A parsed tag.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// `st_ino` of the tagged file.
+    pub inode: u64,
+    /// Inode generation (FS_IOC_GETVERSION); `None` where the filesystem has none.
+    pub generation: Option<u32>,
+    /// `st_size` when tagged, bytes.
+    pub size: u64,
+    /// Fingerprint of the extent map; `None` where the filesystem cannot tell (tmpfs).
+    pub extents: Option<u64>,
+    /// An emulated tag in the `security.` namespace (tmpfs before Linux 6.6).
+    pub emulated: bool,
+    /// `tag` set FS_XFLAG_NODEFRAG, so `untag` takes it off again.
+    pub nodefrag: bool,
+    /// `tag` set FS_XFLAG_DAX, so `untag` takes it off again.
+    pub dax: bool,
+}
+
+/// Why a value is not a tag.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Malformed {
+    /// It does not begin with `daxshim `.
+    Foreign,
+    /// A version this build does not know.
+    Version,
+    /// A field is missing, misspelt, out of range, or there is more than there should be.
+    Field,
+    /// The checksum does not match: truncated or edited.
+    Checksum,
+}
+
+impl fmt::Display for Malformed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Malformed::Foreign => "it was not written by daxshim",
+            Malformed::Version => "its version is unknown to this daxshim",
+            Malformed::Field => "a field is missing or malformed",
+            Malformed::Checksum => "its checksum does not match (truncated or edited)",
+        })
+    }
+}
+
+const MAGIC: &[u8] = b"daxshim ";
+const VERSION: &[u8] = b"1";
+
+/// A written record, on the stack.
+pub type Text = Line<{ Record::MAX_LEN }>;
+
+impl Record {
+    /// Longest value that is read or written, bytes.
+    pub const MAX_LEN: usize = 192;
+
+    /// The attribute's value.
+    #[must_use]
+    pub fn to_text(&self) -> Text {
+        let mut text = Text::new();
+        // MAX_LEN holds the longest record (a test writes it), so this cannot come up short.
+        let _ = self.write_to(&mut text);
+        text
+    }
+
+    fn write_to(&self, text: &mut Text) -> fmt::Result {
+        write!(text, "daxshim 1 ino={}", self.inode)?;
+        match self.generation {
+            Some(generation) => write!(text, " gen={generation}")?,
+            None => write!(text, " gen=-")?,
+        }
+        write!(text, " size={}", self.size)?;
+        match self.extents {
+            Some(extents) => write!(text, " extents={extents:016x}")?,
+            None => write!(text, " extents=-")?,
+        }
+        write!(text, " flags=")?;
+        for (letter, on) in [('e', self.emulated), ('n', self.nodefrag), ('x', self.dax)] {
+            if on {
+                text.write_char(letter)?;
+            }
+        }
+        if !(self.emulated || self.nodefrag || self.dax) {
+            text.write_char('-')?;
+        }
+        let sum = checksum(text.as_bytes());
+        write!(text, " sum={sum:08x}")
+    }
+
+    /// Reads an attribute's value. Anything but exactly what [`Record::to_text`] writes is refused.
+    ///
+    /// # Errors
+    /// [`Malformed`] says what is wrong with it; such a file counts as not tagged.
+    pub fn parse(value: &[u8]) -> Result<Record, Malformed> {
+        let rest = value.strip_prefix(MAGIC).ok_or(Malformed::Foreign)?;
+        let mut fields = rest.split(|&b| b == b' ');
+        if fields.next() != Some(VERSION) {
+            return Err(Malformed::Version);
+        }
+        let mut field = |name: &[u8]| {
+            fields
+                .next()
+                .and_then(|f| f.strip_prefix(name))
+                .ok_or(Malformed::Field)
+        };
+        let inode = decimal(field(b"ino=")?)?;
+        let generation = match field(b"gen=")? {
+            b"-" => None,
+            digits => Some(u32::try_from(decimal(digits)?).map_err(|_| Malformed::Field)?),
+        };
+        let size = decimal(field(b"size=")?)?;
+        let extents = match field(b"extents=")? {
+            b"-" => None,
+            digits => Some(hexadecimal(digits, 16)?),
+        };
+        let flags = field(b"flags=")?;
+        let sum = hexadecimal(field(b"sum=")?, 8)?;
+        let record = Record {
+            inode,
+            generation,
+            size,
+            extents,
+            emulated: flags.contains(&b'e'),
+            nodefrag: flags.contains(&b'n'),
+            dax: flags.contains(&b'x'),
+        };
+        let body = value
+            .len()
+            .checked_sub(b" sum=00000000".len())
+            .and_then(|end| value.get(..end))
+            .ok_or(Malformed::Field)?;
+        if u64::from(checksum(body)) != sum {
+            return Err(Malformed::Checksum);
+        }
+        // One spelling per record: whatever else would parse was not written by us.
+        if record.to_text().as_bytes() != value {
+            return Err(Malformed::Field);
+        }
+        Ok(record)
+    }
+}
+
+/// FNV-1a, 32 bits (Fowler, Noll, Vo): tells damage, not malice.
+fn checksum(bytes: &[u8]) -> u32 {
+    bytes.iter().fold(0x811c_9dc5, |hash, &byte| {
+        (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
+    })
+}
+
+fn decimal(digits: &[u8]) -> Result<u64, Malformed> {
+    number(digits, 10)
+}
+
+fn hexadecimal(digits: &[u8], len: usize) -> Result<u64, Malformed> {
+    if digits.len() == len {
+        number(digits, 16)
+    } else {
+        Err(Malformed::Field)
+    }
+}
+
+fn number(digits: &[u8], radix: u32) -> Result<u64, Malformed> {
+    core::str::from_utf8(digits)
+        .ok()
+        .and_then(|s| u64::from_str_radix(s, radix).ok())
+        .ok_or(Malformed::Field)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn records() -> impl Strategy<Value = Record> {
+        (
+            any::<(u64, Option<u32>, u64, Option<u64>)>(),
+            any::<(bool, bool, bool)>(),
+        )
+            .prop_map(
+                |((inode, generation, size, extents), (emulated, nodefrag, dax))| Record {
+                    inode,
+                    generation,
+                    size,
+                    extents,
+                    emulated,
+                    nodefrag,
+                    dax,
+                },
+            )
+    }
+
+    #[test]
+    fn the_longest_record_fits() {
+        let longest = Record {
+            inode: u64::MAX,
+            generation: Some(u32::MAX),
+            size: u64::MAX,
+            extents: Some(u64::MAX),
+            emulated: true,
+            nodefrag: true,
+            dax: true,
+        };
+        assert_eq!(Record::parse(longest.to_text().as_bytes()), Ok(longest));
+        assert!(longest.to_text().as_bytes().len() <= Record::MAX_LEN);
+    }
+
+    #[test]
+    fn foreign_and_future_values_are_told_apart() {
+        assert_eq!(Record::parse(b""), Err(Malformed::Foreign));
+        assert_eq!(Record::parse(b"1"), Err(Malformed::Foreign));
+        assert_eq!(Record::parse(b"daxshim 2 x=y"), Err(Malformed::Version));
+        assert_eq!(Record::parse(b"daxshim 1"), Err(Malformed::Field));
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(record in records()) {
+            prop_assert_eq!(Record::parse(record.to_text().as_bytes()), Ok(record));
+        }
+
+        #[test]
+        fn garbage_is_refused(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            prop_assert!(Record::parse(&bytes).is_err());
+        }
+
+        #[test]
+        fn a_cut_record_is_refused(record in records(), keep in 0usize..192) {
+            let text = record.to_text();
+            let bytes = text.as_bytes();
+            if keep < bytes.len() {
+                prop_assert!(Record::parse(&bytes[..keep]).is_err());
+            }
+        }
+
+        #[test]
+        fn a_changed_byte_is_refused(record in records(), at in 0usize..192, to in any::<u8>()) {
+            let mut bytes = record.to_text().as_bytes().to_vec();
+            let at = at % bytes.len();
+            if bytes[at] != to {
+                bytes[at] = to;
+                prop_assert!(Record::parse(&bytes).is_err());
+            }
+        }
+
+        #[test]
+        fn anything_after_the_magic_is_survived(tail in "[ -~]{0,120}") {
+            let value = format!("daxshim 1 {tail}");
+            prop_assert!(Record::parse(value.as_bytes()).is_err());
+        }
+    }
+}

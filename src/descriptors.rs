@@ -1,0 +1,87 @@
+//! What a descriptor is: known to be untagged, or not known. A byte for each.
+//!
+//! Only "untagged" is remembered. A tagged file is looked at afresh at every refusal, so a recycled
+//! number never gets a false EPERM; and it is the untagged ones whose calls must cost nothing.
+//!
+//! Entries are dropped before the kernel closes a number and again when a call hands one out, so
+//! that a close that went past us (inside libc, by another thread) can't leave a stale answer.
+
+use core::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+
+/// Descriptors with an entry: the kernel's default fs.nr_open. Higher ones are looked at each time.
+const LIMIT: usize = 1 << 20;
+
+/// Bit 0: untagged. The others: a version, so that a look that began before a close can't be
+/// recorded after it.
+const UNTAGGED: u8 = 1;
+const NEXT_VERSION: u8 = 2;
+
+static TABLE: [AtomicU8; LIMIT] = [const { AtomicU8::new(0) }; LIMIT];
+
+/// One more than the highest descriptor ever recorded: the part of the table worth looking at.
+static HIGHEST: AtomicUsize = AtomicUsize::new(0);
+
+fn entry(fd: i32) -> Option<&'static AtomicU8> {
+    usize::try_from(fd).ok().and_then(|fd| TABLE.get(fd))
+}
+
+/// Whether `fd` is known to be untagged. The fast path of every hook on a descriptor.
+#[inline]
+pub fn is_untagged(fd: i32) -> bool {
+    entry(fd).is_some_and(|entry| entry.load(Ordering::Relaxed) & UNTAGGED != 0)
+}
+
+/// A look at a descriptor has begun.
+pub struct Look {
+    fd: i32,
+    version: u8,
+}
+
+impl Look {
+    /// To be called before the kernel is asked about `fd`.
+    pub fn begin(fd: i32) -> Look {
+        let version = entry(fd).map_or(0, |entry| entry.load(Ordering::Acquire));
+        Look { fd, version }
+    }
+
+    /// It is untagged; recorded unless the number was closed or handed out meanwhile.
+    pub fn found_untagged(self) {
+        if let Some(entry) = entry(self.fd) {
+            HIGHEST.fetch_max(self.fd as usize + 1, Ordering::Relaxed);
+            let _ = entry.compare_exchange(
+                self.version,
+                self.version | UNTAGGED,
+                Ordering::AcqRel,
+                Ordering::Relaxed,
+            );
+        }
+    }
+}
+
+/// Forgets `fd`: it is about to be closed, or was just handed out.
+///
+/// Not a read-modify-write: when two threads close one number at once, either version will do.
+#[inline]
+pub fn forget(fd: i32) {
+    if let Some(entry) = entry(fd) {
+        let next = (entry.load(Ordering::Relaxed) & !UNTAGGED).wrapping_add(NEXT_VERSION);
+        entry.store(next, Ordering::Release);
+    }
+}
+
+/// Forgets `first..=last`.
+pub fn forget_range(first: u32, last: u32) {
+    let end = (last as usize)
+        .saturating_add(1)
+        .min(HIGHEST.load(Ordering::Relaxed));
+    for fd in first as usize..end {
+        forget(fd as i32);
+    }
+}
+
+/// The descriptor that a call returned, as its `After`.
+pub extern "C" fn forget_result(_: &crate::trampoline::Call, result: isize) -> isize {
+    // int in the low half of the register.
+    forget(result as i32);
+    result
+}

@@ -1,0 +1,277 @@
+//! mmap(2), munmap(2), mremap(2), mprotect(2), madvise(2): where tagged files are mapped.
+//!
+//! Whatever may take pages away first suspends what is recorded there; what is left of it after the
+//! call is then put right. A call that fails in between leaves the range to the kernel.
+
+use crate::eadr;
+use crate::enforce::{Earlier, enforce};
+use crate::mappings::{self, Attributes, forget, page_end, resume, set_inherited, suspend};
+use crate::memory::PAGE;
+use crate::process::{self, config, event};
+use crate::real::{Errno, sys};
+use crate::subject::{self, Place, Tag};
+use crate::trampoline::{Call, Step};
+use daxshim_core::contract::{Effect, Operation, Subject};
+use daxshim_core::line::Line;
+use daxshim_core::regions::Region;
+use daxshim_core::report::{Event, Kind};
+use libc::{
+    MAP_ANONYMOUS, MAP_FAILED, MAP_FIXED, MAP_SHARED, MAP_SHARED_VALIDATE, MAP_SYNC, MAP_TYPE,
+    MREMAP_DONTUNMAP, MREMAP_FIXED, MREMAP_MAYMOVE, PROT_READ, PROT_WRITE,
+};
+
+/// Bytes of a huge page.
+const HUGE: usize = 2 << 20;
+
+/// What MAP_SHARED ignores and MAP_SHARED_VALIDATE refuses is left out of an upgraded call
+/// (LEGACY_MAP_MASK of the kernel's linux/mman.h).
+const LEGACY_FLAGS: i32 = libc::MAP_TYPE
+    | MAP_FIXED
+    | MAP_ANONYMOUS
+    | libc::MAP_DENYWRITE
+    | libc::MAP_EXECUTABLE
+    | libc::MAP_GROWSDOWN
+    | libc::MAP_LOCKED
+    | libc::MAP_NORESERVE
+    | libc::MAP_POPULATE
+    | libc::MAP_NONBLOCK
+    | libc::MAP_STACK
+    | libc::MAP_HUGETLB
+    | libc::MAP_32BIT;
+
+const MADV_GUARD_INSTALL: i32 = 102;
+
+/// mmap(2).
+pub extern "C" fn mmap(call: &mut Call) -> Step {
+    let [address, length, _, flags, fd, _] = call.args;
+    let (flags, fd) = (flags as i32, fd as i32);
+    let shared = matches!(flags & MAP_TYPE, MAP_SHARED | MAP_SHARED_VALIDATE);
+    if shared
+        && flags & MAP_ANONYMOUS == 0
+        && let Some(tag) = subject::tag_of_descriptor(fd)
+    {
+        return map_tagged(call, fd, &tag);
+    }
+    if mappings::is_empty() {
+        return Step::PASS;
+    }
+    if flags & MAP_FIXED != 0 {
+        replace(address, length);
+    }
+    call.then(after_untagged)
+}
+
+/// A mapping is about to be put over whatever is there.
+fn replace(address: usize, length: usize) {
+    if mappings::first_in(address, length).is_some() {
+        suspend(address, length);
+    }
+}
+
+extern "C" fn after_untagged(call: &Call, result: isize) -> isize {
+    let [_, length, ..] = call.args;
+    if result != MAP_FAILED as isize {
+        forget(result as usize, length);
+    }
+    result
+}
+
+fn map_tagged(call: &mut Call, fd: i32, tag: &Tag) -> Step {
+    let [address, length, protection, flags, ..] = call.args;
+    let (protection, flags) = (protection as i32, flags as i32);
+    if flags & MAP_FIXED != 0 {
+        replace(address, length);
+    }
+    let kind = if protection & PROT_WRITE == 0 {
+        Kind::ReadOnly
+    } else if config().force_pmem == Some(false) {
+        Kind::Denied
+    } else if !subject::extents_match(fd, tag) {
+        event(Event::BrokenTag);
+        Kind::Broken
+    } else if tag.emulated && is_tmpfs(fd) {
+        Kind::Emulated
+    } else if tag.emulated {
+        Kind::NotTmpfs
+    } else {
+        match map_sync(call) {
+            Ok(start) => {
+                record(call, start, Kind::Sync);
+                return Step::answer(start as isize);
+            }
+            // Whatever else is wrong, the call itself will be told.
+            Err(_) if config().force_pmem == Some(true) => Kind::Forced,
+            Err(_) => Kind::NotGranted,
+        }
+    };
+    call.note = kind as usize;
+    call.then(after_tagged)
+}
+
+fn map_sync(call: &Call) -> Result<usize, Errno> {
+    let [address, length, protection, flags, fd, offset] = call.args;
+    let flags = flags as i32 & (LEGACY_FLAGS | MAP_SYNC) & !MAP_TYPE;
+    let upgraded = flags | MAP_SHARED_VALIDATE | MAP_SYNC;
+    // SAFETY: the program's own mmap with another flag; the kernel checks it all.
+    unsafe { sys!(SYS_mmap, address, length, protection, upgraded, fd, offset) }
+}
+
+extern "C" fn after_tagged(call: &Call, result: isize) -> isize {
+    if result != MAP_FAILED as isize {
+        record(call, result as usize, Kind::from_u8(call.note as u8));
+    }
+    result
+}
+
+/// Records a new mapping of a tagged file.
+fn record(call: &Call, start: usize, kind: Kind) {
+    let [_, length, protection, _, fd, offset] = call.args;
+    let fd = fd as i32;
+    let stat = Place::Descriptor(fd).stat().ok();
+    let size = stat.map_or(0, |stat| stat.st_size as usize);
+    let data = page_end(0, size).saturating_sub(offset);
+    let device = stat.map_or(0, |stat| stat.st_dev);
+    let eadr = kind == Kind::Sync && eadr::covers(device);
+    mappings::insert(Region {
+        start,
+        end: page_end(start, length),
+        data_end: start.saturating_add(data),
+        attributes: Attributes::new(kind, eadr).bits(),
+    });
+    if protection as i32 & PROT_READ == 0 {
+        // Written back lines are read lines.
+        suspend(start, length);
+    }
+    if let Some(page) = process::page() {
+        let file = stat.map_or(0, |stat| stat.st_ino ^ stat.st_dev.rotate_left(32));
+        let huge = start % HUGE == offset % HUGE;
+        page.mapped(file, kind, length as u64, huge, |path| {
+            let mut link = Line::<32>::new();
+            link.c_str(format_args!("/proc/self/fd/{fd}"))
+                .map_or(0, |link| process::link_target(link, path))
+        });
+    }
+}
+
+fn is_tmpfs(fd: i32) -> bool {
+    const TMPFS_MAGIC: i64 = 0x0102_1994;
+    subject::borrow(fd)
+        .and_then(|fd| rustix::fs::fstatfs(fd).ok())
+        .is_some_and(|fs| fs.f_type == TMPFS_MAGIC)
+}
+
+/// munmap(2).
+pub extern "C" fn munmap(call: &mut Call) -> Step {
+    let [address, length, ..] = call.args;
+    let refused = address % PAGE != 0 || length == 0;
+    if refused || mappings::first_in(address, length).is_none() {
+        return Step::PASS;
+    }
+    suspend(address, length);
+    call.then(after_munmap)
+}
+
+extern "C" fn after_munmap(call: &Call, result: isize) -> isize {
+    let [address, length, ..] = call.args;
+    if result as i32 == 0 {
+        forget(address, length);
+    }
+    result
+}
+
+/// mremap(2).
+pub extern "C" fn mremap(call: &mut Call) -> Step {
+    let [old, old_length, new_length, flags, new, _] = call.args;
+    let known = MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP;
+    let refused = old % PAGE != 0 || new_length == 0 || flags as i32 & !known != 0;
+    if mappings::is_empty() || refused {
+        return Step::PASS;
+    }
+    if mappings::first_in(old, old_length.max(1)).is_some() {
+        suspend(old, old_length.max(1));
+    }
+    if flags as i32 & MREMAP_FIXED != 0 {
+        replace(new, new_length);
+    }
+    call.then(after_mremap)
+}
+
+extern "C" fn after_mremap(call: &Call, result: isize) -> isize {
+    let [old, old_length, new_length, flags, ..] = call.args;
+    if result == MAP_FAILED as isize {
+        return result;
+    }
+    if mappings::first_in(old, old_length.max(1)).is_some() {
+        let keep_old = old_length == 0 || flags as i32 & MREMAP_DONTUNMAP != 0;
+        mappings::relocate(old, old_length, result as usize, new_length, keep_old);
+        if keep_old {
+            resume(old, old_length.max(1));
+        }
+    } else {
+        forget(result as usize, new_length);
+    }
+    result
+}
+
+/// mprotect(2).
+pub extern "C" fn mprotect(call: &mut Call) -> Step {
+    let [address, length, protection, ..] = call.args;
+    protect(call, address, length, protection as i32 & PROT_READ != 0)
+}
+
+/// pkey_mprotect(2): a key other than the default one may deny access at any moment.
+pub extern "C" fn pkey_mprotect(call: &mut Call) -> Step {
+    let [address, length, protection, key, ..] = call.args;
+    let readable = protection as i32 & PROT_READ != 0 && matches!(key as i32, -1 | 0);
+    protect(call, address, length, readable)
+}
+
+fn protect(call: &mut Call, address: usize, length: usize, readable: bool) -> Step {
+    if mappings::first_in(address, length).is_none() {
+        return Step::PASS;
+    }
+    if readable {
+        call.then(after_made_readable)
+    } else {
+        suspend(address, length);
+        Step::PASS
+    }
+}
+
+extern "C" fn after_made_readable(call: &Call, result: isize) -> isize {
+    let [address, length, ..] = call.args;
+    if result as i32 == 0 {
+        resume(address, length);
+    }
+    result
+}
+
+/// madvise(2).
+pub extern "C" fn madvise(call: &mut Call) -> Step {
+    let [address, length, advice, ..] = call.args;
+    if mappings::first_in(address, length).is_none() || address % PAGE != 0 {
+        return Step::PASS;
+    }
+    match advice as i32 {
+        libc::MADV_REMOVE => enforce(
+            Operation::Punch,
+            Subject::Tagged,
+            || Earlier::refuses_if(length == 0),
+            || Effect::Changes,
+        ),
+        // A guard page faults whoever touches it.
+        MADV_GUARD_INSTALL => {
+            suspend(address, length);
+            Step::PASS
+        }
+        libc::MADV_DONTFORK => {
+            set_inherited(address, length, false);
+            Step::PASS
+        }
+        libc::MADV_DOFORK => {
+            set_inherited(address, length, true);
+            Step::PASS
+        }
+        _ => Step::PASS,
+    }
+}

@@ -1,0 +1,12 @@
+//! The hooks, a file per family. Each names the operation and its subject, asks the contract, and
+//! passes on; a second idea belongs below.
+
+pub mod attributes;
+pub mod descriptors;
+pub mod map;
+pub mod names;
+pub mod open;
+pub mod size;
+pub mod sync;
+pub mod write;
+pub mod xattr;

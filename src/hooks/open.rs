@@ -1,0 +1,66 @@
+//! open(2), openat(2), creat(2): refused only with O_TRUNC.
+
+use crate::descriptors::forget_result;
+use crate::enforce::{Earlier, enforce};
+use crate::subject::{self, Place};
+use crate::trampoline::{Call, Step};
+use daxshim_core::contract::{Effect, Operation};
+use libc::{AT_FDCWD, O_ACCMODE, O_CREAT, O_DIRECTORY, O_EXCL, O_NOFOLLOW, O_PATH, O_TRUNC};
+use libc::{O_WRONLY, R_OK, W_OK};
+
+/// open(2).
+pub extern "C" fn open(call: &mut Call) -> Step {
+    let [path, flags, ..] = call.args;
+    open_at(call, AT_FDCWD, path, flags as i32)
+}
+
+/// `__open_2`, the fortified open(2).
+pub extern "C" fn open_2(call: &mut Call) -> Step {
+    open(call)
+}
+
+/// openat(2).
+pub extern "C" fn openat(call: &mut Call) -> Step {
+    let [at, path, flags, ..] = call.args;
+    open_at(call, at as i32, path, flags as i32)
+}
+
+/// `__openat_2`, the fortified openat(2).
+pub extern "C" fn openat_2(call: &mut Call) -> Step {
+    openat(call)
+}
+
+/// creat(2).
+pub extern "C" fn creat(call: &mut Call) -> Step {
+    let [path, ..] = call.args;
+    open_at(call, AT_FDCWD, path, O_CREAT | O_WRONLY | O_TRUNC)
+}
+
+fn open_at(call: &mut Call, at: i32, path: usize, flags: i32) -> Step {
+    if flags & O_TRUNC != 0 && flags & O_PATH == 0 {
+        let place = Place::at(at, path, flags & O_NOFOLLOW == 0);
+        let step = enforce(
+            Operation::Truncate,
+            subject::of(place),
+            || Earlier::refuses_if(is_refused_anyway(place, flags)),
+            || Effect::Changes,
+        );
+        if !step.is_pass() {
+            return step;
+        }
+    }
+    call.then(forget_result)
+}
+
+/// Whether the kernel would not open this file anyway.
+fn is_refused_anyway(place: Place, flags: i32) -> bool {
+    // O_TRUNC needs the right to write, whatever the access mode.
+    let wanted = if flags & O_ACCMODE == O_WRONLY {
+        W_OK
+    } else {
+        R_OK | W_OK
+    };
+    flags & (O_CREAT | O_EXCL) == O_CREAT | O_EXCL
+        || flags & O_DIRECTORY != 0
+        || place.access(wanted).is_err()
+}

@@ -1,0 +1,72 @@
+//! ftruncate(2), truncate(2), fallocate(2).
+
+use super::write::is_open_for_writing;
+use crate::descriptors;
+use crate::enforce::{Earlier, enforce};
+use crate::subject::{self, Place};
+use crate::trampoline::{Call, Step};
+use daxshim_core::contract::{Effect, Operation, Subject};
+use libc::{FALLOC_FL_KEEP_SIZE, W_OK};
+
+/// ftruncate(2).
+pub extern "C" fn ftruncate(call: &mut Call) -> Step {
+    let [fd, length, ..] = call.args;
+    let (fd, length) = (fd as i32, length as i64);
+    if descriptors::is_untagged(fd) {
+        return Step::PASS;
+    }
+    enforce(
+        Operation::Resize,
+        subject::of_descriptor(fd),
+        || Earlier::refuses_if(length < 0 || !is_open_for_writing(fd)),
+        || resize_effect(Place::Descriptor(fd), length),
+    )
+}
+
+/// truncate(2).
+pub extern "C" fn truncate(call: &mut Call) -> Step {
+    let [path, length, ..] = call.args;
+    let (place, length) = (Place::path(path, true), length as i64);
+    enforce(
+        Operation::Resize,
+        subject::of(place),
+        || Earlier::refuses_if(length < 0 || place.access(W_OK).is_err()),
+        || resize_effect(place, length),
+    )
+}
+
+fn resize_effect(place: Place, length: i64) -> Effect {
+    idle_if(place.stat().is_ok_and(|stat| stat.st_size == length))
+}
+
+/// fallocate(2).
+pub extern "C" fn fallocate(call: &mut Call) -> Step {
+    let [fd, mode, offset, length, ..] = call.args;
+    let (fd, mode) = (fd as i32, mode as i32);
+    let (offset, length) = (offset as i64, length as i64);
+    if descriptors::is_untagged(fd) {
+        return Step::PASS;
+    }
+    let refused = || offset < 0 || length <= 0 || !is_open_for_writing(fd);
+    let effect = |subject| {
+        // A tagged file has no holes; only a broken tag leaves doubt.
+        let allocates = mode & !FALLOC_FL_KEEP_SIZE == 0 && subject == Subject::Tagged;
+        let end = offset.saturating_add(length);
+        let inside = Place::Descriptor(fd)
+            .stat()
+            .is_ok_and(|stat| end <= stat.st_size);
+        idle_if(allocates && inside)
+    };
+    let subject = subject::of_descriptor(fd);
+    enforce(
+        Operation::Allocate,
+        subject,
+        || Earlier::refuses_if(refused()),
+        || effect(subject),
+    )
+}
+
+/// [`Effect::Idle`] if so.
+pub fn idle_if(idle: bool) -> Effect {
+    if idle { Effect::Idle } else { Effect::Changes }
+}

@@ -1,0 +1,79 @@
+//! write(2) and its kin: a tagged file's data changes by mmap only.
+
+use crate::descriptors;
+use crate::enforce::{Earlier, enforce};
+use crate::memory;
+use crate::real::sys;
+use crate::subject;
+use crate::trampoline::{Call, Step};
+use daxshim_core::contract::{Effect, Operation};
+use libc::{F_GETFL, O_ACCMODE, O_PATH, O_RDONLY};
+
+/// write(2).
+pub extern "C" fn write(call: &mut Call) -> Step {
+    let [fd, buffer, length, ..] = call.args;
+    change(fd, || bad_buffer(buffer, length))
+}
+
+/// pwrite(2).
+pub extern "C" fn pwrite(call: &mut Call) -> Step {
+    let [fd, buffer, length, offset, ..] = call.args;
+    change(fd, || {
+        negative(offset).or_else(|| bad_buffer(buffer, length))
+    })
+}
+
+/// writev(2).
+pub extern "C" fn writev(call: &mut Call) -> Step {
+    let [fd, vector, count, ..] = call.args;
+    change(fd, || bad_vector(vector, count))
+}
+
+/// pwritev(2).
+pub extern "C" fn pwritev(call: &mut Call) -> Step {
+    let [fd, vector, count, offset, ..] = call.args;
+    change(fd, || {
+        negative(offset).or_else(|| bad_vector(vector, count))
+    })
+}
+
+fn change(fd: usize, arguments: impl FnOnce() -> Option<i32>) -> Step {
+    let fd = fd as i32;
+    if descriptors::is_untagged(fd) {
+        return Step::PASS;
+    }
+    enforce(
+        Operation::Write,
+        subject::of_descriptor(fd),
+        || {
+            if is_open_for_writing(fd) {
+                Earlier::says(arguments())
+            } else {
+                Earlier::Refuses
+            }
+        },
+        || Effect::Changes,
+    )
+}
+
+/// Whether the kernel lets data through this descriptor at all.
+pub fn is_open_for_writing(fd: i32) -> bool {
+    // SAFETY: F_GETFL takes no pointer.
+    unsafe { sys!(SYS_fcntl, fd, F_GETFL) }.is_ok_and(|flags| {
+        let flags = flags as i32;
+        flags & O_PATH == 0 && flags & O_ACCMODE != O_RDONLY
+    })
+}
+
+fn negative(offset: usize) -> Option<i32> {
+    ((offset as i64) < 0).then_some(libc::EINVAL)
+}
+
+fn bad_buffer(buffer: usize, length: usize) -> Option<i32> {
+    memory::is_bad(buffer, length).then_some(libc::EFAULT)
+}
+
+fn bad_vector(vector: usize, count: usize) -> Option<i32> {
+    // The kernel takes an unsigned long; libc an int.
+    memory::vector_error(vector, count as i32 as usize)
+}

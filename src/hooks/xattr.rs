@@ -1,0 +1,81 @@
+//! setxattr(2) and removexattr(2), every namespace.
+
+use crate::enforce::{Earlier, enforce};
+use crate::memory;
+use crate::subject::{self, Place};
+use crate::trampoline::{Call, Step};
+use core::ffi::c_char;
+use daxshim_core::contract::{Effect, Operation};
+use libc::{XATTR_CREATE, XATTR_REPLACE};
+
+/// XATTR_NAME_MAX and its NUL (linux/limits.h).
+const NAME_SIZE: usize = 256;
+/// XATTR_SIZE_MAX (linux/limits.h).
+const VALUE_MAX: usize = 65536;
+
+/// setxattr(2).
+pub extern "C" fn setxattr(call: &mut Call) -> Step {
+    let [path, ..] = call.args;
+    set(call, Place::path(path, true))
+}
+
+/// lsetxattr(2).
+pub extern "C" fn lsetxattr(call: &mut Call) -> Step {
+    let [path, ..] = call.args;
+    set(call, Place::path(path, false))
+}
+
+/// fsetxattr(2).
+pub extern "C" fn fsetxattr(call: &mut Call) -> Step {
+    let [fd, ..] = call.args;
+    set(call, Place::Descriptor(fd as i32))
+}
+
+/// removexattr(2).
+pub extern "C" fn removexattr(call: &mut Call) -> Step {
+    let [path, ..] = call.args;
+    remove(call, Place::path(path, true))
+}
+
+/// lremovexattr(2).
+pub extern "C" fn lremovexattr(call: &mut Call) -> Step {
+    let [path, ..] = call.args;
+    remove(call, Place::path(path, false))
+}
+
+/// fremovexattr(2).
+pub extern "C" fn fremovexattr(call: &mut Call) -> Step {
+    let [fd, ..] = call.args;
+    remove(call, Place::Descriptor(fd as i32))
+}
+
+fn set(call: &Call, place: Place) -> Step {
+    let [_, name, value, size, flags, _] = call.args;
+    let earlier = || {
+        let unknown_flags = flags as i32 & !(XATTR_CREATE | XATTR_REPLACE) != 0;
+        if place.is_path_only() || unknown_flags || is_refused_name(name) || size > VALUE_MAX {
+            Earlier::Refuses
+        } else {
+            Earlier::says(memory::is_bad(value, size).then_some(libc::EFAULT))
+        }
+    };
+    enforce(Operation::SetXattr, subject::of(place), earlier, || {
+        Effect::Changes
+    })
+}
+
+fn remove(call: &Call, place: Place) -> Step {
+    let [_, name, ..] = call.args;
+    enforce(
+        Operation::RemoveXattr,
+        subject::of(place),
+        || Earlier::refuses_if(place.is_path_only() || is_refused_name(name)),
+        || Effect::Changes,
+    )
+}
+
+/// Whether the kernel refuses the name before it looks at the file: unreadable, empty, too long.
+fn is_refused_name(name: usize) -> bool {
+    let mut buffer = [0; NAME_SIZE];
+    memory::copy_string(name as *const c_char, &mut buffer).is_none_or(<[u8]>::is_empty)
+}

@@ -1,0 +1,20 @@
+//! libdaxshim.so: gives files tagged DAX-immutable their semantics in unmodified programs.
+//!
+//! Nothing but interposition and per-process state lives here; what can be decided or computed
+//! without a preload is in `daxshim-core`. Imports run one way: hooks → state → core.
+//!
+//! To add a hook: a row in `core/src/symbols.rs`, a function of that name in `hooks/`, a program
+//! of that name in `cdylib-tests/programs/`.
+
+mod descriptors;
+mod eadr;
+mod enforce;
+mod hooks;
+mod logger;
+mod mappings;
+mod memory;
+mod process;
+mod real;
+mod subject;
+mod sync;
+mod trampoline;

@@ -1,0 +1,324 @@
+//! Which addresses are mappings of tagged files, and who is flushing them now.
+//!
+//! Readers take no lock ([`Regions`]). A flush publishes its range first and looks mappings up
+//! after; whoever takes a mapping away suspends it first and waits for published ranges after. So
+//! no flush ever touches memory that is gone.
+
+use crate::memory::PAGE;
+use crate::process::event;
+use crate::real::{SignalsBlocked, sys};
+use core::arch::asm;
+use core::sync::atomic::{AtomicUsize, Ordering};
+use daxshim_core::regions::{Full, Region, Regions};
+use daxshim_core::report::{Event, Kind};
+use parking_lot::lock_api::RawMutex as _;
+
+static REGIONS: Regions = Regions::new();
+
+/// Held to change [`REGIONS`], with signals blocked, so never by an interrupted frame of the same
+/// thread. Only ever tried: parking_lot's slow path allocates and parks, which a hook may not.
+static WRITER: parking_lot::RawMutex = parking_lot::RawMutex::INIT;
+
+/// How often a writer yields before it gives the change up.
+const WRITER_TRIES: usize = 1 << 16;
+
+/// What a region's attributes say.
+#[derive(Clone, Copy)]
+pub struct Attributes(usize);
+
+impl Attributes {
+    const KIND: usize = 0xff;
+    const SUSPENDED: usize = 1 << 8;
+    const NOT_INHERITED: usize = 1 << 9;
+    const EADR: usize = 1 << 10;
+
+    /// Of a new mapping.
+    pub fn new(kind: Kind, eadr: bool) -> Attributes {
+        Attributes(kind as usize | if eadr { Attributes::EADR } else { 0 })
+    }
+
+    /// Of a region that was looked up.
+    pub fn of(region: Region) -> Attributes {
+        Attributes(region.attributes)
+    }
+
+    /// As a [`Region`] keeps them.
+    pub fn bits(self) -> usize {
+        self.0
+    }
+
+    /// What the mapping is now.
+    pub fn kind(self) -> Kind {
+        if self.0 & Attributes::SUSPENDED != 0 {
+            Kind::Suspended
+        } else {
+            Kind::from_u8((self.0 & Attributes::KIND) as u8)
+        }
+    }
+
+    /// Whether write-back can be left out.
+    pub fn is_eadr(self) -> bool {
+        self.0 & Attributes::EADR != 0
+    }
+}
+
+/// Whether no tagged file is mapped. One load: the fast path of the hooks on memory.
+#[inline]
+pub fn is_empty() -> bool {
+    REGIONS.is_empty()
+}
+
+/// The mapping that holds `address`, or the next above it. `None` also where a writer was in the
+/// way: the kernel's way is always right.
+pub fn at_or_after(address: usize) -> Option<Region> {
+    REGIONS.at_or_after(address).unwrap_or_else(|_| {
+        event(Event::MapBusy);
+        None
+    })
+}
+
+/// The first mapping of a tagged file in `[start, start + length)`.
+pub fn first_in(start: usize, length: usize) -> Option<Region> {
+    if is_empty() {
+        return None;
+    }
+    let end = page_end(start, length);
+    at_or_after(start).filter(|region| region.start < end)
+}
+
+/// The end of the pages that `[start, start + length)` touches.
+pub fn page_end(start: usize, length: usize) -> usize {
+    start
+        .saturating_add(length)
+        .checked_next_multiple_of(PAGE)
+        .unwrap_or(usize::MAX)
+}
+
+fn write(change: impl FnOnce(&Regions) -> Result<(), Full>) {
+    let _signals = SignalsBlocked::new();
+    let mut tries = 0;
+    while !WRITER.try_lock() {
+        tries += 1;
+        if tries == WRITER_TRIES {
+            event(Event::LockTimeout);
+            return;
+        }
+        yield_now();
+    }
+    if change(&REGIONS).is_err() {
+        event(Event::MapFull);
+    }
+    // SAFETY: locked by this thread, above.
+    unsafe { WRITER.unlock() };
+}
+
+/// Records a new mapping in place of whatever was there.
+pub fn insert(region: Region) {
+    write(|regions| regions.insert(region));
+}
+
+/// Forgets a range.
+pub fn forget(start: usize, length: usize) {
+    if first_in(start, length).is_some() {
+        let end = page_end(start, length);
+        write(|regions| regions.rewrite(start, end, |_| None));
+    }
+}
+
+/// Keeps flushes off a range that is about to change, and waits for those under way.
+pub fn suspend(start: usize, length: usize) {
+    let end = page_end(start, length);
+    set(start, end, Attributes::SUSPENDED, true);
+    drain(start, end);
+}
+
+/// Ends [`suspend`] where the range stayed as it was or is readable again.
+pub fn resume(start: usize, length: usize) {
+    set(start, page_end(start, length), Attributes::SUSPENDED, false);
+}
+
+/// MADV_DONTFORK and MADV_DOFORK: whether a forked child will have the range.
+pub fn set_inherited(start: usize, length: usize, inherited: bool) {
+    let end = page_end(start, length);
+    set(start, end, Attributes::NOT_INHERITED, !inherited);
+}
+
+fn set(start: usize, end: usize, bit: usize, on: bool) {
+    write(|regions| {
+        regions.rewrite(start, end, |region| {
+            let attributes = if on {
+                region.attributes | bit
+            } else {
+                region.attributes & !bit
+            };
+            Some(Region {
+                attributes,
+                ..region
+            })
+        })
+    });
+}
+
+/// mremap(2): what was recorded for `[from, from + from_length)` now holds at
+/// `[to, to + to_length)`; the last part grows or shrinks with it.
+pub fn relocate(from: usize, from_length: usize, to: usize, to_length: usize, keep_old: bool) {
+    let (from_end, to_end) = (page_end(from, from_length), page_end(to, to_length));
+    // A mapping of length 0 is the request for a second mapping of the same pages.
+    let from_end = from_end.max(from + 1);
+    let move_address = |address: usize| address.wrapping_sub(from).wrapping_add(to);
+    write(|regions| {
+        let mut outcome = Ok(());
+        // Parts beyond these are forgotten, and so fall to the kernel.
+        let mut moved: [Option<Region>; 16] = [None; 16];
+        let mut cursor = from;
+        for slot in &mut moved {
+            let next = regions.at_or_after(cursor).ok().flatten();
+            let Some(region) = next.filter(|region| region.start < from_end) else {
+                break;
+            };
+            cursor = region.end;
+            let is_last = region.end >= from_end;
+            let end = if is_last { from_end } else { region.end };
+            *slot = Some(Region {
+                start: move_address(region.start.max(from)),
+                end: if is_last {
+                    to_end
+                } else {
+                    move_address(end).min(to_end)
+                },
+                data_end: move_address(region.data_end),
+                attributes: region.attributes & !Attributes::SUSPENDED,
+            });
+        }
+        if !keep_old {
+            outcome = outcome.and(regions.rewrite(from, from_end, |_| None));
+        }
+        outcome = outcome.and(regions.rewrite(to, to_end, |_| None));
+        for region in moved.into_iter().flatten() {
+            if region.start < region.end {
+                outcome = outcome.and(regions.insert(region));
+            }
+        }
+        outcome
+    });
+}
+
+/// In a forked child: the other threads, and with them their locks and flushes, are gone, and so
+/// are mappings under MADV_DONTFORK.
+pub fn forked() {
+    if WRITER.is_locked() {
+        // SAFETY: by a thread that does not exist here; this one never forks while it holds it.
+        unsafe { WRITER.unlock() };
+    }
+    REGIONS.recover_after_fork();
+    for flush in &FLUSHES {
+        flush.owner.store(0, Ordering::Relaxed);
+    }
+    if !is_empty() {
+        write(|regions| {
+            regions.rewrite(0, usize::MAX, |region| {
+                (region.attributes & Attributes::NOT_INHERITED == 0).then_some(region)
+            })
+        });
+    }
+}
+
+/// A range that a thread is flushing.
+#[repr(align(64))]
+struct Published {
+    /// The thread, or 0.
+    owner: AtomicUsize,
+    start: AtomicUsize,
+    end: AtomicUsize,
+}
+
+/// As many flushes at once as have a place here; further ones take the kernel's way.
+static FLUSHES: [Published; 128] = [const {
+    Published {
+        owner: AtomicUsize::new(0),
+        start: AtomicUsize::new(0),
+        end: AtomicUsize::new(0),
+    }
+}; 128];
+
+/// How often a change of a mapping yields to flushes of other threads on it. A flush of a whole
+/// DIMM takes seconds; a longjmp out of a signal handler leaves one published for ever.
+const DRAIN_TRIES: usize = 1 << 22;
+
+/// A published flush; mappings looked up while it lives stay as they are.
+pub struct Flush(&'static Published);
+
+impl Flush {
+    /// Publishes `[start, end)`. `None` if there is no place.
+    pub fn publish(start: usize, end: usize) -> Option<Flush> {
+        let thread = thread();
+        let first = (thread >> 12) % FLUSHES.len();
+        let (before, from) = FLUSHES.split_at_checked(first)?;
+        for place in from.iter().chain(before) {
+            if place.owner.load(Ordering::Relaxed) != 0 {
+                continue;
+            }
+            if place
+                .owner
+                .compare_exchange(0, CLAIMED, Ordering::Acquire, Ordering::Relaxed)
+                .is_ok()
+            {
+                place.start.store(start, Ordering::Relaxed);
+                place.end.store(end, Ordering::Relaxed);
+                // A full barrier: the lookups that follow must not be older than this.
+                place.owner.swap(thread, Ordering::SeqCst);
+                return Some(Flush(place));
+            }
+        }
+        None
+    }
+}
+
+impl Drop for Flush {
+    fn drop(&mut self) {
+        self.0.owner.store(0, Ordering::Release);
+    }
+}
+
+/// An owner that has not stored its range yet, and so has not looked anything up.
+const CLAIMED: usize = 1;
+
+fn drain(start: usize, end: usize) {
+    let me = thread();
+    // A full barrier: what was suspended before is seen by whoever publishes after.
+    core::sync::atomic::fence(Ordering::SeqCst);
+    for flush in &FLUSHES {
+        let mut tries = 0;
+        loop {
+            let owner = flush.owner.load(Ordering::Acquire);
+            let overlaps = flush.start.load(Ordering::Relaxed) < end
+                && start < flush.end.load(Ordering::Relaxed);
+            // A flush of this very thread is one that a signal handler interrupted: it can't end
+            // before we do.
+            if owner == 0 || owner == CLAIMED || owner == me || !overlaps {
+                break;
+            }
+            tries += 1;
+            if tries == DRAIN_TRIES {
+                event(Event::DrainTimeout);
+                break;
+            }
+            yield_now();
+        }
+    }
+}
+
+fn yield_now() {
+    // SAFETY: takes nothing.
+    let _ = unsafe { sys!(SYS_sched_yield) };
+}
+
+/// A number that no other living thread of the process has: the thread pointer.
+fn thread() -> usize {
+    let pointer: usize;
+    // SAFETY: on x86-64 the ABI keeps the thread pointer's own address at fs:0.
+    unsafe {
+        asm!("mov {}, fs:0", out(reg) pointer, options(nostack, preserves_flags, readonly, pure));
+    }
+    pointer
+}

@@ -1,0 +1,250 @@
+//! What the process is set up with: configuration, flush instruction, report page.
+
+use crate::{logger, mappings, real};
+use core::ffi::{CStr, c_char, c_int, c_void};
+use core::ptr;
+use core::sync::atomic::{AtomicPtr, AtomicU8, Ordering};
+use daxshim_core::config::{Config, Misunderstood};
+use daxshim_core::contract::Mode;
+use daxshim_core::flush::WriteBack;
+use daxshim_core::line::Line;
+use daxshim_core::report::{self, Event, Page};
+use once_cell::sync::OnceCell;
+use rustix::fs::{OFlags, ftruncate, openat, readlinkat_raw};
+use rustix::mm::{MapFlags, ProtFlags};
+
+struct Setup {
+    config: Config,
+    misunderstood: Misunderstood,
+    write_back: WriteBack,
+}
+
+/// Written once, by the constructor; reading it takes no lock.
+static SETUP: OnceCell<Setup> = OnceCell::new();
+
+/// Until the constructor has run.
+static DEFAULT: Config = Config {
+    policy: daxshim_core::contract::Policy {
+        mode: Mode::Enforce,
+        compat: false,
+        deny_reads: false,
+    },
+    flush: daxshim_core::config::FlushPolicy::Auto,
+    emulate: false,
+    deep: false,
+    log_level: 0,
+    force_pmem: None,
+    no_clwb: false,
+    no_clflushopt: false,
+    no_flush: None,
+};
+
+static PAGE: AtomicPtr<Page> = AtomicPtr::new(ptr::null_mut());
+
+/// `DAXSHIM_REPORT`; points into the environment the process was started with, which the kernel
+/// keeps on the stack for its whole life.
+static REPORT_DIRECTORY: AtomicPtr<c_char> = AtomicPtr::new(ptr::null_mut());
+
+/// What the environment said.
+#[inline]
+pub fn config() -> &'static Config {
+    SETUP.get().map_or(&DEFAULT, |setup| &setup.config)
+}
+
+/// The instruction that writes back a line. clflush, which every CPU has, until the constructor
+/// has looked.
+pub fn write_back() -> WriteBack {
+    SETUP
+        .get()
+        .map_or(WriteBack::Clflush, |setup| setup.write_back)
+}
+
+/// The report page, if there is to be a report.
+#[inline]
+pub fn page() -> Option<&'static Page> {
+    // SAFETY: null, or a mapping of a whole Page that is never unmapped in this process (a forked
+    // child gets its own before it runs anything else).
+    unsafe { PAGE.load(Ordering::Acquire).as_ref() }
+}
+
+/// Counts something worth a warning.
+pub fn event(event: Event) {
+    if let Some(page) = page() {
+        page.event(event);
+    }
+}
+
+#[used]
+#[unsafe(link_section = ".init_array")]
+static CONSTRUCTOR: extern "C" fn(c_int, *const *const c_char, *const *const c_char) = start;
+
+extern "C" fn start(_: c_int, _: *const *const c_char, environment: *const *const c_char) {
+    let errno = real::errno();
+    real::resolve();
+    // SAFETY: glibc hands constructors the process's environment: C strings and a null.
+    let lookup = |name: &CStr| unsafe { variable(environment, name) };
+    let (config, misunderstood) = Config::read(|name| lookup(name).map(CStr::to_bytes));
+    let setup = Setup {
+        config,
+        misunderstood,
+        write_back: WriteBack::choose(&config),
+    };
+    if SETUP.set(setup).is_ok() {
+        logger::start(config.log_level, lookup(c"DAXSHIM_LOG_FILE"));
+        for variable in misunderstood.iter() {
+            log::warn!(
+                "{}: unknown value, the default is used; use {}",
+                variable.name().to_str().unwrap_or("?"),
+                variable.values()
+            );
+        }
+        if let Some(directory) = lookup(c"DAXSHIM_REPORT").filter(|path| !path.is_empty()) {
+            REPORT_DIRECTORY.store(directory.as_ptr().cast_mut(), Ordering::Release);
+            if let Err(errno) = open_page() {
+                log::warn!(
+                    "DAXSHIM_REPORT: no report, as no file can be made in {}: {errno}",
+                    directory.to_str().unwrap_or("?")
+                );
+            }
+        }
+        real::at_fork_in_child(forked);
+        log::info!(
+            "mode {}, flush {} by {}",
+            config.policy.mode.word(),
+            config.flush.word(),
+            write_back().word()
+        );
+    }
+    real::set_errno(errno);
+}
+
+/// The value of `name` in `environment`.
+///
+/// # Safety
+/// `environment` is null or a null-terminated array of C strings that live as long as the process.
+unsafe fn variable(environment: *const *const c_char, name: &CStr) -> Option<&'static CStr> {
+    let mut entry = environment;
+    if entry.is_null() {
+        return None;
+    }
+    loop {
+        // SAFETY: not past the terminating null, by the caller's promise.
+        let text = unsafe {
+            if (*entry).is_null() {
+                return None;
+            }
+            CStr::from_ptr(*entry)
+        };
+        let rest = text.to_bytes().strip_prefix(name.to_bytes());
+        if rest.is_some_and(|rest| rest.first() == Some(&b'=')) {
+            // SAFETY: behind name and `=`, at most at the terminating NUL.
+            return Some(unsafe { CStr::from_ptr(text.as_ptr().add(name.count_bytes() + 1)) });
+        }
+        // SAFETY: the entry just read was not the terminating null.
+        entry = unsafe { entry.add(1) };
+    }
+}
+
+/// In a forked child: only this thread is left, and the parent's page is the parent's.
+unsafe extern "C" fn forked() {
+    let errno = real::errno();
+    mappings::forked();
+    if !PAGE.swap(ptr::null_mut(), Ordering::AcqRel).is_null() {
+        // A failure leaves the child without a report, as a full directory would the parent.
+        let _ = open_page();
+    }
+    real::set_errno(errno);
+}
+
+/// Makes this process's report file and maps it. The parent's mapping, in a forked child, stays
+/// where it is: a pointer into it may be on the stack that forked.
+fn open_page() -> Result<(), rustix::io::Errno> {
+    let directory = REPORT_DIRECTORY.load(Ordering::Acquire);
+    // SAFETY: set once by the constructor, to a C string that lives as long as the process.
+    let directory = unsafe { CStr::from_ptr(directory) };
+    let flags = OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::RDONLY;
+    let directory = openat(rustix::fs::CWD, directory, flags, 0.into())?;
+    let pid = rustix::process::getpid();
+    let file = new_file(&directory, pid.as_raw_nonzero().get().unsigned_abs())?;
+    let length = size_of::<Page>();
+    ftruncate(&file, length as u64)?;
+    let protection = ProtFlags::READ | ProtFlags::WRITE;
+    // SAFETY: a new mapping at an address of the kernel's choice.
+    let mapping = unsafe {
+        rustix::mm::mmap(
+            ptr::null_mut(),
+            length,
+            protection,
+            MapFlags::SHARED,
+            &file,
+            0,
+        )?
+    };
+    let page: *mut Page = mapping.cast::<c_void>().cast();
+    // SAFETY: a zeroed mapping of the right length; all its fields are atomics, for which any
+    // bytes will do.
+    fill_in(unsafe { &*page }, pid.as_raw_nonzero().get().unsigned_abs());
+    PAGE.store(page, Ordering::Release);
+    Ok(())
+}
+
+/// `daxshim.PID.N`: an exec keeps the PID, so N is the first number that is free.
+fn new_file(
+    directory: &rustix::fd::OwnedFd,
+    pid: u32,
+) -> Result<rustix::fd::OwnedFd, rustix::io::Errno> {
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+    let mut number = 0u32;
+    loop {
+        let mut name = Line::<48>::new();
+        let name = name
+            .c_str(format_args!("{}{pid}.{number}", report::FILE_PREFIX))
+            .ok_or(rustix::io::Errno::NAMETOOLONG)?;
+        match openat(directory, name, flags, 0o600.into()) {
+            Err(rustix::io::Errno::EXIST) if number < 100_000 => number += 1,
+            other => return other,
+        }
+    }
+}
+
+fn fill_in(page: &Page, pid: u32) {
+    let config = config();
+    let number = |cell: &AtomicU8, value: u8| cell.store(value, Ordering::Relaxed);
+    page.pid.store(pid, Ordering::Relaxed);
+    let parent = rustix::process::getppid().map_or(0, |pid| pid.as_raw_nonzero().get());
+    page.parent.store(parent.unsigned_abs(), Ordering::Relaxed);
+    number(&page.mode, config.policy.mode as u8);
+    number(&page.flush, config.flush as u8);
+    number(&page.compat, u8::from(config.policy.compat));
+    number(&page.emulate, u8::from(config.emulate));
+    number(&page.write_back, write_back() as u8);
+    let misunderstood = SETUP.get().map_or(0, |setup| setup.misunderstood.0);
+    page.misunderstood.store(misunderstood, Ordering::Relaxed);
+    let mut program = [0u8; report::PATH_LEN];
+    let len = link_target(c"/proc/self/exe", &mut program);
+    report::store_bytes(&page.program, &program);
+    number(&page.program_len, len as u8);
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    let nanoseconds = now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64;
+    page.started_ns.store(nanoseconds, Ordering::Relaxed);
+    page.started_ticks.store(report::ticks(), Ordering::Relaxed);
+    page.length
+        .store(size_of::<Page>() as u64, Ordering::Relaxed);
+    // Last: whoever sees it sees the rest.
+    page.magic.store(report::MAGIC, Ordering::Release);
+}
+
+/// The end of a symlink's target that fits; its length in bytes.
+pub fn link_target(link: &CStr, into: &mut [u8; report::PATH_LEN]) -> usize {
+    let mut target = [0u8; libc::PATH_MAX as usize];
+    let Ok(len) = readlinkat_raw(rustix::fs::CWD, link, &mut target) else {
+        return 0;
+    };
+    let tail = target
+        .get(len.saturating_sub(into.len())..len)
+        .unwrap_or(&[]);
+    for (to, from) in into.iter_mut().zip(tail) {
+        *to = *from;
+    }
+    tail.len()
+}

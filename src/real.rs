@@ -1,0 +1,141 @@
+//! The one way down: to libc's functions that we stand in front of, and to the kernel.
+//!
+//! The shim's own system calls go down raw, so that they touch neither errno nor an interposable
+//! name. rustix does that for descriptors and memory of ours; calls with the program's own
+//! pointers, which may be invalid, must not be dereferenced on the way and so use [`syscall`].
+
+use crate::trampoline::{SLOTS, Slot, Step};
+use core::arch::asm;
+use core::ffi::{c_int, c_long, c_void};
+use core::sync::atomic::Ordering;
+
+/// An errno value.
+pub type Errno = i32;
+
+/// A system call with up to six arguments.
+///
+/// # Safety
+/// As for the call itself; the kernel answers EFAULT to pointers it can't follow.
+pub unsafe fn syscall(number: c_long, args: [usize; 6]) -> Result<usize, Errno> {
+    let [a, b, c, d, e, f] = args;
+    let result: isize;
+    // SAFETY: the x86-64 system call convention; the caller answers for the call.
+    unsafe {
+        asm!(
+            "syscall",
+            inlateout("rax") number as isize => result,
+            in("rdi") a, in("rsi") b, in("rdx") c, in("r10") d, in("r8") e, in("r9") f,
+            lateout("rcx") _, lateout("r11") _,
+            options(nostack),
+        );
+    }
+    if (-4095..0).contains(&result) {
+        Err(-result as Errno)
+    } else {
+        Ok(result as usize)
+    }
+}
+
+/// Hands `[a, b, …]` to [`syscall`], padded with zeros.
+macro_rules! sys {
+    ($number:ident $(, $arg:expr)* $(,)?) => {{
+        let mut args = [0usize; 6];
+        for (slot, arg) in args.iter_mut().zip([$($arg as usize),*]) {
+            *slot = arg;
+        }
+        $crate::real::syscall(libc::$number, args)
+    }};
+}
+pub(crate) use sys;
+
+/// Sets errno.
+pub fn set_errno(errno: Errno) {
+    // SAFETY: glibc's thread-local errno; always valid in a thread of glibc's.
+    unsafe { *libc::__errno_location() = errno };
+}
+
+/// errno.
+pub fn errno() -> Errno {
+    // SAFETY: as in `set_errno`.
+    unsafe { *libc::__errno_location() }
+}
+
+/// Finds the next definition of each symbol. Called once, by the constructor: lookups take the
+/// loader's lock, which no hook may.
+pub fn resolve() {
+    for (name, slot) in SLOTS {
+        if let Some(real) = next(name) {
+            slot.real.store(real, Ordering::Release);
+        }
+    }
+    if let Some(real) = next("pthread_testcancel\0") {
+        TESTCANCEL.real.store(real, Ordering::Release);
+    }
+}
+
+/// The next definition of `name` (with its NUL) behind ours. A libc without it leaves the slot at
+/// the raw system call.
+fn next(name: &'static str) -> Option<*mut ()> {
+    // redhook panics where the symbol is missing, which would end the program: ask first.
+    // SAFETY: `name` ends in NUL, as every caller writes it.
+    unsafe {
+        let found = libc::dlsym(libc::RTLD_NEXT, name.as_ptr().cast());
+        (!found.is_null()).then(|| redhook::ld_preload::dlsym_next(name).cast_mut().cast())
+    }
+}
+
+/// pthread_testcancel as the "real function" of a call answered here.
+static TESTCANCEL: Slot = Slot::new(never_checked, libc::SYS_getpid);
+
+extern "C" fn never_checked(_: &mut crate::trampoline::Call) -> Step {
+    Step::PASS
+}
+
+/// See [`Call::answer_cancellable`](crate::trampoline::Call::answer_cancellable).
+pub fn testcancel() -> *const Slot {
+    &raw const TESTCANCEL
+}
+
+/// Registers what a forked child must do first.
+pub fn at_fork_in_child(handler: unsafe extern "C" fn()) {
+    // SAFETY: the handler is async-signal-safe, as pthread_atfork(3) asks.
+    let _: c_int = unsafe { libc::pthread_atfork(None, None, Some(handler)) };
+}
+
+/// All signals of this thread are held back until this is dropped.
+pub struct SignalsBlocked(u64);
+
+impl SignalsBlocked {
+    /// Holds them back.
+    pub fn new() -> SignalsBlocked {
+        let all = u64::MAX;
+        let mut before = 0u64;
+        // SAFETY: both masks are ours and eight bytes long.
+        let _ = unsafe {
+            sys!(
+                SYS_rt_sigprocmask,
+                libc::SIG_SETMASK,
+                &raw const all,
+                &raw mut before,
+                8
+            )
+        };
+        SignalsBlocked(before)
+    }
+}
+
+impl Drop for SignalsBlocked {
+    fn drop(&mut self) {
+        let none: *mut c_void = core::ptr::null_mut();
+        // SAFETY: the mask is ours and eight bytes long.
+        let _ = unsafe {
+            sys!(
+                SYS_rt_sigprocmask,
+                libc::SIG_SETMASK,
+                &raw const self.0,
+                none,
+                8
+            )
+        };
+    }
+}

@@ -1,0 +1,428 @@
+//! Whose tag: from the descriptor or path of a call to the contract's subject.
+
+use crate::descriptors::Look;
+use crate::memory;
+use crate::process::{self, event};
+use crate::real::{Errno, sys};
+use core::ffi::{CStr, c_char};
+use core::sync::atomic::{AtomicBool, Ordering};
+use daxshim_core::contract::{Mode, Subject};
+use daxshim_core::report::Event;
+use daxshim_core::tag::{Identity, Record, XATTR, XATTR_EMULATED};
+use daxshim_core::{dax, extents};
+use libc::{AT_FDCWD, ENODATA, ENOTSUP};
+use rustix::fd::BorrowedFd;
+
+/// How a call names a file.
+#[derive(Clone, Copy)]
+pub enum Place {
+    /// A descriptor.
+    Descriptor(i32),
+    /// A path, from a directory.
+    Path {
+        /// The directory's descriptor or AT_FDCWD.
+        at: i32,
+        /// As the program gave it; may be invalid.
+        path: *const c_char,
+        /// Whether a symlink at the end is followed.
+        follow: bool,
+        /// Whether an empty path means `at` itself (AT_EMPTY_PATH).
+        empty: bool,
+    },
+}
+
+impl Place {
+    /// A path from the working directory.
+    pub fn path(path: usize, follow: bool) -> Place {
+        Place::at(AT_FDCWD, path, follow)
+    }
+
+    /// A path from a directory.
+    pub fn at(at: i32, path: usize, follow: bool) -> Place {
+        Place::Path {
+            at,
+            path: path as *const c_char,
+            follow,
+            empty: false,
+        }
+    }
+
+    /// With AT_EMPTY_PATH if `empty`.
+    pub fn or_empty(self, is_empty: bool) -> Place {
+        match self {
+            Place::Path {
+                at, path, follow, ..
+            } => Place::Path {
+                at,
+                path,
+                follow,
+                empty: is_empty,
+            },
+            descriptor => descriptor,
+        }
+    }
+
+    fn at_flags(self) -> i32 {
+        match self {
+            Place::Descriptor(_) => libc::AT_EMPTY_PATH,
+            Place::Path { follow, empty, .. } => {
+                (if follow { 0 } else { libc::AT_SYMLINK_NOFOLLOW })
+                    | (if empty { libc::AT_EMPTY_PATH } else { 0 })
+            }
+        }
+    }
+
+    /// stat(2) of it.
+    pub fn stat(self) -> Result<libc::stat, Errno> {
+        let (at, path) = match self {
+            Place::Descriptor(fd) => (fd, c"".as_ptr()),
+            Place::Path { at, path, .. } => (at, path),
+        };
+        let mut stat = core::mem::MaybeUninit::<libc::stat>::uninit();
+        // SAFETY: the kernel fills `stat` in whole, or fails.
+        unsafe {
+            sys!(SYS_newfstatat, at, path, stat.as_mut_ptr(), self.at_flags())?;
+            Ok(stat.assume_init())
+        }
+    }
+
+    /// Whether it is a descriptor with O_PATH (or none at all), on which calls that need an open
+    /// file answer EBADF.
+    pub fn is_path_only(self) -> bool {
+        let Place::Descriptor(fd) = self else {
+            return false;
+        };
+        // SAFETY: F_GETFL takes no pointer.
+        unsafe { sys!(SYS_fcntl, fd, libc::F_GETFL) }
+            .map_or(true, |flags| flags as i32 & libc::O_PATH != 0)
+    }
+
+    /// Whether the caller may do this to it (`W_OK` …), by its effective IDs.
+    pub fn access(self, wanted: i32) -> Result<(), Errno> {
+        let (at, path) = match self {
+            Place::Descriptor(fd) => (fd, c"".as_ptr()),
+            Place::Path { at, path, .. } => (at, path),
+        };
+        let flags = self.at_flags() | libc::AT_EACCESS;
+        // SAFETY: the kernel reads the path, or answers EFAULT.
+        unsafe { sys!(SYS_faccessat2, at, path, wanted, flags) }.map(|_| ())
+    }
+
+    /// Whether entries may be made and removed in the directory that holds it.
+    pub fn parent_access(self) -> Result<(), Errno> {
+        let Place::Path { at, path, .. } = self else {
+            return Ok(());
+        };
+        let mut buffer = [0; libc::PATH_MAX as usize];
+        let Some(len) = memory::copy_string(path, &mut buffer).map(<[u8]>::len) else {
+            return Ok(());
+        };
+        let name = buffer.get(..len).unwrap_or(&[]);
+        let cut = name.iter().rposition(|&b| b == b'/').map_or(0, |i| i + 1);
+        let directory: *const c_char = match buffer.get_mut(cut) {
+            Some(end) if cut > 0 => {
+                *end = 0;
+                buffer.as_ptr().cast()
+            }
+            _ => c".".as_ptr(),
+        };
+        Place::at(at, directory as usize, true).access(libc::W_OK | libc::X_OK)
+    }
+
+    fn xattr(self, name: &CStr, value: &mut [u8]) -> Result<usize, Errno> {
+        let (name, buffer, len) = (name.as_ptr(), value.as_mut_ptr(), value.len());
+        match self {
+            Place::Descriptor(fd) => {
+                // SAFETY: name and buffer are ours.
+                let result = unsafe { sys!(SYS_fgetxattr, fd, name, buffer, len) };
+                match result {
+                    // O_PATH, or nothing at all: ask by name.
+                    Err(libc::EBADF) => xattr_by_name(fd, name, buffer, len),
+                    other => other,
+                }
+            }
+            Place::Path {
+                at: AT_FDCWD,
+                path,
+                follow,
+                empty: false,
+                // SAFETY: name and buffer are ours; the kernel reads the path, or answers EFAULT.
+            } => unsafe {
+                if follow {
+                    sys!(SYS_getxattr, path, name, buffer, len)
+                } else {
+                    sys!(SYS_lgetxattr, path, name, buffer, len)
+                }
+            },
+            Place::Path {
+                at,
+                path,
+                follow,
+                empty,
+            } => self.xattr_at(at, path, (follow, empty), name, buffer, len),
+        }
+    }
+
+    fn xattr_at(
+        self,
+        at: i32,
+        path: *const c_char,
+        (follow, empty): (bool, bool),
+        name: *const c_char,
+        value: *mut u8,
+        len: usize,
+    ) -> Result<usize, Errno> {
+        // Linux 6.13: one call does it, without looking at the path. libc has no name for it yet.
+        const SYS_GETXATTRAT: libc::c_long = 464;
+        static MISSING: AtomicBool = AtomicBool::new(false);
+        if !MISSING.load(Ordering::Relaxed) {
+            let args = XattrArgs {
+                value: value as u64,
+                size: len as u32,
+                flags: 0,
+            };
+            // SAFETY: name, args and buffer are ours; the kernel reads the path, or answers EFAULT.
+            let result = unsafe {
+                crate::real::syscall(
+                    SYS_GETXATTRAT,
+                    [
+                        at as usize,
+                        path as usize,
+                        self.at_flags() as usize,
+                        name as usize,
+                        &raw const args as usize,
+                        size_of::<XattrArgs>(),
+                    ],
+                )
+            };
+            match result {
+                Err(libc::ENOSYS) => MISSING.store(true, Ordering::Relaxed),
+                // AT_EMPTY_PATH and an O_PATH descriptor.
+                Err(libc::EBADF) if empty => return xattr_by_name(at, name, value, len),
+                other => return other,
+            }
+        }
+        let mut buffer = [0; libc::PATH_MAX as usize];
+        let path_bytes = match memory::copy_string(path, &mut buffer) {
+            Some(bytes) => bytes,
+            None if empty && path.is_null() => &[],
+            None => return Err(libc::EFAULT),
+        };
+        if path_bytes.is_empty() {
+            return if empty {
+                Place::at_or_cwd(at).xattr_raw(name, value, len)
+            } else {
+                Err(libc::ENOENT)
+            };
+        }
+        if path_bytes.first() == Some(&b'/') || at == AT_FDCWD {
+            return Place::path(path as usize, follow).xattr_raw(name, value, len);
+        }
+        let mut name_buffer = [0; libc::PATH_MAX as usize];
+        let by_name = proc_path(at, path_bytes, &mut name_buffer).ok_or(libc::ENAMETOOLONG)?;
+        Place::path(by_name as usize, follow).xattr_raw(name, value, len)
+    }
+
+    fn at_or_cwd(at: i32) -> Place {
+        if at == AT_FDCWD {
+            Place::path(c".".as_ptr() as usize, true)
+        } else {
+            Place::Descriptor(at)
+        }
+    }
+
+    fn xattr_raw(self, name: *const c_char, value: *mut u8, len: usize) -> Result<usize, Errno> {
+        // SAFETY: both come from `xattr`, where they are a C string and a slice of ours.
+        let (name, value) = unsafe {
+            (
+                CStr::from_ptr(name),
+                core::slice::from_raw_parts_mut(value, len),
+            )
+        };
+        self.xattr(name, value)
+    }
+
+    /// Inode number, generation and size. The generation needs a descriptor: an own one for a
+    /// moment where the call has only a path, and none where the file can't be opened.
+    fn identity(self) -> Result<Identity, Errno> {
+        if let Place::Descriptor(fd) = self
+            && let Some(identity) = borrow(fd).and_then(|fd| dax::identity(fd).ok())
+        {
+            return Ok(identity);
+        }
+        let stat = self.stat()?;
+        let mut identity = Identity {
+            inode: stat.st_ino,
+            generation: None,
+            size: stat.st_size as u64,
+        };
+        if let Place::Path { at, path, .. } = self
+            && stat.st_mode & libc::S_IFMT == libc::S_IFREG
+        {
+            let flags = libc::O_RDONLY | libc::O_CLOEXEC | libc::O_NONBLOCK;
+            // SAFETY: the kernel reads the path, or answers EFAULT; the descriptor is ours.
+            if let Ok(fd) = unsafe { sys!(SYS_openat, at, path, flags) } {
+                identity.generation = borrow(fd as i32).and_then(dax::generation);
+                // SAFETY: opened just above.
+                let _ = unsafe { sys!(SYS_close, fd) };
+            }
+        }
+        Ok(identity)
+    }
+}
+
+/// struct xattr_args of setxattrat(2) and getxattrat(2).
+#[repr(C)]
+struct XattrArgs {
+    value: u64,
+    size: u32,
+    flags: u32,
+}
+
+/// A descriptor of the program's, for the length of a call.
+pub fn borrow(fd: i32) -> Option<BorrowedFd<'static>> {
+    // SAFETY: not -1, which is all that the type itself needs; a number that is not open is EBADF.
+    (fd >= 0).then(|| unsafe { BorrowedFd::borrow_raw(fd) })
+}
+
+/// Writes `/proc/self/fd/N` or, with a path, `/proc/self/fd/N/path`, and a NUL.
+pub fn proc_path(fd: i32, path: &[u8], into: &mut [u8]) -> Option<*const c_char> {
+    let mut digits = [0u8; 10];
+    let mut rest = u32::try_from(fd).ok()?;
+    let mut count = 0;
+    for digit in digits.iter_mut().rev() {
+        *digit = b'0' + (rest % 10) as u8;
+        rest /= 10;
+        count += 1;
+        if rest == 0 {
+            break;
+        }
+    }
+    let number = digits.get(digits.len() - count..)?;
+    let slash: &[u8] = if path.is_empty() { b"" } else { b"/" };
+    let mut end = 0;
+    for part in [b"/proc/self/fd/", number, slash, path, b"\0"] {
+        into.get_mut(end..end + part.len())?.copy_from_slice(part);
+        end += part.len();
+    }
+    Some(into.as_ptr().cast())
+}
+
+fn xattr_by_name(fd: i32, name: *const c_char, value: *mut u8, len: usize) -> Result<usize, Errno> {
+    let mut buffer = [0; 32];
+    let path = proc_path(fd, b"", &mut buffer).ok_or(libc::EBADF)?;
+    // SAFETY: all three are ours or the caller's.
+    unsafe { sys!(SYS_getxattr, path, name, value, len) }
+}
+
+/// A tag that was believed, and what it binds.
+#[derive(Clone, Copy)]
+pub struct Tag {
+    /// The record.
+    pub record: Record,
+    /// From `user.dax_immutable`, or marked so.
+    pub emulated: bool,
+}
+
+/// What reading the attributes led to.
+enum Reading {
+    Nothing,
+    Valid(Tag),
+    Unreadable,
+}
+
+fn read_attribute(place: Place, name: &CStr, emulated: bool) -> Reading {
+    let mut value = [0; Record::MAX_LEN];
+    match place.xattr(name, &mut value) {
+        Ok(len) => match Record::parse(value.get(..len).unwrap_or(&[])) {
+            Ok(record) => Reading::Valid(Tag {
+                record,
+                emulated: emulated || record.emulated,
+            }),
+            Err(_) => {
+                event(Event::MalformedTag);
+                Reading::Nothing
+            }
+        },
+        Err(libc::ERANGE) => {
+            event(Event::MalformedTag);
+            Reading::Nothing
+        }
+        Err(ENODATA | ENOTSUP) => Reading::Nothing,
+        Err(_) => Reading::Unreadable,
+    }
+}
+
+fn read(place: Place) -> Reading {
+    let emulate = process::config().emulate;
+    match read_attribute(place, XATTR, false) {
+        Reading::Valid(tag) if tag.emulated && !emulate => Reading::Nothing,
+        Reading::Nothing if emulate => read_attribute(place, XATTR_EMULATED, true),
+        other => other,
+    }
+}
+
+/// The tag in force on a file. `Err` where nothing could be learnt (it may not even exist).
+fn tag(place: Place) -> Result<Option<Tag>, ()> {
+    if process::config().policy.mode == Mode::Off {
+        return Ok(None);
+    }
+    match read(place) {
+        Reading::Nothing => Ok(None),
+        Reading::Unreadable => Err(()),
+        Reading::Valid(tag) => {
+            let identity = place.identity().map_err(|_| event(Event::UnreadableTag))?;
+            match tag.record.subject(&identity) {
+                Subject::Stale => {
+                    event(Event::StaleTag);
+                    Ok(None)
+                }
+                _ => Ok(Some(tag)),
+            }
+        }
+    }
+}
+
+/// The tag of an open file; asks the kernel once in an untagged descriptor's life.
+pub fn tag_of_descriptor(fd: i32) -> Option<Tag> {
+    if fd < 0 || crate::descriptors::is_untagged(fd) {
+        return None;
+    }
+    let look = Look::begin(fd);
+    match tag(Place::Descriptor(fd)) {
+        Ok(Some(tag)) => Some(tag),
+        Ok(None) => {
+            look.found_untagged();
+            None
+        }
+        Err(()) => None,
+    }
+}
+
+/// The subject of a call that changes data through a descriptor.
+pub fn of_descriptor(fd: i32) -> Subject {
+    subject(tag_of_descriptor(fd))
+}
+
+/// The subject of a call that changes metadata. Not hot, so it never relies on what was seen
+/// before: a file may be tagged while it is open for reading.
+pub fn of(place: Place) -> Subject {
+    subject(tag(place).ok().flatten())
+}
+
+/// Enforcement does not look at the extents: [`Subject::Broken`] answers as [`Subject::Tagged`].
+fn subject(tag: Option<Tag>) -> Subject {
+    match tag {
+        Some(_) => Subject::Tagged,
+        None => Subject::Untagged,
+    }
+}
+
+/// Whether the extents are still those of the tag.
+pub fn extents_match(fd: i32, tag: &Tag) -> bool {
+    let Some(expected) = tag.record.extents else {
+        return true;
+    };
+    borrow(fd)
+        .is_some_and(|fd| extents::fingerprint(fd, tag.record.size, false) == Ok(Some(expected)))
+}
