@@ -1,15 +1,15 @@
 //! Which addresses are mappings of tagged files, and who is flushing them now.
 //!
-//! Readers take no lock ([`Regions`]). A flush publishes its range first and looks mappings up
-//! after; whoever takes a mapping away suspends it first and waits for published ranges after. So
-//! no flush ever touches memory that is gone.
+//! Readers take no lock ([`Regions`]). A flush publishes itself first and looks mappings up after;
+//! whoever takes a mapping away suspends it first and waits for published flushes after. So no
+//! flush ever touches memory that is gone.
 
 use crate::memory::PAGE;
 use crate::process::event;
 use crate::real::{SignalsBlocked, sys};
 use core::arch::asm;
-use core::sync::atomic::{AtomicUsize, Ordering};
-use daxshim_core::regions::{Full, Region, Regions};
+use core::sync::atomic::{AtomicUsize, Ordering, fence};
+use daxshim_core::regions::{Busy, Full, Region, Regions};
 use daxshim_core::report::{Event, Kind};
 use parking_lot::lock_api::RawMutex as _;
 
@@ -47,6 +47,15 @@ impl Attributes {
         self.0
     }
 
+    /// Whether its lines may be written back, and need it: a sync mapping, not suspended, no eADR.
+    /// One comparison, as the kinds that are sync mappings are the lowest.
+    #[inline]
+    pub fn is_plainly_flushable(self) -> bool {
+        const HIGHEST: usize = Kind::Forced as usize;
+        const { assert!(Kind::Forced.is_sync() && !Kind::ReadOnly.is_sync()) };
+        self.0 & !Attributes::NOT_INHERITED <= HIGHEST
+    }
+
     /// What the mapping is now.
     pub fn kind(self) -> Kind {
         if self.0 & Attributes::SUSPENDED != 0 {
@@ -71,7 +80,7 @@ pub fn is_empty() -> bool {
 /// The mapping that holds `address`, or the next above it. `None` also where a writer was in the
 /// way: the kernel's way is always right.
 pub fn at_or_after(address: usize) -> Option<Region> {
-    REGIONS.at_or_after(address).unwrap_or_else(|_| {
+    REGIONS.at_or_after(address).unwrap_or_else(|Busy| {
         event(Event::MapBusy);
         None
     })
@@ -129,7 +138,7 @@ pub fn forget(start: usize, length: usize) {
 pub fn suspend(start: usize, length: usize) {
     let end = page_end(start, length);
     set(start, end, Attributes::SUSPENDED, true);
-    drain(start, end);
+    drain();
 }
 
 /// Ends [`suspend`] where the range stayed as it was or is readable again.
@@ -212,7 +221,7 @@ pub fn forked() {
     }
     REGIONS.recover_after_fork();
     for flush in &FLUSHES {
-        flush.owner.store(0, Ordering::Relaxed);
+        flush.thread.store(0, Ordering::Relaxed);
     }
     if !is_empty() {
         write(|regions| {
@@ -223,79 +232,82 @@ pub fn forked() {
     }
 }
 
-/// A range that a thread is flushing.
+/// A thread that is flushing.
 #[repr(align(64))]
-struct Published {
+struct Flushing {
     /// The thread, or 0.
-    owner: AtomicUsize,
-    start: AtomicUsize,
-    end: AtomicUsize,
+    thread: AtomicUsize,
+    /// Where it found its last mapping.
+    hint: AtomicUsize,
 }
 
 /// As many flushes at once as have a place here; further ones take the kernel's way.
-static FLUSHES: [Published; 128] = [const {
-    Published {
-        owner: AtomicUsize::new(0),
-        start: AtomicUsize::new(0),
-        end: AtomicUsize::new(0),
+static FLUSHES: [Flushing; 128] = [const {
+    Flushing {
+        thread: AtomicUsize::new(0),
+        hint: AtomicUsize::new(0),
     }
 }; 128];
 
-/// How often a change of a mapping yields to flushes of other threads on it. A flush of a whole
-/// DIMM takes seconds; a longjmp out of a signal handler leaves one published for ever.
+/// How often a change of a mapping yields to a flush of another thread. A flush of a whole DIMM
+/// takes seconds; a longjmp out of a signal handler leaves one published for ever.
 const DRAIN_TRIES: usize = 1 << 22;
 
-/// A published flush; mappings looked up while it lives stay as they are.
-pub struct Flush(&'static Published);
+/// A published flush; mappings looked up through it stay as they are while it lives.
+pub struct Flush(&'static Flushing);
 
 impl Flush {
-    /// Publishes `[start, end)`. `None` if there is no place.
-    pub fn publish(start: usize, end: usize) -> Option<Flush> {
+    /// Publishes one. `None` if there is no place.
+    #[inline]
+    pub fn publish() -> Option<Flush> {
         let thread = thread();
-        let first = (thread >> 12) % FLUSHES.len();
-        let (before, from) = FLUSHES.split_at_checked(first)?;
-        for place in from.iter().chain(before) {
-            if place.owner.load(Ordering::Relaxed) != 0 {
-                continue;
-            }
+        // Stacks, and with them thread pointers, are some pages apart.
+        let first = thread >> 12;
+        for i in 0..FLUSHES.len() {
+            let place = FLUSHES.get(first.wrapping_add(i) % FLUSHES.len())?;
+            // SeqCst: the lookups that follow must not be older than this.
             if place
-                .owner
-                .compare_exchange(0, CLAIMED, Ordering::Acquire, Ordering::Relaxed)
+                .thread
+                .compare_exchange(0, thread, Ordering::SeqCst, Ordering::Relaxed)
                 .is_ok()
             {
-                place.start.store(start, Ordering::Relaxed);
-                place.end.store(end, Ordering::Relaxed);
-                // A full barrier: the lookups that follow must not be older than this.
-                place.owner.swap(thread, Ordering::SeqCst);
                 return Some(Flush(place));
             }
         }
         None
     }
+
+    /// The mapping that holds `address`, if it is the one this thread flushed last.
+    #[inline]
+    pub fn last(&self, address: usize) -> Option<Region> {
+        REGIONS.hinted(address, &self.0.hint)
+    }
+
+    /// As [`at_or_after`], remembered for [`Flush::last`].
+    pub fn at_or_after(&self, address: usize) -> Option<Region> {
+        REGIONS.leave_hint(address, &self.0.hint);
+        at_or_after(address)
+    }
 }
 
 impl Drop for Flush {
     fn drop(&mut self) {
-        self.0.owner.store(0, Ordering::Release);
+        self.0.thread.store(0, Ordering::Release);
     }
 }
 
-/// An owner that has not stored its range yet, and so has not looked anything up.
-const CLAIMED: usize = 1;
-
-fn drain(start: usize, end: usize) {
+/// Waits for the flushes that may have looked up what was just suspended.
+fn drain() {
     let me = thread();
-    // A full barrier: what was suspended before is seen by whoever publishes after.
-    core::sync::atomic::fence(Ordering::SeqCst);
+    // What was suspended before is seen by whoever publishes after.
+    fence(Ordering::SeqCst);
     for flush in &FLUSHES {
         let mut tries = 0;
         loop {
-            let owner = flush.owner.load(Ordering::Acquire);
-            let overlaps = flush.start.load(Ordering::Relaxed) < end
-                && start < flush.end.load(Ordering::Relaxed);
+            let thread = flush.thread.load(Ordering::Acquire);
             // A flush of this very thread is one that a signal handler interrupted: it can't end
             // before we do.
-            if owner == 0 || owner == CLAIMED || owner == me || !overlaps {
+            if thread == 0 || thread == me {
                 break;
             }
             tries += 1;

@@ -1,9 +1,9 @@
 //! What the process is set up with: configuration, flush instruction, report page.
 
-use crate::{logger, mappings, real};
+use crate::{logger, mappings, real, sync};
 use core::ffi::{CStr, c_char, c_int, c_void};
 use core::ptr;
-use core::sync::atomic::{AtomicPtr, AtomicU8, Ordering};
+use core::sync::atomic::{AtomicPtr, AtomicU8, AtomicUsize, Ordering};
 use daxshim_core::config::{Config, Misunderstood};
 use daxshim_core::contract::Mode;
 use daxshim_core::flush::WriteBack;
@@ -16,7 +16,6 @@ use rustix::mm::{MapFlags, ProtFlags};
 struct Setup {
     config: Config,
     misunderstood: Misunderstood,
-    write_back: WriteBack,
 }
 
 /// Written once, by the constructor; reading it takes no lock.
@@ -41,6 +40,10 @@ static DEFAULT: Config = Config {
 
 static PAGE: AtomicPtr<Page> = AtomicPtr::new(ptr::null_mut());
 
+static WRITE_BACK: AtomicU8 = AtomicU8::new(WriteBack::Clflush as u8);
+
+static PLAIN_FLUSH_LIMIT: AtomicUsize = AtomicUsize::new(0);
+
 /// `DAXSHIM_REPORT`; points into the environment the process was started with, which the kernel
 /// keeps on the stack for its whole life.
 static REPORT_DIRECTORY: AtomicPtr<c_char> = AtomicPtr::new(ptr::null_mut());
@@ -53,10 +56,9 @@ pub fn config() -> &'static Config {
 
 /// The instruction that writes back a line. clflush, which every CPU has, until the constructor
 /// has looked.
+#[inline]
 pub fn write_back() -> WriteBack {
-    SETUP
-        .get()
-        .map_or(WriteBack::Clflush, |setup| setup.write_back)
+    WriteBack::from_u8(WRITE_BACK.load(Ordering::Relaxed))
 }
 
 /// The report page, if there is to be a report.
@@ -65,6 +67,17 @@ pub fn page() -> Option<&'static Page> {
     // SAFETY: null, or a mapping of a whole Page that is never unmapped in this process (a forked
     // child gets its own before it runs anything else).
     unsafe { PAGE.load(Ordering::Acquire).as_ref() }
+}
+
+/// See [`sync::plain_flush_limit`]; 0 until the constructor has run.
+#[inline]
+pub fn plain_flush_limit() -> usize {
+    PLAIN_FLUSH_LIMIT.load(Ordering::Relaxed)
+}
+
+fn set_plain_flush_limit() {
+    let limit = sync::plain_flush_limit(config(), page().is_some());
+    PLAIN_FLUSH_LIMIT.store(limit, Ordering::Relaxed);
 }
 
 /// Counts something worth a warning.
@@ -87,9 +100,9 @@ extern "C" fn start(_: c_int, _: *const *const c_char, environment: *const *cons
     let setup = Setup {
         config,
         misunderstood,
-        write_back: WriteBack::choose(&config),
     };
     if SETUP.set(setup).is_ok() {
+        WRITE_BACK.store(WriteBack::choose(&config) as u8, Ordering::Relaxed);
         logger::start(config.log_level, lookup(c"DAXSHIM_LOG_FILE"));
         for variable in misunderstood.iter() {
             log::warn!(
@@ -107,6 +120,7 @@ extern "C" fn start(_: c_int, _: *const *const c_char, environment: *const *cons
                 );
             }
         }
+        set_plain_flush_limit();
         real::at_fork_in_child(forked);
         log::info!(
             "mode {}, flush {} by {}",
@@ -152,6 +166,7 @@ unsafe extern "C" fn forked() {
     if !PAGE.swap(ptr::null_mut(), Ordering::AcqRel).is_null() {
         // A failure leaves the child without a report, as a full directory would the parent.
         let _ = open_page();
+        set_plain_flush_limit();
     }
     real::set_errno(errno);
 }

@@ -4,10 +4,10 @@
 //! name. rustix does that for descriptors and memory of ours; calls with the program's own
 //! pointers, which may be invalid, must not be dereferenced on the way and so use [`syscall`].
 
-use crate::trampoline::{SLOTS, Slot, Step};
+use crate::trampoline::SLOTS;
 use core::arch::asm;
 use core::ffi::{c_int, c_long, c_void};
-use core::sync::atomic::Ordering;
+use core::sync::atomic::{AtomicPtr, Ordering};
 
 /// An errno value.
 pub type Errno = i32;
@@ -69,7 +69,7 @@ pub fn resolve() {
         }
     }
     if let Some(real) = next("pthread_testcancel\0") {
-        TESTCANCEL.real.store(real, Ordering::Release);
+        TESTCANCEL.store(real, Ordering::Release);
     }
 }
 
@@ -84,17 +84,10 @@ fn next(name: &'static str) -> Option<*mut ()> {
     }
 }
 
-/// pthread_testcancel as the "real function" of a call answered here.
-static TESTCANCEL: Slot = Slot::new(never_checked, libc::SYS_getpid);
+/// pthread_testcancel, as [`enter`](crate::trampoline::enter) calls it.
+pub static TESTCANCEL: AtomicPtr<()> = AtomicPtr::new(nothing as *mut ());
 
-extern "C" fn never_checked(_: &mut crate::trampoline::Call) -> Step {
-    Step::PASS
-}
-
-/// See [`Call::answer_cancellable`](crate::trampoline::Call::answer_cancellable).
-pub fn testcancel() -> *const Slot {
-    &raw const TESTCANCEL
-}
+extern "C" fn nothing() {}
 
 /// Registers what a forked child must do first.
 pub fn at_fork_in_child(handler: unsafe extern "C" fn()) {

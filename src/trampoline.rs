@@ -6,7 +6,7 @@
 //! - *pass*: restores the registers and jumps to the real function. No frame of ours is on the
 //!   stack, so cancellation, longjmp and exceptions go through as if the hook were not there, and
 //!   arguments nobody declared (variadic ones, a seventh on the stack) arrive untouched.
-//! - *answer*: returns a value.
+//! - *answer*: returns a value, if need be after a test for cancellation.
 //! - *around*: calls the real function, then lets the hook see the result. The frame has unwind
 //!   information and no personality routine, so a forced unwind (cancellation) passes through.
 //!
@@ -37,6 +37,12 @@ impl Step {
     /// Return `value` to the program.
     pub const fn answer(value: isize) -> Step {
         Step { kind: 1, value }
+    }
+
+    /// As [`Step::answer`], but where the real function would have been a cancellation point, be
+    /// one: a thread that calls nothing else must stay cancellable.
+    pub const fn answer_cancellable(value: isize) -> Step {
+        Step { kind: 3, value }
     }
 
     /// Return -1 with errno set.
@@ -93,17 +99,6 @@ impl Call {
         self.after = Some(after);
         Step { kind: 2, value: 0 }
     }
-
-    /// As [`Step::answer`], but where the real function would have been a cancellation point, be
-    /// one: a thread that calls nothing else must stay cancellable.
-    pub fn answer_cancellable(&mut self, value: isize) -> Step {
-        extern "C" fn value_of(call: &Call, _: isize) -> isize {
-            call.note as isize
-        }
-        self.note = value as usize;
-        self.slot = crate::real::testcancel();
-        self.then(value_of)
-    }
 }
 
 /// Bytes of [`enter`]'s frame: it holds a [`Call`], and keeps the stack aligned to 16.
@@ -130,8 +125,11 @@ pub unsafe extern "C" fn enter() {
         "mov [rsp + {slot}], r11",
         "mov rdi, rsp",
         "call [r11 + {check}]",
-        "cmp rax, 1",
+        "cmp eax, 1",
         "je 3f",
+        "cmp eax, 3",
+        "je 4f",
+        "test eax, eax",
         "mov r11, [rsp + {slot}]",
         "mov rdi, [rsp]",
         "mov rsi, [rsp + 8]",
@@ -139,7 +137,7 @@ pub unsafe extern "C" fn enter() {
         "mov r8, [rsp + 32]",
         "mov r9, [rsp + 40]",
         "mov rdx, [rsp + 16]",
-        "ja 2f",
+        "jnz 2f",
         // pass
         "mov rax, [rsp + {rax}]",
         "add rsp, {frame}",
@@ -159,6 +157,11 @@ pub unsafe extern "C" fn enter() {
         ".cfi_def_cfa_offset 8",
         "ret",
         ".cfi_restore_state",
+        // answer, at a cancellation point
+        "4:",
+        "mov [rsp + {note}], rdx",
+        "call [rip + {testcancel}]",
+        "mov rdx, [rsp + {note}]",
         // answer
         "3:",
         "mov rax, rdx",
@@ -169,6 +172,8 @@ pub unsafe extern "C" fn enter() {
         frame = const FRAME,
         rax = const offset_of!(Call, rax),
         slot = const offset_of!(Call, slot),
+        note = const offset_of!(Call, note),
+        testcancel = sym crate::real::TESTCANCEL,
         after = const offset_of!(Call, after),
         check = const offset_of!(Slot, check),
         real = const offset_of!(Slot, real),

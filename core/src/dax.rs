@@ -2,6 +2,16 @@
 //! identity that a tag is held against. Usable inside hooks, but for [`set_attributes`], which has
 //! no place there.
 
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic
+    )
+)]
+
 use rustix::fd::BorrowedFd;
 use rustix::fs::{AtFlags, StatxAttributes, StatxFlags};
 use rustix::io::Errno;

@@ -33,6 +33,13 @@ pub struct Region {
 }
 
 impl Region {
+    const NOWHERE: Region = Region {
+        start: 0,
+        end: 0,
+        data_end: 0,
+        attributes: 0,
+    };
+
     /// The part inside `[start, end)`.
     fn clip(self, start: usize, end: usize) -> Region {
         Region {
@@ -58,6 +65,11 @@ impl Cell {
         Cell([const { AtomicUsize::new(0) }; 4])
     }
 
+    fn start(&self) -> usize {
+        let [start, ..] = &self.0;
+        start.load(Ordering::Relaxed)
+    }
+
     fn get(&self) -> Region {
         let [start, end, data_end, attributes] = &self.0;
         Region {
@@ -77,19 +89,15 @@ impl Cell {
     }
 }
 
-struct Leaf {
-    len: AtomicUsize,
-    cells: [Cell; LEAF],
+/// A leaf in use: its length and its cells. Cells behind the length are zero, so that no address
+/// is in them.
+#[derive(Clone, Copy)]
+struct Leaf<'a> {
+    len: &'a AtomicUsize,
+    cells: &'a [Cell; LEAF],
 }
 
-impl Leaf {
-    const fn new() -> Leaf {
-        Leaf {
-            len: AtomicUsize::new(0),
-            cells: [const { Cell::new() }; LEAF],
-        }
-    }
-
+impl Leaf<'_> {
     fn len(&self) -> usize {
         self.len.load(Ordering::Relaxed).min(LEAF)
     }
@@ -107,6 +115,9 @@ impl Leaf {
     }
 
     fn set_len(&self, len: usize) {
+        for cell in self.cells.iter().take(self.len()).skip(len) {
+            cell.set(Region::NOWHERE);
+        }
         self.len.store(len, Ordering::Relaxed);
     }
 
@@ -115,7 +126,7 @@ impl Leaf {
         partition(self.len(), |i| {
             self.cells
                 .get(i)
-                .is_some_and(|cell| cell.get().start <= address)
+                .is_some_and(|cell| cell.start() <= address)
         })
     }
 }
@@ -144,7 +155,9 @@ pub struct Regions {
     /// The leaf at each place of the directory; behind `len`, the free ones. Kept as an offset
     /// from the place (modulo LEAVES), so that zeroed memory lists every leaf as free.
     order: [AtomicU16; LEAVES],
-    leaves: [Leaf; LEAVES],
+    /// Entries of each leaf.
+    lengths: [AtomicUsize; LEAVES],
+    cells: [[Cell; LEAF]; LEAVES],
 }
 
 impl Default for Regions {
@@ -162,7 +175,8 @@ impl Regions {
             len: AtomicUsize::new(0),
             first: [const { AtomicUsize::new(0) }; LEAVES],
             order: [const { AtomicU16::new(0) }; LEAVES],
-            leaves: [const { Leaf::new() }; LEAVES],
+            lengths: [const { AtomicUsize::new(0) }; LEAVES],
+            cells: [const { [const { Cell::new() }; LEAF] }; LEAVES],
         }
     }
 
@@ -189,6 +203,29 @@ impl Regions {
             core::hint::spin_loop();
         }
         Err(Busy)
+    }
+
+    /// The region that holds `address`, if it is the one that `hint` was left at. A hint of any
+    /// value is safe; one for each thread keeps them out of each other's way.
+    #[inline]
+    pub fn hinted(&self, address: usize, hint: &AtomicUsize) -> Option<Region> {
+        let before = self.sequence.load(Ordering::Acquire);
+        let at = hint.load(Ordering::Relaxed);
+        let region = self.cells.as_flattened().get(at)?.get();
+        fence(Ordering::Acquire);
+        let holds = region.start <= address && address < region.end;
+        let undisturbed = before & 1 == 0 && self.sequence.load(Ordering::Relaxed) == before;
+        (holds && undisturbed).then_some(region)
+    }
+
+    /// Leaves `hint` where `address` would be found.
+    pub fn leave_hint(&self, address: usize, hint: &AtomicUsize) {
+        let place = self.place(address);
+        if let Some(leaf) = self.leaf(place)
+            && let Some(rank) = leaf.rank(address).checked_sub(1)
+        {
+            hint.store(self.leaf_number(place) * LEAF + rank, Ordering::Relaxed);
+        }
     }
 
     /// Records a region in place of whatever was there.
@@ -236,6 +273,13 @@ impl Regions {
             for order in &self.order {
                 order.store(0, Ordering::Relaxed);
             }
+            for length in 0..LEAVES {
+                if let Some(leaf) = self.numbered(length).filter(|leaf| leaf.len() > 0) {
+                    // A torn leaf may have live cells behind its length.
+                    leaf.len.store(LEAF, Ordering::Relaxed);
+                    leaf.set_len(0);
+                }
+            }
             self.sequence.fetch_add(1, Ordering::Release);
         }
     }
@@ -274,10 +318,15 @@ impl Regions {
         }
     }
 
-    fn leaf(&self, place: usize) -> Option<&Leaf> {
+    fn leaf(&self, place: usize) -> Option<Leaf<'_>> {
         (place < self.len())
-            .then(|| self.leaves.get(self.leaf_number(place)))
+            .then(|| self.numbered(self.leaf_number(place)))
             .flatten()
+    }
+
+    fn numbered(&self, number: usize) -> Option<Leaf<'_>> {
+        let (len, cells) = (self.lengths.get(number)?, self.cells.get(number)?);
+        Some(Leaf { len, cells })
     }
 
     /// The place of the leaf where `address` belongs.
@@ -420,7 +469,7 @@ impl Regions {
             self.move_place(i, i + 1);
         }
         self.set_leaf_number(place, free);
-        if let (Some(first), Some(leaf)) = (self.first.get(place), self.leaves.get(free)) {
+        if let (Some(first), Some(leaf)) = (self.first.get(place), self.numbered(free)) {
             first.store(start, Ordering::Relaxed);
             leaf.set_len(0);
         }
@@ -509,8 +558,15 @@ mod tests {
     }
 
     fn check(map: &Regions, naive: &Naive, span: usize) {
+        let hint = AtomicUsize::new(usize::MAX);
         for page in 0..span {
             let found = map.at_or_after(page).unwrap();
+            let holding = found.filter(|region| region.start <= page);
+            // A hint left for another address, or by another state of the map, misleads nobody.
+            let stray = map.hinted(page, &AtomicUsize::new(page * 31));
+            assert!(stray.is_none() || stray == holding);
+            map.leave_hint(page, &hint);
+            assert_eq!(map.hinted(page, &hint), holding);
             let expected = naive.0.range(page..).next();
             assert_eq!(
                 found.map(|r| r.start.max(page)),

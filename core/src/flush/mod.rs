@@ -64,13 +64,16 @@ impl WriteBack {
     ///
     /// # Safety
     /// Every page of the range must be mapped and readable: these instructions fault like loads.
+    #[inline]
     pub unsafe fn lines(self, start: usize, end: usize) {
         let first = start & !(LINE - 1);
         // SAFETY: the caller's promise; rounding down stays in the same page.
         unsafe {
+            if self == WriteBack::Clwb {
+                return arch::clwb(first, end);
+            }
             match self {
-                WriteBack::Nothing => {}
-                WriteBack::Clwb => arch::clwb(first, end),
+                WriteBack::Nothing | WriteBack::Clwb => {}
                 WriteBack::Clflushopt => arch::clflushopt(first, end),
                 WriteBack::Clflush => arch::clflush(first, end),
             }

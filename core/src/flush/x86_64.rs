@@ -28,6 +28,9 @@ pub fn features() -> Features {
     }
 }
 
+/// Bytes written back by one round of the unrolled loop: msync comes in these.
+const ROUND: usize = 4096;
+
 macro_rules! line_loop {
     ($name:ident $instruction:literal) => {
         #[doc = concat!("`", $instruction, "` on each line of `[first, end)`; `first` line-aligned.")]
@@ -36,10 +39,34 @@ macro_rules! line_loop {
         /// The lines must be mapped and readable, and the CPU must have the instruction.
         pub unsafe fn $name(first: usize, end: usize) {
             let mut line = first;
+            let rounds_end = first + (end.saturating_sub(first) & !(ROUND - 1));
+            while line != rounds_end {
+                // SAFETY: the caller vouches for the lines. No `nomem`: stores to them must stand
+                // before the instruction.
+                unsafe {
+                    asm!(
+                        ".set .Ldaxshim_offset, 0",
+                        ".rept {round} / {line}",
+                        concat!($instruction, " [{at} + .Ldaxshim_offset]"),
+                        ".set .Ldaxshim_offset, .Ldaxshim_offset + {line}",
+                        ".endr",
+                        at = in(reg) line,
+                        round = const ROUND,
+                        line = const LINE,
+                        options(nostack, preserves_flags)
+                    );
+                }
+                line += ROUND;
+            }
             while line < end {
-                // SAFETY: the caller vouches for the line. No `nomem`: stores to the line must
-                // stand before the instruction.
-                unsafe { asm!(concat!($instruction, " [{}]"), in(reg) line, options(nostack, preserves_flags)) };
+                // SAFETY: as above.
+                unsafe {
+                    asm!(
+                        concat!($instruction, " [{}]"),
+                        in(reg) line,
+                        options(nostack, preserves_flags)
+                    );
+                }
                 line += LINE;
             }
         }

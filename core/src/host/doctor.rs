@@ -234,7 +234,7 @@ fn dax_mounts() -> Vec<DaxMount> {
     mount::all()
         .into_iter()
         .map(|(_, mount)| mount)
-        .filter(|mount| !mount.never_dax() && mount.filesystem != "overlay")
+        .filter(|mount| !mount.never_dax())
         .filter(|mount| {
             mount.device_dax == Some(true)
                 || mount.dax.as_deref().is_some_and(|option| option != "never")

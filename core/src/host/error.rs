@@ -87,11 +87,14 @@ pub enum Cause {
         /// Bytes the caller may still allocate on this filesystem.
         free: u64,
     },
+    /// Somebody else began to open the file.
+    #[error("another process began to open it meanwhile")]
+    Disturbed,
     /// The user asked to stop.
     #[error("interrupted")]
     Interrupted,
     /// A system call failed.
-    #[error("{call} failed")]
+    #[error("{}", system_text(call, *errno))]
     System {
         /// The system call.
         call: &'static str,
@@ -112,7 +115,7 @@ impl Cause {
             | Cause::WouldShrink { .. } => Errno::INVAL,
             Cause::NoCapability(_) | Cause::Tagged => Errno::PERM,
             Cause::NoDax(_) => Errno::OPNOTSUPP,
-            Cause::Held(_) | Cause::Moved | Cause::Replaced => Errno::BUSY,
+            Cause::Held(_) | Cause::Moved | Cause::Replaced | Cause::Disturbed => Errno::BUSY,
             Cause::NeedsSize => Errno::NOENT,
             Cause::NoSpace { .. } => Errno::NOSPC,
             Cause::Interrupted => Errno::INTR,
@@ -141,6 +144,9 @@ impl Cause {
             Cause::Moved | Cause::Replaced => {
                 "find out what changes the file (a backup, a defragmenter?), then try again".into()
             }
+            Cause::Disturbed => {
+                "start what uses the file after this; its content is as it was".into()
+            }
             Cause::Broken => format!(
                 "daxshim untag {path}, then daxshim prepare and tag it again; daxshim verify {path} \
                  says what changed"
@@ -166,9 +172,6 @@ impl Cause {
                     "free some space on that filesystem; the file is as it was".into()
                 }
                 Errno::OPNOTSUPP => "use another filesystem: daxshim doctor lists suitable ones".into(),
-                Errno::WOULDBLOCK => {
-                    "another process holds a lease on it (fuser or lsof name it); try again".into()
-                }
                 _ => "see the system call's man page; dmesg may say more".into(),
             },
         }
@@ -217,10 +220,24 @@ pub(super) fn io(call: &'static str) -> impl Fn(std::io::Error) -> Cause {
     }
 }
 
+fn system_text(call: &str, errno: Errno) -> String {
+    match errno {
+        Errno::NOENT => "there is no such file".into(),
+        Errno::ACCESS => "the caller may not use it so".into(),
+        Errno::ROFS => "its filesystem is mounted read-only".into(),
+        Errno::NOSPC => format!("the filesystem ran full during {call}"),
+        Errno::DQUOT => format!("a quota ran out during {call}"),
+        _ => format!("{call} failed"),
+    }
+}
+
 /// `EBUSY (Device or resource busy)`
 fn errno_text(errno: Errno) -> String {
-    let known = nix::errno::Errno::from_raw(errno.raw_os_error());
-    format!("{known:?} ({})", known.desc())
+    let number = errno.raw_os_error();
+    let name = nix::errno::Errno::from_raw(number);
+    let text = std::io::Error::from_raw_os_error(number).to_string();
+    let text = text.split(" (os error").next().unwrap_or_default();
+    format!("{name:?} ({text})")
 }
 
 /// A path for a message: as it is, unless it holds control characters.

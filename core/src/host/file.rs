@@ -34,8 +34,14 @@ impl Opened {
         // Not through /proc/self/fd: `look` must not pin the inode, or FS_XFLAG_DAX could not
         // take effect. O_NONBLOCK: an error instead of waiting for another process's lease.
         drop(look);
-        let file = rustix::fs::open(path, flags | access | OFlags::NONBLOCK, Mode::empty())
-            .map_err(call("open"))?;
+        let opened = rustix::fs::open(path, flags | access | OFlags::NONBLOCK, Mode::empty());
+        let file = opened.map_err(|errno| match errno {
+            // Under somebody's lease, or a program that runs.
+            Errno::WOULDBLOCK | Errno::TXTBSY => {
+                Cause::Held(holders::scan(stat.st_dev, stat.st_ino, path, None))
+            }
+            errno => call("open")(errno),
+        })?;
         let now = rustix::fs::fstat(&file).map_err(call("fstat"))?;
         regular(now.st_mode)?;
         if (now.st_dev, now.st_ino) != (stat.st_dev, stat.st_ino) {
@@ -224,6 +230,25 @@ mod tests {
         unsafe { rustix::mm::munmap(map, 4096) }.unwrap();
         assert_eq!(opened.lease().hold, Hold::Alone);
         assert!(opened.holders().known.is_empty());
+    }
+
+    #[test]
+    fn a_file_under_somebody_s_lease_or_running_counts_as_held() {
+        let path = tempfile::NamedTempFile::new_in("/dev/shm")
+            .unwrap()
+            .into_temp_path();
+        let first = Opened::open(&path, OFlags::RDONLY).unwrap();
+        let lease = first.lease();
+        assert_eq!(lease.hold, Hold::Alone);
+        let second = Opened::open(&path, OFlags::RDWR);
+        assert!(matches!(second, Err(Cause::Held(_))));
+        assert!(!lease.is_undisturbed());
+        let running = Opened::open(&std::env::current_exe().unwrap(), OFlags::RDWR);
+        let Err(Cause::Held(holders)) = running else {
+            panic!("a running program was opened for writing");
+        };
+        let own = i32::try_from(std::process::id()).unwrap();
+        assert!(holders.known.iter().any(|h| h.pid == own && h.mapped));
     }
 
     #[test]

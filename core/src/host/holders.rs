@@ -32,8 +32,17 @@ pub struct Holders {
     pub known: Vec<Holder>,
     /// Loop devices on it.
     pub loops: Vec<String>,
-    /// Processes that could not be looked at (pid and name): they may hold it.
-    pub unseen: Vec<(i32, String)>,
+    /// Processes that could not be looked at: they may hold it.
+    pub unseen: Vec<Unseen>,
+}
+
+/// A process that could not be looked at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Unseen {
+    /// Process.
+    pub pid: i32,
+    /// Its name (`comm`).
+    pub name: String,
 }
 
 impl Holders {
@@ -94,18 +103,18 @@ impl fmt::Display for Holders {
                 .unseen
                 .iter()
                 .take(3)
-                .map(|(pid, name)| format!("{pid} ({name})"))
+                .map(|unseen| format!("{} ({})", unseen.pid, unseen.name))
                 .collect();
             let dots = if self.unseen.len() > named.len() {
                 ", …"
             } else {
                 ""
             };
-            parts.push(format!(
-                "{} processes could not be looked at and count as holding it: {}{dots}",
-                self.unseen.len(),
-                named.join(", ")
-            ));
+            let many = match self.unseen.len() {
+                1 => "a process could not be looked at and counts".to_owned(),
+                count => format!("{count} processes could not be looked at and count"),
+            };
+            parts.push(format!("{many} as holding it: {}{dots}", named.join(", ")));
         }
         f.write_str(&parts.join("; "))
     }
@@ -128,7 +137,10 @@ pub(super) fn scan(device: u64, inode: u64, path: &Path, own: Option<RawFd>) -> 
         match target.process(pid, own) {
             Look::Holds(holder) => holders.known.push(holder),
             Look::Free => {}
-            Look::Unseen => holders.unseen.push((pid, name(pid))),
+            Look::Unseen => holders.unseen.push(Unseen {
+                pid,
+                name: name(pid),
+            }),
         }
     }
     holders
@@ -367,7 +379,12 @@ mod tests {
     #[test]
     fn what_cannot_be_looked_at_counts_as_holding() {
         let holders = Holders {
-            unseen: (1..5).map(|pid| (pid, "x".into())).collect(),
+            unseen: (1..5)
+                .map(|pid| Unseen {
+                    pid,
+                    name: "x".into(),
+                })
+                .collect(),
             ..Holders::default()
         };
         assert!(!holders.none_maps());

@@ -2,6 +2,16 @@
 //! every precondition, preparing files, looking for who holds them. Allocates freely; no hook ever
 //! comes here.
 
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic
+    )
+)]
+
 mod doctor;
 mod error;
 mod file;
@@ -9,6 +19,7 @@ mod holders;
 mod mount;
 mod prepare;
 mod privilege;
+pub mod report;
 mod state;
 mod status;
 mod tagging;
@@ -16,7 +27,7 @@ mod verify;
 
 pub use doctor::{Advice, DaxMount, Emulation, Kernel, Machine, PmemDevice, PmemRegion, doctor};
 pub use error::{Action, Cause, Error, shown};
-pub use holders::{Holder, Holders};
+pub use holders::{Holder, Holders, Unseen};
 pub use mount::Mount;
 pub use prepare::{DaxOutcome, PrepareOptions, Prepared, Progress, prepare};
 pub use privilege::{Capabilities, capabilities};

@@ -87,8 +87,8 @@ impl Mount {
             );
         }
         format!(
-            "{filesystem} on {} does not use DAX for it (block size other than the page size, \
-             or a feature that excludes DAX; see dmesg)",
+            "{filesystem} on {} does not use DAX for it (block size other than the page size, a \
+             feature that excludes DAX, or something keeps the inode in use; see dmesg)",
             self.source
         )
     }
@@ -99,7 +99,7 @@ impl Mount {
             || self.device_dax == Some(false)
             || !matches!(
                 self.filesystem.as_str(),
-                "ext2" | "ext4" | "xfs" | "virtiofs" | "fuse" | "erofs" | "overlay"
+                "ext2" | "ext4" | "xfs" | "virtiofs" | "fuse" | "erofs"
             )
     }
 }

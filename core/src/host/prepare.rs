@@ -11,7 +11,6 @@ use std::path::Path;
 
 use rustix::fs::{FallocateFlags, Mode, OFlags};
 use rustix::io::Errno;
-use serde::Serialize;
 
 use super::error::{Action, Cause, Error, call, io};
 use super::file::{Hold, Lease, Opened};
@@ -39,7 +38,7 @@ pub struct Progress {
 }
 
 /// What was done.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Prepared {
     /// The file is new.
     pub created: bool,
@@ -56,8 +55,7 @@ pub struct Prepared {
 }
 
 /// Whether a prepared file has DAX.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DaxOutcome {
     /// FS_XFLAG_DAX is set and the kernel uses DAX.
     Active,
@@ -142,7 +140,6 @@ fn prepare_opened(
     }
     rustix::fs::fsync(&opened.file).map_err(call("fsync"))?;
     enough_space(&opened, size)?;
-    let alone = lease.hold == Hold::Alone;
     drop(lease);
 
     let before = dax::attributes(opened.fd()).ok();
@@ -152,7 +149,7 @@ fn prepare_opened(
     let (opened, dax) = if options.emulate {
         (opened, DaxOutcome::Emulated)
     } else {
-        switch_dax_on(opened, alone)?
+        switch_dax_on(opened)?
     };
     let lease = opened.lease();
     let filled = held_by_nobody(&opened, &lease)
@@ -197,7 +194,12 @@ fn enough_space(opened: &Opened, size: u64) -> Result<(), Cause> {
         }
     }
     let stat = rustix::fs::fstatvfs(&opened.file).map_err(call("fstatvfs"))?;
-    let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+    let blocks = if rustix::process::geteuid().is_root() {
+        stat.f_bfree
+    } else {
+        stat.f_bavail
+    };
+    let free = blocks.saturating_mul(stat.f_frsize);
     // A tmpfs without a limit says 0 blocks of 0.
     if stat.f_blocks > 0 && needed > free {
         return Err(Cause::NoSpace { needed, free });
@@ -231,7 +233,7 @@ fn hint_extent_size(opened: &Opened, size: u64) {
 
 /// Sets FS_XFLAG_DAX and sees to it that it takes effect. Where DAX cannot be had, the flags are
 /// as they were.
-fn switch_dax_on(opened: Opened, alone: bool) -> Result<(Opened, DaxOutcome), Cause> {
+fn switch_dax_on(opened: Opened) -> Result<(Opened, DaxOutcome), Cause> {
     let why = |opened: &Opened| {
         DaxOutcome::Unavailable(
             opened
@@ -253,17 +255,14 @@ fn switch_dax_on(opened: Opened, alone: bool) -> Result<(Opened, DaxOutcome), Ca
         let outcome = why(&opened);
         return Ok((opened, outcome));
     }
-    match tagging::active(opened, alone) {
-        Ok(opened) => Ok((opened, DaxOutcome::Active)),
-        Err((Some(opened), Cause::NoDax(reason))) => {
-            let _ = dax::set_attributes(opened.fd(), before);
-            Ok((opened, DaxOutcome::Unavailable(reason)))
-        }
-        Err((Some(opened), cause)) => {
-            let _ = dax::set_attributes(opened.fd(), before);
-            Err(cause)
-        }
-        Err((None, cause)) => Err(cause),
+    let (opened, has_dax) = tagging::active(opened, true)?;
+    let Err(cause) = has_dax else {
+        return Ok((opened, DaxOutcome::Active));
+    };
+    let _ = dax::set_attributes(opened.fd(), before);
+    match cause {
+        Cause::NoDax(reason) => Ok((opened, DaxOutcome::Unavailable(reason))),
+        cause => Err(cause),
     }
 }
 
@@ -332,7 +331,7 @@ fn rewrite(
             return Err(Cause::Interrupted);
         }
         if !lease.is_undisturbed() {
-            return Err(Cause::Held(opened.holders()));
+            return Err(Cause::Disturbed);
         }
         let wanted = usize::try_from(end.saturating_sub(position))
             .unwrap_or(usize::MAX)
@@ -409,5 +408,102 @@ fn finish(opened: &Opened, size: u64, created: bool) -> Result<Survey, Cause> {
     match survey.defect {
         Some(defect) => Err(Cause::Defect(defect)),
         None => Ok(survey),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::MetadataExt;
+
+    const SIZE: u64 = 3 * CHUNK as u64;
+
+    fn options(size: u64) -> PrepareOptions {
+        PrepareOptions {
+            size: Some(size),
+            emulate: true,
+        }
+    }
+
+    /// Goes on for a number of chunks, then stops.
+    fn stop_after(chunks: u32) -> impl FnMut(Progress) -> ControlFlow<()> {
+        let mut left = chunks;
+        move |_| match left {
+            0 => ControlFlow::Break(()),
+            _ => {
+                left -= 1;
+                ControlFlow::Continue(())
+            }
+        }
+    }
+
+    #[test]
+    fn an_interrupted_prepare_removes_the_file_it_created() {
+        let dir = tempfile::tempdir_in("/dev/shm").unwrap();
+        let path = dir.path().join("new");
+        let error = prepare(&path, &options(SIZE), &mut stop_after(1)).unwrap_err();
+        assert!(matches!(error.cause, Cause::Interrupted));
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn an_interrupted_prepare_leaves_size_content_and_blocks_as_they_were() {
+        let dir = tempfile::tempdir_in("/dev/shm").unwrap();
+        let path = dir.path().join("sparse");
+        let file = File::create(&path).unwrap();
+        file.set_len(SIZE).unwrap();
+        file.write_all_at(b"content", CHUNK as u64 + 5).unwrap();
+        drop(file);
+        let before = std::fs::metadata(&path).unwrap();
+        let content = std::fs::read(&path).unwrap();
+        let error = prepare(&path, &options(2 * SIZE), &mut stop_after(2)).unwrap_err();
+        assert!(matches!(error.cause, Cause::Interrupted));
+        let after = std::fs::metadata(&path).unwrap();
+        assert_eq!(after.len(), before.len());
+        assert_eq!(after.blocks(), before.blocks());
+        assert_eq!(std::fs::read(&path).unwrap(), content);
+    }
+
+    #[test]
+    fn prepare_gives_way_to_a_process_that_opens_the_file() {
+        let dir = tempfile::tempdir_in("/dev/shm").unwrap();
+        let path = dir.path().join("wanted");
+        File::create(&path).unwrap().set_len(SIZE).unwrap();
+        let mut open = |_: Progress| {
+            let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC;
+            let answer = rustix::fs::open(&path, flags, Mode::empty());
+            assert_eq!(answer.err(), Some(Errno::WOULDBLOCK));
+            ControlFlow::Continue(())
+        };
+        let error = prepare(&path, &options(SIZE), &mut open).unwrap_err();
+        assert!(matches!(error.cause, Cause::Disturbed), "{error:?}");
+    }
+
+    #[test]
+    fn progress_counts_to_its_total() {
+        let dir = tempfile::tempdir_in("/dev/shm").unwrap();
+        let mut seen = Vec::new();
+        let prepared = prepare(&dir.path().join("new"), &options(SIZE + 1), &mut |p| {
+            seen.push(p);
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+        assert_eq!(prepared.written, SIZE + 1);
+        assert!(seen.is_sorted_by_key(|p| p.done));
+        let end = Progress {
+            done: SIZE + 1,
+            total: SIZE + 1,
+        };
+        assert_eq!(seen.last(), Some(&end));
+    }
+
+    #[test]
+    fn a_prepared_file_is_left_alone() {
+        let dir = tempfile::tempdir_in("/dev/shm").unwrap();
+        let path = dir.path().join("twice");
+        let mut go_on = |_: Progress| ControlFlow::Continue(());
+        prepare(&path, &options(SIZE), &mut go_on).unwrap();
+        let again = prepare(&path, &PrepareOptions::default(), &mut go_on).unwrap();
+        assert_eq!((again.created, again.written), (false, 0));
     }
 }

@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use rustix::fs::{OFlags, XattrFlags};
 use rustix::io::Errno;
-use serde::Serialize;
 
 use super::error::{Action, Cause, Error, call};
 use super::file::{Hold, Opened};
@@ -31,7 +30,7 @@ pub struct TagOptions {
 }
 
 /// What tagging did.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tagged {
     /// The file carried this very tag before; nothing was changed.
     pub already: bool,
@@ -48,7 +47,7 @@ pub struct Tagged {
 }
 
 /// What clearing did.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Untagged {
     /// The tags that were removed; none if there was none.
     pub removed: Vec<TagState>,
@@ -82,12 +81,15 @@ fn set(path: &Path, options: &TagOptions) -> Result<Tagged, Cause> {
     if !options.emulate {
         could_have_dax(&opened, options)?;
     }
-    let survey = sound(&opened)?;
+    let survey = look(&opened)?;
     let tags = state::read(opened.fd(), &opened.identity, survey.fingerprint)
         .map_err(call("fgetxattr"))?;
     let bound = tags.iter().find(|tag| tag.binds());
+    if bound.is_some_and(|tag| tag.condition == Condition::Broken) {
+        return Err(Cause::Broken);
+    }
+    sound(&survey)?;
     match bound {
-        Some(tag) if tag.condition == Condition::Broken => return Err(Cause::Broken),
         Some(tag) if !tag.emulated || options.emulate => {
             return Ok(Tagged {
                 already: true,
@@ -100,26 +102,18 @@ fn set(path: &Path, options: &TagOptions) -> Result<Tagged, Cause> {
         }
         _ => {}
     }
-    let alone = lease.hold == Hold::Alone;
+    let readers = lease.hold == Hold::NoWriters;
     drop(lease);
 
     let _undisturbed = Undisturbed::begin();
     let flags = Flags::set(&opened, options)?;
-    let restored = |opened: &Opened, cause| {
-        flags.restore(opened);
-        cause
-    };
-    let opened = if options.emulate {
-        opened
+    let (opened, has_dax) = if options.emulate {
+        (opened, Ok(()))
     } else {
-        match active(opened, alone) {
-            Ok(opened) => opened,
-            Err((Some(opened), cause)) => return Err(restored(&opened, cause)),
-            Err((None, cause)) => return Err(cause),
-        }
+        active(opened, !readers)?
     };
-    let survey =
-        commit(&opened, options, &flags, &tags).map_err(|cause| restored(&opened, cause))?;
+    let committed = has_dax.and_then(|()| commit(&opened, options, &flags, &tags));
+    let survey = committed.inspect_err(|_| flags.restore(&opened))?;
     Ok(Tagged {
         already: false,
         emulated: options.emulate,
@@ -139,7 +133,8 @@ fn commit(
 ) -> Result<Survey, Cause> {
     let lease = opened.lease();
     unwritten_by_others(opened, lease.hold)?;
-    let survey = sound(opened)?;
+    let survey = look(opened)?;
+    sound(&survey)?;
     // A tag that went stale because the file grew knows which flags `tag` set back then.
     let before = tags.iter().find_map(|tag| tag.own_record(&opened.identity));
     let ours = |flag, earlier: fn(&Record) -> bool| {
@@ -216,14 +211,17 @@ fn unwritten_by_others(opened: &Opened, hold: Hold) -> Result<(), Cause> {
     }
 }
 
-/// Everything durable, and every byte in a written extent of its own.
-fn sound(opened: &Opened) -> Result<Survey, Cause> {
+/// The extents, once everything is durable.
+fn look(opened: &Opened) -> Result<Survey, Cause> {
     rustix::fs::fsync(&opened.file).map_err(call("fsync"))?;
-    let survey = extents::survey(opened.fd(), opened.size(), true).map_err(call("ioctl FIEMAP"))?;
-    match survey.defect {
-        Some(defect) => Err(Cause::Defect(defect)),
-        None => Ok(survey),
-    }
+    extents::survey(opened.fd(), opened.size(), true).map_err(call("ioctl FIEMAP"))
+}
+
+/// EINVAL unless every byte lies in a written extent of the file's own.
+fn sound(survey: &Survey) -> Result<(), Cause> {
+    survey
+        .defect
+        .map_or(Ok(()), |defect| Err(Cause::Defect(defect)))
 }
 
 /// What can be said about DAX without changing the file.
@@ -303,39 +301,38 @@ impl Flags {
 }
 
 /// On a mount with `dax=inode`, FS_XFLAG_DAX takes effect at the first open after the last close.
-/// Closes and opens the file until it has; gives the descriptor back on failure so that the
-/// caller can put the flags back.
-pub(super) fn active(opened: Opened, alone: bool) -> Result<Opened, (Option<Opened>, Cause)> {
+/// Closes and opens the file until it has. The inner error says why it has not: then the caller,
+/// who set the flag, takes it off again.
+pub(super) fn active(opened: Opened, alone: bool) -> Result<(Opened, Result<(), Cause>), Cause> {
     const ATTEMPTS: u32 = 20;
     const PAUSE: Duration = Duration::from_millis(20);
     let is_active = |opened: &Opened| dax::is_active(opened.fd()) == Ok(true);
     if is_active(&opened) {
-        return Ok(opened);
+        return Ok((opened, Ok(())));
     }
     if !alone {
         let holders = opened.holders();
-        return Err((Some(opened), Cause::Held(holders)));
+        return Ok((opened, Err(Cause::Held(holders))));
     }
     let path = opened.path.clone();
     let (device, identity) = (opened.device, opened.identity);
     let access = rustix::fs::fcntl_getfl(&opened.file)
         .map_or(OFlags::RDONLY, |flags| flags & OFlags::RWMODE);
-    let mut current = Some(opened);
+    let mut current = opened;
     for _ in 0..ATTEMPTS {
-        // Closes it: the inode can leave the cache.
-        drop(current.take());
-        let again = Opened::open(&path, access).map_err(|cause| (None, cause))?;
-        if (again.device, again.identity) != (device, identity) {
-            return Err((None, Cause::Replaced));
+        // Closed before it is opened: the inode must leave the cache.
+        drop(current);
+        current = Opened::open(&path, access)?;
+        if (current.device, current.identity) != (device, identity) {
+            return Err(Cause::Replaced);
         }
-        if is_active(&again) {
-            return Ok(again);
+        if is_active(&current) {
+            return Ok((current, Ok(())));
         }
-        current = Some(again);
         sleep(PAUSE);
     }
-    let cause = current.as_ref().map_or(Cause::DaxNotSet, no_dax);
-    Err((current, cause))
+    let cause = no_dax(&current);
+    Ok((current, Err(cause)))
 }
 
 fn clear(path: &Path) -> Result<Untagged, Cause> {
