@@ -593,7 +593,10 @@ mod tests {
             }
             check(&map, &naive, 700);
         }
+    }
 
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(6))]
         #[test]
         fn behaves_when_leaves_split_and_empty(steps in steps(40_000, 2_000)) {
             let (map, mut naive) = (boxed(), Naive::default());

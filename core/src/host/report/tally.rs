@@ -156,6 +156,16 @@ impl Tally {
             .fold(0, |sum, sync| sum.saturating_add(counter(sync)))
     }
 
+    /// Whether no tagged file was touched.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.refusals.is_empty()
+            && self.syncs.is_empty()
+            && self.mappings.is_empty()
+            && self.mappings_left_out == 0
+            && self.events.is_empty()
+    }
+
     /// How often an event happened.
     #[must_use]
     pub fn event(&self, event: Event) -> u64 {

@@ -1,0 +1,118 @@
+//! The subcommands, a file each: what each accepts and what it does with it.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use daxshim_core::host::Error;
+
+use crate::output;
+
+mod completions;
+mod doctor;
+mod man;
+mod prepare;
+mod run;
+mod status;
+mod tag;
+mod untag;
+mod verify;
+
+/// Makes files DAX-immutable and runs unmodified programs on them.
+///
+/// A DAX-immutable file is fully allocated and written, and nothing about it can change but its
+/// content, by stores to its mappings. Under libdaxshim.so, msync and fsync of such a file are
+/// cache-line write-backs in the process; every other way to change the file gets EPERM.
+#[derive(Parser)]
+#[command(name = "daxshim", version, max_term_width = 100, after_help = AFTER_HELP)]
+pub struct Arguments {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const AFTER_HELP: &str = "\
+Examples:
+  daxshim doctor
+  daxshim prepare /mnt/pmem/data --size 1G
+  daxshim tag /mnt/pmem/data
+  LD_PRELOAD=/usr/local/lib/libdaxshim.so program /mnt/pmem/data
+
+Exit status: 0 success, 1 the operation failed, 2 wrong usage.";
+
+#[derive(Subcommand)]
+pub enum Command {
+    Doctor(doctor::Doctor),
+    Prepare(prepare::Prepare),
+    Tag(tag::Tag),
+    Untag(untag::Untag),
+    Status(status::Status),
+    Verify(verify::Verify),
+    Run(run::Run),
+    Completions(completions::Completions),
+    Man(man::Man),
+}
+
+/// Reads the command line. If there is nothing to do (help, wrong usage), that has been said and
+/// the exit status is returned.
+pub fn parse() -> Result<Arguments, ExitCode> {
+    Arguments::try_parse().map_err(|error| {
+        let _ = error.print();
+        // As env(1) and timeout(1): what is below 125 is the program's.
+        let of_run = std::env::args_os().nth(1).is_some_and(|word| word == "run");
+        match u8::try_from(error.exit_code()) {
+            Ok(0) => ExitCode::SUCCESS,
+            Ok(code) if !of_run => ExitCode::from(code),
+            _ => ExitCode::from(crate::run::FAILED),
+        }
+    })
+}
+
+impl Command {
+    /// Does it; errors are on stderr when it returns.
+    pub fn execute(self) -> ExitCode {
+        match self {
+            Command::Doctor(doctor) => doctor.execute(),
+            Command::Prepare(prepare) => prepare.execute(),
+            Command::Tag(tag) => tag.execute(),
+            Command::Untag(untag) => untag.execute(),
+            Command::Status(status) => status.execute(),
+            Command::Verify(verify) => verify.execute(),
+            Command::Run(run) => run.execute(),
+            Command::Completions(completions) => completions.execute(),
+            Command::Man(man) => man.execute(),
+        }
+    }
+}
+
+/// One or more files.
+#[derive(Args)]
+struct Files {
+    /// Files to work on; after an error the next one is tried, and the exit status is 1
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+}
+
+impl Files {
+    /// Calls `action` for each file; it returns whether all is well with the file.
+    fn each(&self, mut action: impl FnMut(&PathBuf) -> Result<bool, Error>) -> ExitCode {
+        let mut well = true;
+        for file in &self.files {
+            match action(file) {
+                Ok(passed) => well &= passed,
+                Err(error) => {
+                    output::error(&error);
+                    well = false;
+                }
+            }
+        }
+        exit_code(well)
+    }
+}
+
+fn exit_code(well: bool) -> ExitCode {
+    if well {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}

@@ -1,0 +1,270 @@
+//! `daxshim run`
+
+use std::borrow::Cow;
+use std::ffi::OsString;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Args;
+use daxshim_core::host::report::Report;
+use daxshim_core::host::shown;
+
+use crate::run::conclusion::Conclusion;
+use crate::run::destination::{Content, Destination};
+use crate::run::directory::{self, ReportDirectory, warn_unusable};
+use crate::run::environment::Environment;
+use crate::run::launch::Image;
+use crate::run::outcome::{Ended, Outcome, SCHEMA};
+use crate::run::program::{Inspection, inspect};
+use crate::run::{FAILED, Failure, NOT_EXECUTABLE, NOT_FOUND, library, lookup, text, warn};
+
+/// Run a program under the shim, and report what that did
+///
+/// Sets LD_PRELOAD and, by the options, DAXSHIM_* for the program and whatever it starts. Without
+/// --report and --json it then becomes the program; with them it waits for its end.
+#[derive(Args)]
+#[command(after_long_help = AFTER_HELP)]
+pub struct Run {
+    /// What is refused on tagged files: enforce answers EPERM, audit only counts, off touches
+    /// nothing (DAXSHIM_MODE) [default: enforce]
+    #[arg(long, value_name = "MODE", value_parser = ["enforce", "audit", "off"])]
+    mode: Option<String>,
+
+    /// How msync is carried out on sync mappings: auto takes what is cheaper, user writes cache
+    /// lines back, kernel leaves it as it is, none does nothing (DAXSHIM_FLUSH) [default: auto]
+    #[arg(long, value_name = "FLUSH", value_parser = ["auto", "user", "kernel", "none"])]
+    flush: Option<String>,
+
+    /// Let through what changes nothing, as truncate to the present size (DAXSHIM_COMPAT=1)
+    #[arg(long)]
+    compat: bool,
+
+    /// Honour emulated tags, for development without DAX (DAXSHIM_EMULATE=1)
+    #[arg(long)]
+    emulate: bool,
+
+    /// Whether read(2) of tagged files is allowed (DAXSHIM_READS) [default: allow]
+    #[arg(long, value_name = "READS", value_parser = ["allow", "deny"])]
+    reads: Option<String>,
+
+    /// When the program has ended, write to FILE what it did; - is standard error
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+
+    /// The same as a JSON document (docs/json.md); - is standard output
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+
+    /// The program and its arguments
+    #[arg(required = true, trailing_var_arg = true, value_name = "CMD")]
+    command: Vec<OsString>,
+}
+
+const AFTER_HELP: &str = "\
+An option overrides its environment variable; without it the variable stays as it is.
+libdaxshim.so is the one that DAXSHIM_LIBRARY names, or lies beside this command or in ../lib.
+DAXSHIM_REPORT, if set, is the directory where the processes' own report files are kept.
+
+Exit status: the program's, 128+N if signal N ended it, 127 if it is not found, 126 if it cannot
+be executed, 125 if daxshim itself fails or is used wrongly.
+
+Examples:
+  daxshim run --report - -- fio job.fio
+  daxshim run --emulate --flush user --json report.json -- python3 app.py /dev/shm/data
+  daxshim run --mode audit --report - -- legacy-program";
+
+impl Run {
+    pub fn execute(self) -> ExitCode {
+        match self.start() {
+            Ok(status) => ExitCode::from(status),
+            Err(failure) => {
+                failure.show();
+                ExitCode::from(failure.status)
+            }
+        }
+    }
+
+    /// The exit status of a program that ran as a child; does not return where it took our place.
+    fn start(self) -> Result<u8, Failure> {
+        let mut environment = self.environment(&library::find()?);
+        let (name, _) = self.command.split_first().ok_or_else(no_command)?;
+        let path = environment.get("PATH");
+        let file = lookup::find(name, path)?;
+        let inspection = inspect(&file, path);
+        let destinations = self.destinations()?;
+        let misunderstood = environment.examine();
+        announce(&inspection);
+        let reports = !destinations.is_empty();
+        let directory = report_directory(&mut environment, reports)?;
+        let failed = |error: io::Error| cannot_run(&file, &error, &inspection);
+        let by_shell = inspection.by_shell;
+        let image = Image::new(&file, &self.command, environment, by_shell).map_err(failed)?;
+        let Some(directory) = directory.filter(|_| reports) else {
+            return Err(failed(image.execute()));
+        };
+        let status = image.run().map_err(failed)?.map_err(cannot_wait)?;
+        let report = directory.read().unwrap_or_else(|error| {
+            unreadable(&error).show();
+            Report::default()
+        });
+        let words = self.command.iter().map(|word| word.to_string_lossy());
+        Ok(destinations.write(&Outcome {
+            schema: SCHEMA,
+            version: env!("CARGO_PKG_VERSION"),
+            command: words.map(Cow::into_owned).collect(),
+            ended: Ended::from(status),
+            conclusion: Conclusion::of(&report, &inspection.unseen),
+            unseen: inspection.unseen,
+            misunderstood,
+            report,
+        }))
+    }
+
+    fn environment(&self, library: &Path) -> Environment {
+        let mut environment = Environment::inherited();
+        let preload = library::preload(library, environment.get("LD_PRELOAD"));
+        environment.set("LD_PRELOAD", preload);
+        let values = [
+            ("DAXSHIM_MODE", self.mode.as_deref()),
+            ("DAXSHIM_FLUSH", self.flush.as_deref()),
+            ("DAXSHIM_READS", self.reads.as_deref()),
+            ("DAXSHIM_COMPAT", self.compat.then_some("1")),
+            ("DAXSHIM_EMULATE", self.emulate.then_some("1")),
+        ];
+        for (name, value) in values {
+            if let Some(value) = value {
+                environment.set(name, value);
+            }
+        }
+        environment
+    }
+
+    fn destinations(&self) -> Result<Destinations, Failure> {
+        let open = |path: &Option<PathBuf>, content| {
+            let path = path.as_deref();
+            path.map(|path| Destination::open(path, content))
+                .transpose()
+        };
+        Ok(Destinations {
+            text: open(&self.report, Content::Text)?,
+            json: open(&self.json, Content::Json)?,
+        })
+    }
+}
+
+/// Says beforehand what the shim will not see.
+fn announce(inspection: &Inspection) {
+    for unseen in &inspection.unseen {
+        warn(
+            &format!("the shim will not see {}", shown(&unseen.program)),
+            &unseen.reason.to_string(),
+            unseen.reason.help(),
+        );
+    }
+}
+
+struct Destinations {
+    text: Option<Destination>,
+    json: Option<Destination>,
+}
+
+impl Destinations {
+    fn is_empty(&self) -> bool {
+        self.text.is_none() && self.json.is_none()
+    }
+
+    /// Writes the report wherever it is wanted; the exit status. A failure must not hide that of
+    /// the program.
+    fn write(self, outcome: &Outcome) -> u8 {
+        let json = self.json.map(|to| to.write(&outcome.json()));
+        let text = self.text.map(|to| to.write(&text::text(outcome)));
+        let mut status = outcome.ended.exit_status;
+        for failure in [json, text].into_iter().flatten().filter_map(Result::err) {
+            failure.show();
+            if status == 0 {
+                status = FAILED;
+            }
+        }
+        status
+    }
+}
+
+/// Where the processes report, set in their environment. The user's own directory is only looked
+/// at if no report was asked for.
+fn report_directory(
+    environment: &mut Environment,
+    wanted: bool,
+) -> Result<Option<ReportDirectory>, Failure> {
+    let own = environment.get(directory::VARIABLE);
+    let own = own.filter(|path| !path.is_empty()).map(PathBuf::from);
+    let mut found = None;
+    if let Some(path) = own {
+        match ReportDirectory::of_user(&path) {
+            Ok(directory) => found = Some(directory),
+            Err(error) => {
+                let instead = if wanted {
+                    "a temporary directory is used instead"
+                } else {
+                    "processes will leave no report"
+                };
+                warn_unusable(&path, &error, instead);
+                environment.remove(directory::VARIABLE);
+            }
+        }
+    }
+    if wanted && found.is_none() {
+        found = Some(ReportDirectory::temporary()?);
+    }
+    if let Some(directory) = &found {
+        // Absolute: the program may change its directory.
+        environment.set(directory::VARIABLE, directory.path());
+    }
+    Ok(found)
+}
+
+fn no_command() -> Failure {
+    Failure::own(
+        "nothing to run".into(),
+        "no program was given",
+        "daxshim run -- PROGRAM ARGUMENT…",
+    )
+}
+
+fn cannot_run(file: &Path, error: &io::Error, inspection: &Inspection) -> Failure {
+    let status = match error.raw_os_error() {
+        Some(libc::EAGAIN) => FAILED,
+        _ if error.kind() == io::ErrorKind::NotFound => NOT_FOUND,
+        _ => NOT_EXECUTABLE,
+    };
+    let (why, help) = match (&inspection.missing, inspection.unseen.first()) {
+        (Some(interpreter), _) => (
+            format!("what runs it, {}, does not exist", shown(interpreter)),
+            "install it, or correct the #! line",
+        ),
+        (None, Some(unseen)) => (format!("{error}: {}", unseen.reason), unseen.reason.help()),
+        (None, None) => (error.to_string(), "see execve(2) about this error"),
+    };
+    Failure {
+        status,
+        what: format!("cannot run {}", shown(file)),
+        why,
+        help: help.into(),
+    }
+}
+
+fn cannot_wait(error: io::Error) -> Failure {
+    Failure::own(
+        "cannot wait for the program".into(),
+        error,
+        "this is a fault of daxshim; please report it",
+    )
+}
+
+fn unreadable(error: &io::Error) -> Failure {
+    Failure::own(
+        "cannot read what the processes reported".into(),
+        error,
+        "did something remove the report directory while the program ran?",
+    )
+}

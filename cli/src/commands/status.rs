@@ -1,0 +1,62 @@
+//! `daxshim status`
+
+use std::process::ExitCode;
+
+use clap::Args;
+use daxshim_core::host::{self, Status as FileStatus};
+
+use super::Files;
+use crate::output;
+
+/// Show tag, DAX state, extents and users of files
+///
+/// Changes nothing. Processes of other users can only be looked at by root.
+#[derive(Args)]
+#[command(after_long_help = AFTER_HELP)]
+pub struct Status {
+    #[command(flatten)]
+    files: Files,
+
+    /// Write one JSON document to standard output
+    #[arg(long)]
+    json: bool,
+}
+
+const AFTER_HELP: &str = "\
+JSON: {\"schema\": 1, \"files\": [...]}, an object per file in the order given:
+  path, inode, generation, size (bytes)
+  tag       null for a file without one, else: condition (tagged, broken, stale, malformed),
+            reason, emulated, attribute
+  dax       active (STATX_ATTR_DAX), flag (FS_XFLAG_DAX), nodefrag, mount (point, source,
+            filesystem, dax, device_dax, device)
+  extents   count, fingerprint, match_tag, huge (bytes for 2 MiB pages), defect (kind, offset,
+            length of the first range that keeps it from being tagged)
+  holders   known (pid, name, open, writes, mapped, sync), loops, unseen (pid, name)
+A value that cannot be told is null.
+
+Examples:
+  daxshim status /mnt/pmem/data
+  daxshim status --json /mnt/pmem/* | jq '.files[] | select(.tag == null) | .path'";
+
+impl Status {
+    pub fn execute(self) -> ExitCode {
+        let mut statuses: Vec<FileStatus> = Vec::new();
+        let mut first = true;
+        let code = self.files.each(|file| {
+            let status = host::status(file)?;
+            if self.json {
+                statuses.push(status);
+            } else {
+                if !std::mem::take(&mut first) {
+                    output::say("");
+                }
+                output::say(&output::status::text(&status));
+            }
+            Ok(true)
+        });
+        if self.json {
+            output::json("files", &statuses);
+        }
+        code
+    }
+}

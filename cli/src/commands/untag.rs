@@ -1,0 +1,39 @@
+//! `daxshim untag`
+
+use std::process::ExitCode;
+
+use clap::Args;
+use daxshim_core::host::{self, shown};
+
+use super::Files;
+use crate::output;
+
+/// Clear the tag of files
+///
+/// Removes the tag, be it valid, stale, broken, malformed or emulated, and puts back the inode
+/// flags that `daxshim tag` had set. A file without a tag is left alone.
+#[derive(Args)]
+#[command(after_long_help = AFTER_HELP)]
+pub struct Untag {
+    #[command(flatten)]
+    files: Files,
+}
+
+const AFTER_HELP: &str = "\
+Preconditions, with the error where one fails:
+  CAP_LINUX_IMMUTABLE, and CAP_SYS_ADMIN to remove the attribute     EPERM
+  no process maps the file; one that cannot be looked at counts as
+  mapping it                                                         EBUSY
+
+Example:
+  daxshim untag /mnt/pmem/data";
+
+impl Untag {
+    pub fn execute(self) -> ExitCode {
+        self.files.each(|file| {
+            let untagged = host::untag(file)?;
+            output::say(&output::tagging::untagged(&shown(file), &untagged));
+            Ok(true)
+        })
+    }
+}

@@ -1,0 +1,26 @@
+//! The `daxshim` command: makes files DAX-immutable and tells what the machine offers.
+
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic
+    )
+)]
+
+use std::process::ExitCode;
+
+mod commands;
+mod output;
+mod run;
+mod shim;
+
+fn main() -> ExitCode {
+    shim::shake_off();
+    match commands::parse() {
+        Ok(arguments) => arguments.command.execute(),
+        Err(code) => code,
+    }
+}

@@ -1,0 +1,107 @@
+//! What the user sees: results on standard output, everything else on standard error. Colour only
+//! on a terminal, and not with NO_COLOR (anstream sees to both).
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use anstyle::{AnsiColor, Style};
+use daxshim_core::host::Error;
+use serde::Serialize;
+
+pub mod doctor;
+pub mod prepare;
+pub mod progress;
+pub mod status;
+pub mod tagging;
+pub mod verify;
+
+/// Something is as it should be.
+pub const GOOD: Style = AnsiColor::Green.on_default();
+/// Something is not.
+pub const BAD: Style = AnsiColor::Red.on_default();
+/// Something to look at.
+pub const ODD: Style = AnsiColor::Yellow.on_default();
+
+/// `text` in a style; anstream takes it out where it does not belong.
+pub fn styled(style: Style, text: &str) -> String {
+    format!("{style}{text}{style:#}")
+}
+
+/// A line of results.
+pub fn say(text: &str) {
+    // A reader that has gone away (`| head`) is no reason to complain.
+    let _ = writeln!(anstream::stdout(), "{text}");
+}
+
+/// A remark.
+pub fn note(text: &str) {
+    let _ = writeln!(anstream::stderr(), "daxshim: {text}");
+}
+
+/// The three parts of an error.
+pub fn failure(what: &str, why: &str, help: &str) {
+    let what = styled(BAD, what);
+    let _ = writeln!(
+        anstream::stderr(),
+        "daxshim: {what}\n  why: {why}\n  help: {help}"
+    );
+}
+
+/// Something that does not stop the command; in the same three parts.
+pub fn warning(what: &str, why: &str, help: &str) {
+    let what = styled(ODD, what);
+    let _ = writeln!(
+        anstream::stderr(),
+        "daxshim: warning: {what}\n  why: {why}\n  help: {help}"
+    );
+}
+
+/// A failed action on a file.
+pub fn error(error: &Error) {
+    failure(&error.to_string(), &error.cause.to_string(), &error.help());
+}
+
+/// A JSON document with its schema number; `name` holds the `content`.
+pub fn json(name: &str, content: &impl Serialize) {
+    let document = serde_json::json!({ "schema": 1, name: content });
+    let _ = writeln!(std::io::stdout(), "{document:#}");
+}
+
+/// A file of its own on standard output.
+pub fn raw(bytes: &[u8]) -> ExitCode {
+    match std::io::stdout().write_all(bytes) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+/// Bytes for people: `64 MiB`.
+pub fn bytes(count: u64) -> String {
+    indicatif::BinaryBytes(count).to_string()
+}
+
+/// `1,234,567`.
+pub fn number(count: u64) -> String {
+    indicatif::HumanCount(count).to_string()
+}
+
+/// `1 extent`, `2 extents`.
+pub fn counted(count: u64, noun: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {noun}{plural}")
+}
+
+/// Lines of `label  value`, the values aligned.
+pub fn table(rows: Vec<Vec<String>>) -> String {
+    let mut table = comfy_table::Table::new();
+    table.load_style(comfy_table::presets::NOTHING);
+    table.set_content_arrangement(comfy_table::ContentArrangement::Disabled);
+    for row in rows {
+        table.add_row(row);
+    }
+    table
+        .lines()
+        .map(|line| format!(" {}", line.trim_end()))
+        .collect::<Vec<_>>()
+        .join("\n")
+}

@@ -1,0 +1,75 @@
+//! Executing the program: in place of the command, or as its child.
+
+use std::ffi::{CString, OsString};
+use std::io;
+use std::os::unix::ffi::OsStringExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+
+use nix::errno::Errno;
+use nix::unistd::execve;
+
+use super::environment::Environment;
+use super::signals::{Inherited, Watch};
+
+/// What runs a file that is text without a `#!` line, as in execvp(3).
+pub const SHELL: &std::ffi::CStr = c"/bin/sh";
+
+/// A program ready to be executed.
+pub struct Image {
+    file: CString,
+    arguments: Vec<CString>,
+    environment: Vec<CString>,
+    by_shell: bool,
+    inherited: Inherited,
+}
+
+impl Image {
+    /// `file` under `environment`; `by_shell`: if the kernel does not know its format, the shell
+    /// runs it.
+    pub fn new(
+        file: &Path,
+        arguments: &[OsString],
+        environment: Environment,
+        by_shell: bool,
+    ) -> io::Result<Image> {
+        let strings = |list: Vec<OsString>| -> io::Result<Vec<CString>> {
+            let strings = list.into_iter().map(|s| CString::new(s.into_vec()));
+            Ok(strings.collect::<Result<_, _>>()?)
+        };
+        Ok(Image {
+            file: CString::new(PathBuf::from(file).into_os_string().into_vec())?,
+            arguments: strings(arguments.to_vec())?,
+            environment: strings(environment.into_strings())?,
+            by_shell,
+            inherited: Inherited::now()?,
+        })
+    }
+
+    /// Becomes the program. Returns only if that fails.
+    pub fn execute(&self) -> io::Error {
+        if let Err(error) = self.inherited.restore() {
+            return error;
+        }
+        let Err(errno) = execve(&self.file, &self.arguments, &self.environment);
+        if errno != Errno::ENOEXEC || !self.by_shell {
+            return errno.into();
+        }
+        let mut arguments = vec![SHELL.to_owned(), self.file.clone()];
+        arguments.extend(self.arguments.iter().skip(1).cloned());
+        let Err(errno) = execve(SHELL, &arguments, &self.environment);
+        errno.into()
+    }
+
+    /// Runs the program as a child and waits for it. The outer error: it could not be started.
+    pub fn run(self) -> io::Result<io::Result<ExitStatus>> {
+        let watch = Watch::begin()?;
+        // Only for fork and the pipe that brings the error back: what is executed is the image.
+        let mut command = Command::new("daxshim-program");
+        // SAFETY: no other thread exists that could hold a lock of the allocator.
+        unsafe { command.pre_exec(move || Err(self.execute())) };
+        let mut child = command.spawn()?;
+        Ok(watch.wait(&mut child))
+    }
+}

@@ -1,0 +1,145 @@
+//! Where libdaxshim.so is, and how it gets into `LD_PRELOAD`.
+
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+use daxshim_core::host::shown;
+
+use super::Failure;
+
+const NAME: &str = "libdaxshim.so";
+
+/// Names the library outright, for unusual installations.
+pub const VARIABLE: &str = "DAXSHIM_LIBRARY";
+
+/// Finds the library: `DAXSHIM_LIBRARY`, beside the command, or in the `lib` beside its directory.
+///
+/// # Errors
+/// There is none, or its path can't be written into `LD_PRELOAD`.
+pub fn find() -> Result<PathBuf, Failure> {
+    let candidates = match std::env::var_os(VARIABLE).filter(|path| !path.is_empty()) {
+        Some(path) => vec![PathBuf::from(path)],
+        None => beside(&std::env::current_exe().map_err(|error| {
+            Failure::own(
+                format!("cannot find {NAME}"),
+                format_args!("/proc/self/exe cannot be read: {error}"),
+                format_args!("mount /proc, or set {VARIABLE} to its path"),
+            )
+        })?),
+    };
+    let mut tried = Vec::new();
+    for candidate in candidates {
+        match regular_file(&candidate) {
+            Ok(path) => return preloadable(path),
+            Err(error) => tried.push(format!("{}: {error}", shown(&candidate))),
+        }
+    }
+    Err(Failure::own(
+        format!("cannot find {NAME}"),
+        tried.join("; "),
+        format_args!(
+            "put it beside the daxshim command or into ../lib, or set {VARIABLE} to its path"
+        ),
+    ))
+}
+
+fn beside(command: &Path) -> Vec<PathBuf> {
+    let mut places = Vec::new();
+    if let Some(directory) = command.parent() {
+        places.push(directory.join(NAME));
+        if let Some(prefix) = directory.parent() {
+            places.push(prefix.join("lib").join(NAME));
+        }
+    }
+    places
+}
+
+fn regular_file(path: &Path) -> io::Result<PathBuf> {
+    let path = std::path::absolute(path)?;
+    // Opened, so that one that may not be read is not taken.
+    if std::fs::File::open(&path)?.metadata()?.is_file() {
+        Ok(path)
+    } else {
+        Err(io::Error::other("not a regular file"))
+    }
+}
+
+/// The list is split at spaces and colons, and `$` begins what the loader expands (ld.so(8)); none
+/// of them can be quoted.
+fn preloadable(path: PathBuf) -> Result<PathBuf, Failure> {
+    match path
+        .as_os_str()
+        .as_bytes()
+        .iter()
+        .find(|byte| b" :$\t\n".contains(byte))
+    {
+        None => Ok(path),
+        Some(&byte) => Err(Failure::own(
+            format!("cannot preload {}", shown(&path)),
+            format_args!(
+                "its path contains {:?}, and LD_PRELOAD has no way to quote that",
+                char::from(byte)
+            ),
+            format_args!(
+                "install it, or put a copy, where the path has none, and set {VARIABLE} to it"
+            ),
+        )),
+    }
+}
+
+/// The value of `LD_PRELOAD` with the library first, once, and everything else kept.
+pub fn preload(library: &Path, present: Option<&OsStr>) -> OsString {
+    let mut list = library.as_os_str().as_bytes().to_vec();
+    let present = present.map_or(&b""[..], OsStr::as_bytes);
+    let entries = present.split(|byte| matches!(byte, b' ' | b':'));
+    for entry in entries.filter(|entry| !entry.is_empty()) {
+        let name = entry.rsplit(|&byte| byte == b'/').next();
+        if name != Some(NAME.as_bytes()) && entry != library.as_os_str().as_bytes() {
+            list.push(b':');
+            list.extend_from_slice(entry);
+        }
+    }
+    OsString::from_vec(list)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_library_is_first_and_there_once() {
+        let with = |present: &str| preload(Path::new("/l/libdaxshim.so"), Some(present.as_ref()));
+        assert_eq!(preload(Path::new("/l/x.so"), None), "/l/x.so");
+        assert_eq!(with(""), "/l/libdaxshim.so");
+        assert_eq!(with("a.so b.so:c.so"), "/l/libdaxshim.so:a.so:b.so:c.so");
+        assert_eq!(
+            with("/l/libdaxshim.so:a.so:/old/libdaxshim.so libdaxshim.so"),
+            "/l/libdaxshim.so:a.so"
+        );
+        assert_eq!(
+            with("/libdaxshim.so/a.so"),
+            "/l/libdaxshim.so:/libdaxshim.so/a.so"
+        );
+    }
+
+    #[test]
+    fn what_the_loader_would_split_or_expand_is_refused() {
+        for path in ["/a b/l.so", "/a:b/l.so", "/$ORIGIN/l.so"] {
+            assert_eq!(preloadable(path.into()).map_err(|f| f.status), Err(125));
+        }
+        assert!(preloadable("/a-b/l.so".into()).is_ok());
+    }
+
+    #[test]
+    fn it_is_sought_beside_the_command_and_in_lib() {
+        assert_eq!(
+            beside(Path::new("/usr/bin/daxshim")),
+            [
+                PathBuf::from("/usr/bin/libdaxshim.so"),
+                PathBuf::from("/usr/lib/libdaxshim.so")
+            ]
+        );
+    }
+}

@@ -1,0 +1,63 @@
+//! What `daxshim run` is made of: finding program and library, launching, reporting.
+
+use std::fmt;
+
+use daxshim_core::host::shown;
+
+use crate::output;
+
+pub use crate::output::warning as warn;
+
+pub mod conclusion;
+pub mod destination;
+pub mod directory;
+pub mod environment;
+pub mod launch;
+pub mod library;
+pub mod lookup;
+pub mod outcome;
+pub mod program;
+pub mod signals;
+pub mod text;
+
+/// daxshim itself failed.
+pub const FAILED: u8 = 125;
+/// The program is there but cannot be executed.
+pub const NOT_EXECUTABLE: u8 = 126;
+/// There is no such program.
+pub const NOT_FOUND: u8 = 127;
+
+/// Why there is nothing to run, or nothing to report, in the three parts of an error.
+#[derive(Debug)]
+pub struct Failure {
+    /// The exit status.
+    pub status: u8,
+    /// What failed.
+    pub what: String,
+    /// Why.
+    pub why: String,
+    /// What to do.
+    pub help: String,
+}
+
+impl Failure {
+    /// A failure of daxshim itself.
+    pub fn own(what: String, why: impl fmt::Display, help: impl fmt::Display) -> Failure {
+        Failure {
+            status: FAILED,
+            what,
+            why: why.to_string(),
+            help: help.to_string(),
+        }
+    }
+
+    /// To stderr.
+    pub fn show(&self) {
+        output::failure(&self.what, &self.why, &self.help);
+    }
+}
+
+/// A name for a message.
+fn named(name: &std::ffi::OsStr) -> String {
+    shown(std::path::Path::new(name))
+}

@@ -1,0 +1,394 @@
+//! Whether the shim will be loaded into a program: what its file says, `#!` lines followed.
+
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::fs::{File, Metadata};
+use std::io::Read;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use object::Endianness;
+use object::elf::{EM_X86_64, FileHeader32, FileHeader64, PT_INTERP};
+use object::read::ReadCache;
+use object::read::elf::{FileHeader, ProgramHeader};
+use rustix::fs::StatVfsMountFlags;
+use serde::{Serialize, Serializer};
+
+use super::launch::SHELL;
+use super::lookup;
+
+/// Interpreters of interpreters that the kernel follows.
+const DEPTH: usize = 5;
+
+/// The part of a `#!` line that the kernel looks at.
+const LINE: usize = 256;
+
+/// A program that runs without the shim, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Unseen {
+    /// The program's file.
+    pub program: PathBuf,
+    /// Why the shim is not in it.
+    #[serde(serialize_with = "as_text")]
+    pub reason: Reason,
+}
+
+/// Why the shim is not loaded into a program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// No PT_INTERP.
+    Static,
+    /// For another kind of machine, 32-bit programs among them.
+    Machine,
+    /// The loader is not glibc's.
+    Loader(PathBuf),
+    /// It changes the user (true) or group (false) that runs it.
+    SetId(bool),
+    /// It has file capabilities.
+    Capabilities,
+    /// Neither ELF nor a script.
+    Format,
+    /// Too many interpreters of interpreters.
+    Depth,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Reason::Static => f.write_str(
+                "it is statically linked, so there is no dynamic loader that would read LD_PRELOAD",
+            ),
+            Reason::Machine => {
+                f.write_str("it is built for another kind of machine than libdaxshim.so")
+            }
+            Reason::Loader(loader) => {
+                write!(f, "its loader, {}, is not glibc's", loader.display())
+            }
+            Reason::SetId(user) => {
+                let what = if *user { "user" } else { "group" };
+                write!(f, "it is set-{what}-ID, so the loader ignores LD_PRELOAD")
+            }
+            Reason::Capabilities => {
+                f.write_str("its file has capabilities, so the loader ignores LD_PRELOAD")
+            }
+            Reason::Format => f.write_str("it is neither an ELF program nor a script"),
+            Reason::Depth => write!(f, "more than {DEPTH} interpreters run one another"),
+        }
+    }
+}
+
+impl Reason {
+    /// What to do about it.
+    pub fn help(&self) -> &'static str {
+        match self {
+            Reason::Static | Reason::Loader(_) => {
+                "use a build of it that is dynamically linked against glibc"
+            }
+            Reason::Machine => "use a build of it for the machine that libdaxshim.so is built for",
+            Reason::SetId(_) => {
+                "run it as the user it changes to, from a copy without the set-ID bit"
+            }
+            Reason::Capabilities => {
+                "run a copy of it without file capabilities, as a user who has them (setpriv \
+                 --ambient-caps) or as root"
+            }
+            Reason::Format => "give a program; for what an emulator runs, give the emulator",
+            Reason::Depth => "give the interpreter and the script in the command itself",
+        }
+    }
+}
+
+fn as_text<S: Serializer>(reason: &Reason, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(reason)
+}
+
+/// What was found out about a program and its interpreters.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Inspection {
+    /// Those that the shim will not see.
+    pub unseen: Vec<Unseen>,
+    /// Text without a `#!` line: the shell runs it, as in execvp(3).
+    pub by_shell: bool,
+    /// An interpreter that does not exist, so that the program can't be executed.
+    pub missing: Option<PathBuf>,
+}
+
+/// Looks at a program and, if it is a script, at what runs it. What can't be read is taken for
+/// good.
+pub fn inspect(file: &Path, path: Option<&OsStr>) -> Inspection {
+    let mut inspection = Inspection::default();
+    let mut files = vec![file.to_owned()];
+    for depth in 0.. {
+        let Some(file) = files.pop() else { break };
+        let mut unseen = |reason| {
+            let program = file.clone();
+            inspection.unseen.push(Unseen { program, reason });
+        };
+        if depth > DEPTH {
+            unseen(Reason::Depth);
+            break;
+        }
+        match look(&file) {
+            Look::Nothing => {}
+            Look::Unseen(reason) => unseen(reason),
+            Look::MissingLoader(loader) => inspection.missing = Some(loader),
+            Look::Text => {
+                inspection.by_shell = depth == 0;
+                files.push(PathBuf::from(OsStr::from_bytes(SHELL.to_bytes())));
+            }
+            Look::Script(interpreter, argument) => {
+                if !interpreter.exists() {
+                    inspection.missing = Some(interpreter);
+                    break;
+                }
+                if interpreter.file_name() == Some(OsStr::new("env")) {
+                    let started = argument.and_then(|argument| started_by_env(&argument));
+                    files.extend(started.and_then(|name| lookup::find(&name, path).ok()));
+                }
+                files.push(interpreter);
+            }
+        }
+    }
+    inspection
+}
+
+enum Look {
+    /// It can't be read, or all is well.
+    Nothing,
+    Unseen(Reason),
+    MissingLoader(PathBuf),
+    /// An interpreter and the rest of the line.
+    Script(PathBuf, Option<OsString>),
+    Text,
+}
+
+fn look(path: &Path) -> Look {
+    let Ok(mut file) = File::open(path) else {
+        return Look::Nothing;
+    };
+    let mut beginning = Vec::new();
+    if (&mut file)
+        .take(LINE as u64)
+        .read_to_end(&mut beginning)
+        .is_err()
+    {
+        return Look::Nothing;
+    }
+    if let Some(line) = beginning.strip_prefix(b"#!") {
+        return script(line);
+    }
+    if !beginning.starts_with(&object::elf::ELFMAG) {
+        // As bash tells text: no NUL in the first line.
+        let line = beginning.split(|&byte| byte == b'\n').next();
+        let is_text = line.is_some_and(|line| !line.contains(&0));
+        return if is_text {
+            Look::Text
+        } else {
+            Look::Unseen(Reason::Format)
+        };
+    }
+    let Ok(metadata) = file.metadata() else {
+        return Look::Nothing;
+    };
+    match elf(file, path) {
+        Elf::Good => privileges(path, &metadata).map_or(Look::Nothing, Look::Unseen),
+        Elf::Unseen(reason) => Look::Unseen(reason),
+        Elf::MissingLoader(loader) => Look::MissingLoader(loader),
+    }
+}
+
+/// Interpreter and argument, as the kernel splits them.
+fn script(line: &[u8]) -> Look {
+    let line = line.split(|&byte| byte == b'\n').next().unwrap_or(line);
+    let line = line.trim_ascii();
+    let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t');
+    let end = line.iter().position(is_blank).unwrap_or(line.len());
+    let (interpreter, argument) = line.split_at_checked(end).unwrap_or((line, b""));
+    if interpreter.is_empty() {
+        return Look::Unseen(Reason::Format);
+    }
+    let argument = argument.trim_ascii();
+    Look::Script(
+        PathBuf::from(OsString::from_vec(interpreter.to_vec())),
+        (!argument.is_empty()).then(|| OsString::from_vec(argument.to_vec())),
+    )
+}
+
+/// The program that env(1) starts when it is given this as its one argument.
+fn started_by_env(argument: &OsStr) -> Option<OsString> {
+    let argument = argument.as_bytes();
+    // With -S it splits the argument itself; without, all of it is the name.
+    let split = argument
+        .strip_prefix(b"-S")
+        .or_else(|| argument.strip_prefix(b"-vS"))
+        .or_else(|| argument.strip_prefix(b"--split-string="));
+    let Some(words) = split else {
+        return (!argument.starts_with(b"-")).then(|| OsString::from_vec(argument.to_vec()));
+    };
+    words
+        .split(|byte| matches!(byte, b' ' | b'\t'))
+        .find(|word| !word.is_empty() && !word.starts_with(b"-") && !word.contains(&b'='))
+        .map(|word| OsString::from_vec(word.to_vec()))
+}
+
+enum Elf {
+    Good,
+    Unseen(Reason),
+    MissingLoader(PathBuf),
+}
+
+fn elf(file: File, path: &Path) -> Elf {
+    let data = ReadCache::new(file);
+    let data = &data;
+    let Ok(header) = FileHeader64::<Endianness>::parse(data) else {
+        let is_32_bit = FileHeader32::<Endianness>::parse(data).is_ok();
+        return Elf::Unseen(if is_32_bit {
+            Reason::Machine
+        } else {
+            Reason::Format
+        });
+    };
+    let Ok(endian) = header.endian() else {
+        return Elf::Unseen(Reason::Machine);
+    };
+    if header.e_machine(endian) != EM_X86_64 {
+        return Elf::Unseen(Reason::Machine);
+    }
+    // Damaged, or of a kind that only the kernel can tell.
+    let Ok(segments) = header.program_headers(endian, data) else {
+        return Elf::Unseen(Reason::Format);
+    };
+    let interpreter = segments
+        .iter()
+        .find(|segment| segment.p_type(endian) == PT_INTERP)
+        .and_then(|segment| segment.interpreter(endian, data).ok().flatten());
+    match interpreter {
+        Some(loader) => {
+            let loader = PathBuf::from(OsString::from_vec(loader.to_vec()));
+            if !loader.exists() {
+                Elf::MissingLoader(loader)
+            } else if is_glibc_loader(&loader) {
+                Elf::Good
+            } else {
+                Elf::Unseen(Reason::Loader(loader))
+            }
+        }
+        // The loader itself, given a program, reads LD_PRELOAD.
+        None if is_glibc_loader(path) => Elf::Good,
+        None => Elf::Unseen(Reason::Static),
+    }
+}
+
+fn is_glibc_loader(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| {
+        let name = name.as_bytes();
+        name.starts_with(b"ld-linux") || name.starts_with(b"ld-2.") || name == b"ld.so"
+    })
+}
+
+/// Whether executing it is a change of privileges, which the kernel tells the loader by AT_SECURE.
+fn privileges(path: &Path, metadata: &Metadata) -> Option<Reason> {
+    let mount = rustix::fs::statvfs(path).ok();
+    let nosuid = mount.is_some_and(|mount| mount.f_flag.contains(StatVfsMountFlags::NOSUID));
+    if nosuid || rustix::thread::no_new_privs().unwrap_or(false) {
+        return None;
+    }
+    let (mode, user) = (metadata.mode(), rustix::process::getuid());
+    if mode & libc::S_ISUID != 0 && metadata.uid() != user.as_raw() {
+        return Some(Reason::SetId(true));
+    }
+    // Without group execution the bit means mandatory locking.
+    let set_gid = libc::S_ISGID | libc::S_IXGRP;
+    if mode & set_gid == set_gid && metadata.gid() != rustix::process::getgid().as_raw() {
+        return Some(Reason::SetId(false));
+    }
+    let has_capabilities =
+        rustix::fs::getxattr(path, "security.capability", &mut [0u8; 64][..]).is_ok();
+    // Root has them all without the file.
+    (has_capabilities && !user.is_root()).then_some(Reason::Capabilities)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scripts() -> tempfile::TempDir {
+        tempfile::tempdir().unwrap()
+    }
+
+    fn reasons(path: &Path) -> Vec<Reason> {
+        let inspection = inspect(path, Some("/bin:/usr/bin".as_ref()));
+        inspection.unseen.into_iter().map(|u| u.reason).collect()
+    }
+
+    fn file(directory: &tempfile::TempDir, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+        let path = directory.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        path
+    }
+
+    #[test]
+    fn ordinary_programs_and_scripts_are_seen() {
+        let directory = scripts();
+        assert_eq!(inspect(Path::new("/bin/sh"), None), Inspection::default());
+        for text in [
+            "#!/bin/sh\n",
+            "#! /bin/sh -e \n",
+            "#!/usr/bin/env sh\n",
+            "#!/usr/bin/env -S A=1 sh -e\n",
+            "#!/bin/sh",
+        ] {
+            let script = file(&directory, "script", text);
+            assert_eq!(inspect(&script, None), Inspection::default(), "{text}");
+        }
+        let text = inspect(&file(&directory, "text", "exit 3\n"), None);
+        assert!(text.by_shell && text.unseen.is_empty());
+    }
+
+    #[test]
+    fn other_machines_and_garbage_are_not() {
+        let directory = scripts();
+        let mut program = std::fs::read("/bin/sh").unwrap();
+        program[18] = 0xb7;
+        let other = file(&directory, "other", &program);
+        assert_eq!(reasons(&other), [Reason::Machine]);
+        program[4] = 1;
+        assert_eq!(
+            reasons(&file(&directory, "class", &program)),
+            [Reason::Machine]
+        );
+        for length in 4..64 {
+            program.truncate(length);
+            let cut = file(&directory, "cut", &program);
+            assert_eq!(reasons(&cut), [Reason::Format]);
+        }
+        assert_eq!(reasons(&file(&directory, "nul", b"a\0b")), [Reason::Format]);
+        assert_eq!(
+            reasons(&file(&directory, "empty line", "#!\n")),
+            [Reason::Format]
+        );
+        let script = file(&directory, "script", format!("#!{}\n", other.display()));
+        assert_eq!(reasons(&script), [Reason::Machine]);
+    }
+
+    #[test]
+    fn missing_and_endless_interpreters_are_found() {
+        let directory = scripts();
+        let script = file(&directory, "a", "#!/no/such/interpreter -x\n");
+        let missing = inspect(&script, None).missing;
+        assert_eq!(missing, Some("/no/such/interpreter".into()));
+        let endless = directory.path().join("endless");
+        std::fs::write(&endless, format!("#!{}\n", endless.display())).unwrap();
+        assert_eq!(reasons(&endless), [Reason::Depth]);
+    }
+
+    #[test]
+    fn env_starts_what_its_argument_names() {
+        let started = |text: &str| started_by_env(text.as_ref());
+        assert_eq!(started("python3"), Some("python3".into()));
+        assert_eq!(started("-S A=1 python3 -u"), Some("python3".into()));
+        assert_eq!(started("-S -i python3"), Some("python3".into()));
+        assert_eq!(started("-i"), None);
+    }
+}

@@ -1,0 +1,784 @@
+//! `daxshim run`, with the real library beside the real command: `cargo build --release` first.
+//!
+//! `DAXSHIM_BIN_DIR` names the directory of both; the default is the workspace's target/release.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::OnceLock;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+fn bin_dir() -> PathBuf {
+    let default = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/release");
+    let dir = std::env::var_os("DAXSHIM_BIN_DIR").map_or_else(default, PathBuf::from);
+    dir.canonicalize()
+        .unwrap_or_else(|_| panic!("{}: run cargo build --release first", dir.display()))
+}
+
+/// `daxshim` with a clean environment.
+fn daxshim() -> Command {
+    let mut command = Command::new(bin_dir().join("daxshim"));
+    for (name, _) in std::env::vars_os() {
+        let name = name.to_string_lossy();
+        if ["DAXSHIM_", "PMEM_", "LD_"]
+            .iter()
+            .any(|p| name.starts_with(p))
+        {
+            command.env_remove(&*name);
+        }
+    }
+    command
+}
+
+fn run<I: AsRef<OsStr>>(arguments: impl IntoIterator<Item = I>) -> Output {
+    daxshim().arg("run").args(arguments).output().unwrap()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn compile(source: &str, options: &[&str], to: &Path) {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/programs")
+        .join(source);
+    let status = Command::new("cc")
+        .arg("-O1")
+        .args(options)
+        .arg("-o")
+        .arg(to)
+        .arg(source)
+        .status()
+        .unwrap();
+    assert!(status.success());
+}
+
+/// Makes a file by install(1): had this process written it, a fork of another test's thread could
+/// hold it open for writing, and executing it would be ETXTBSY.
+fn install(content: &[u8], mode: u32, to: &Path) -> String {
+    let mut child = Command::new("install")
+        .args(["-m", &format!("{mode:o}"), "/dev/stdin"])
+        .arg(to)
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(content).unwrap();
+    assert!(child.wait().unwrap().success());
+    to.to_str().unwrap().into()
+}
+
+fn install_copy(from: impl AsRef<Path>, mode: u32, to: &Path) -> String {
+    install(&fs::read(from).unwrap(), mode, to)
+}
+
+/// Cargo's own directory for what tests make.
+fn scratch() -> PathBuf {
+    let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
+    fs::create_dir_all(&directory).unwrap();
+    directory
+}
+
+/// tests/programs/actor.c, compiled once.
+fn actor() -> &'static str {
+    static ACTOR: OnceLock<String> = OnceLock::new();
+    ACTOR.get_or_init(|| {
+        let path = scratch().join("actor");
+        // Another run of the tests may be executing the old one.
+        let fresh = path.with_extension(std::process::id().to_string());
+        compile("actor.c", &[], &fresh);
+        fs::rename(&fresh, &path).unwrap();
+        path.to_str().unwrap().into()
+    })
+}
+
+/// An emulated tagged file on tmpfs, in a directory of its own.
+struct Tagged {
+    directory: TempDir,
+}
+
+impl Tagged {
+    fn new() -> Tagged {
+        let directory = tempfile::tempdir_in("/dev/shm").unwrap();
+        let tagged = Tagged { directory };
+        let prepare = ["prepare", "--emulate", "--size", "1M", &tagged.path()];
+        for arguments in [&prepare[..], &["tag", "--emulate", &tagged.path()]] {
+            let output = daxshim().args(arguments).output().unwrap();
+            assert!(output.status.success(), "{}", stderr(&output));
+        }
+        tagged
+    }
+
+    fn path(&self) -> String {
+        self.at("data")
+    }
+
+    fn at(&self, name: &str) -> String {
+        self.directory.path().join(name).to_str().unwrap().into()
+    }
+
+    /// Runs the actor with a report; exit status, text, JSON.
+    fn report(&self, options: &[&str], actions: &[&str]) -> (i32, String, Value) {
+        self.report_env(&[], options, actions)
+    }
+
+    fn report_env(
+        &self,
+        environment: &[(&str, &str)],
+        options: &[&str],
+        actions: &[&str],
+    ) -> (i32, String, Value) {
+        let json = self.at("report.json");
+        let output = daxshim()
+            .args(["run", "--emulate", "--report", "-", "--json", &json])
+            .args(options)
+            .args(["--", actor(), &self.path()])
+            .args(actions)
+            .envs(environment.iter().copied())
+            .output()
+            .unwrap();
+        let document = fs::read_to_string(&json).unwrap_or_else(|_| panic!("{}", stderr(&output)));
+        let document: Value = serde_json::from_str(&document).unwrap();
+        assert_eq!(document["schema"], 1);
+        fs::remove_file(&json).unwrap();
+        (output.status.code().unwrap(), stderr(&output), document)
+    }
+}
+
+/// The sum of a number over the sync calls of one way.
+fn syncs(document: &Value, call: &str, way: &str, field: &str) -> u64 {
+    let syncs = document["total"]["syncs"].as_array().unwrap();
+    let of = syncs
+        .iter()
+        .filter(|s| s["call"] == call && s["way"] == way);
+    of.map(|s| s[field].as_u64().unwrap()).sum()
+}
+
+fn reason(document: &Value) -> &str {
+    document["conclusion"]["reason"].as_str().unwrap()
+}
+
+#[test]
+fn the_exit_status_is_the_programs() {
+    for options in [&[][..], &["--json", "/dev/null"]] {
+        for status in [0, 1, 7, 255] {
+            let script = format!("exit {status}");
+            let output = run([options, &["--", "sh", "-c", &script]].concat());
+            assert_eq!(output.status.code(), Some(status));
+            assert_eq!(stderr(&output), "");
+        }
+    }
+}
+
+#[test]
+fn signals_that_end_the_program_show_in_the_exit_status() {
+    for number in [2, 9, 11, 15] {
+        let script = format!("kill -{number} $$");
+        // In place of the command: what waits for it sees the signal itself.
+        assert_eq!(
+            run(["--", "sh", "-c", &script]).status.signal(),
+            Some(number)
+        );
+        let output = run(["--json", "/dev/null", "--", "sh", "-c", &script]);
+        assert_eq!(output.status.code(), Some(128 + number));
+    }
+}
+
+#[test]
+fn missing_programs_are_127_and_unexecutable_ones_126() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = |name: &str, content: &[u8], mode: u32| {
+        install(content, mode, &directory.path().join(name))
+    };
+    let mut other = fs::read("/bin/true").unwrap();
+    other[18] = 0xff;
+    let cases = [
+        ("no such program at all".to_owned(), 127, "PATH"),
+        ("/no/such/file".into(), 127, "No such file"),
+        (
+            file("interpreter", b"#!/no/such/sh\n", 0o755),
+            127,
+            "/no/such/sh",
+        ),
+        (directory.path().to_str().unwrap().into(), 126, "directory"),
+        (
+            file("denied", b"#!/bin/sh\n", 0o644),
+            126,
+            "Permission denied",
+        ),
+        (
+            file("garbage", b"\x01\0\0\0garbage", 0o755),
+            126,
+            "Exec format error",
+        ),
+        (file("other", &other, 0o755), 126, "kind of machine"),
+    ];
+    for (program, status, why) in cases {
+        for options in [&[][..], &["--report", "-"]] {
+            let output = run([options, &["--", &program]].concat());
+            let text = stderr(&output);
+            assert_eq!(output.status.code(), Some(status), "{program}: {text}");
+            assert!(text.contains(why), "{program}: {text}");
+            assert!(text.contains("why: ") && text.contains("help: "), "{text}");
+            assert!(!text.contains("daxshim report"), "{text}");
+        }
+    }
+    // Text without #! is the shell's, as execvp has it.
+    let output = run(["--", &file("text", b"exit $(($1 + 1))\n", 0o755), "4"]);
+    assert_eq!(
+        (output.status.code(), stderr(&output)),
+        (Some(5), String::new())
+    );
+}
+
+#[test]
+fn wrong_usage_is_125_and_help_is_0() {
+    for arguments in [
+        &[][..],
+        &["--no-such-option", "true"],
+        &["--mode", "x", "true"],
+    ] {
+        assert_eq!(run(arguments).status.code(), Some(125), "{arguments:?}");
+    }
+    let output = run(["--help"]);
+    assert_eq!(output.status.code(), Some(0));
+    // What follows the program is its own.
+    assert_eq!(stdout(&run(["echo", "--help", "-x"])), "--help -x\n");
+}
+
+#[test]
+fn failures_of_daxshim_itself_are_125() {
+    let directory = tempfile::tempdir().unwrap();
+    let alone = directory.path().join("daxshim");
+    install_copy(bin_dir().join("daxshim"), 0o755, &alone);
+    let output = Command::new(&alone)
+        .args(["run", "--", "true"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(125));
+    assert!(stderr(&output).contains(&*alone.with_file_name("libdaxshim.so").to_string_lossy()));
+
+    let spaced = directory.path().join("a b.so");
+    install_copy(bin_dir().join("libdaxshim.so"), 0o644, &spaced);
+    for (library, why) in [
+        (spaced.to_str().unwrap(), "LD_PRELOAD"),
+        ("/no.so", "No such file"),
+    ] {
+        let output = daxshim()
+            .args(["run", "--", "true"])
+            .env("DAXSHIM_LIBRARY", library)
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(125));
+        assert!(stderr(&output).contains(why), "{}", stderr(&output));
+    }
+
+    // bin/ and lib/, as installed.
+    fs::create_dir(directory.path().join("bin")).unwrap();
+    fs::create_dir(directory.path().join("lib")).unwrap();
+    install_copy(&spaced, 0o644, &directory.path().join("lib/libdaxshim.so"));
+    let installed = install_copy(&alone, 0o755, &directory.path().join("bin/daxshim"));
+    let output = Command::new(installed)
+        .args(["run", "--", "true"])
+        .output()
+        .unwrap();
+    assert_eq!(
+        (output.status.code(), stderr(&output)),
+        (Some(0), String::new())
+    );
+}
+
+#[test]
+fn a_report_that_cannot_be_written_is_said_before_the_program_runs() {
+    let directory = tempfile::tempdir().unwrap();
+    let marker = directory.path().join("marker");
+    for option in ["--report", "--json"] {
+        for path in ["/no/such/directory/report", "/", "/proc/report"] {
+            let output = run([option, path, "--", "touch", marker.to_str().unwrap()]);
+            assert_eq!(output.status.code(), Some(125));
+            assert!(stderr(&output).contains(path));
+        }
+    }
+    assert!(!marker.exists());
+}
+
+#[test]
+fn a_report_that_cannot_be_written_in_the_end_is_125_only_if_the_program_succeeded() {
+    for (script, status) in [("exit 0", 125), ("exit 3", 3)] {
+        let output = run(["--report", "/dev/full", "--", "sh", "-c", script]);
+        assert_eq!(output.status.code(), Some(status));
+        assert!(
+            stderr(&output).contains("No space left"),
+            "{}",
+            stderr(&output)
+        );
+    }
+}
+
+#[test]
+fn report_files_are_replaced_whole_and_nothing_else_is_left() {
+    let directory = tempfile::tempdir().unwrap();
+    let report = directory.path().join("report");
+    let link = directory.path().join("link");
+    fs::write(&report, "before").unwrap();
+    std::os::unix::fs::symlink("report", &link).unwrap();
+    let script = format!("cat {}; echo $DAXSHIM_REPORT", report.display());
+    let output = run([
+        OsStr::new("--report"),
+        link.as_ref(),
+        "--".as_ref(),
+        "sh".as_ref(),
+        "-c".as_ref(),
+        script.as_ref(),
+    ]);
+    let shown = stdout(&output);
+    let temporary = shown.strip_prefix("before").unwrap().trim();
+    assert!(!Path::new(temporary).exists() && temporary.starts_with('/'));
+    let text = fs::read_to_string(&report).unwrap();
+    assert!(
+        text.starts_with("daxshim report") && !text.contains('\x1b'),
+        "{text}"
+    );
+    assert!(link.is_symlink());
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 2);
+}
+
+#[test]
+fn standard_streams_are_the_programs_own() {
+    let bytes: Vec<u8> = (0..200_000u32).map(|i| (i * 7) as u8).collect();
+    for options in [&[][..], &["--report", "-"], &["--json", "/dev/null"]] {
+        let mut child = daxshim()
+            .arg("run")
+            .args(options)
+            .args(["--", "cat"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        let sent = bytes.clone();
+        let writer = std::thread::spawn(move || stdin.write_all(&sent).unwrap());
+        let output = child.wait_with_output().unwrap();
+        writer.join().unwrap();
+        assert!(output.stdout == bytes, "{options:?}");
+    }
+}
+
+#[test]
+fn the_report_survives_kill_9() {
+    let tagged = Tagged::new();
+    let actions = ["msync", "msync", "msync", "write", "kill", "9"];
+    let (status, text, json) = tagged.report(&[], &actions);
+    assert_eq!(status, 137);
+    assert_eq!(json["ended"]["signal"], 9);
+    assert!(text.contains("SIGKILL"), "{text}");
+    assert_eq!(syncs(&json, "msync", "user", "calls"), 3);
+    assert_eq!(syncs(&json, "msync", "user", "lines"), 3 * 64);
+    assert_eq!(json["total"]["refusals"][0]["refused"], 1);
+    assert_eq!(json["conclusion"]["accelerated"], true);
+}
+
+#[test]
+fn text_and_json_hold_the_same_numbers() {
+    let tagged = Tagged::new();
+    let actions = [
+        "msync",
+        "msync",
+        "msync-all",
+        "fsync",
+        "write",
+        "write",
+        "truncate",
+    ];
+    let (status, text, json) = tagged.report(&[], &actions);
+    assert_eq!(status, 0);
+    let row = |start: &str| -> Vec<String> {
+        let line = text
+            .lines()
+            .find(|line| line.trim_start().starts_with(start));
+        let line = line.unwrap_or_else(|| panic!("{start}: {text}"));
+        line.trim_start()
+            .strip_prefix(start)
+            .unwrap()
+            .split_whitespace()
+            .map(|word| word.replace(',', ""))
+            .collect()
+    };
+    let number = |value: u64| value.to_string();
+    for (start, call, way) in [
+        ("msync  user flush", "msync", "user"),
+        ("msync  kernel sync", "msync", "kernel"),
+        ("fsync  kernel sync", "fsync", "kernel"),
+    ] {
+        let row = row(start);
+        assert_eq!(row[0], number(syncs(&json, call, way, "calls")), "{text}");
+        assert!(
+            row.contains(&number(syncs(&json, call, way, "lines"))),
+            "{text}"
+        );
+    }
+    assert_eq!(row("write")[..2], ["2", "0"]);
+    assert_eq!(row("truncate")[..2], ["1", "1"]);
+    let refusals = json["total"]["refusals"].as_array().unwrap();
+    assert_eq!(refusals.len(), 2);
+    assert_eq!(
+        (&refusals[1]["refused"], &refusals[1]["compat_would_allow"]),
+        (&1.into(), &1.into())
+    );
+    let mapping = &json["total"]["mappings"][0];
+    assert_eq!(mapping["path"], tagged.path());
+    assert_eq!(
+        row(&tagged.path())[0],
+        number(mapping["count"].as_u64().unwrap())
+    );
+    let latency = &json["total"]["syncs"][0]["latency_ns"];
+    let percentiles = ["p50", "p90", "p99", "p99_9", "max"].map(|p| latency[p].as_u64().unwrap());
+    assert!(percentiles.is_sorted() && percentiles[0] > 0);
+}
+
+#[test]
+fn forked_and_executed_children_are_summed() {
+    let tagged = Tagged::new();
+    let (status, text, json) = tagged.report(&[], &["msync", "fork", "fork", "exec"]);
+    assert_eq!(status, 0, "{text}");
+    assert_eq!(syncs(&json, "msync", "user", "calls"), 4);
+    assert_eq!(json["total"]["refusals"][0]["refused"], 1);
+    let programs = json["programs"].as_array().unwrap();
+    // The actor, its three children, and what the last of them became.
+    assert_eq!(programs.len(), 5, "{text}");
+    let calls: u64 = programs
+        .iter()
+        .filter_map(|program| program["syncs"][0]["calls"].as_u64())
+        .sum();
+    assert_eq!(calls, 4);
+    assert!(
+        text.contains("4 processes, 3 started by one of them, 1 exec"),
+        "{text}"
+    );
+}
+
+#[test]
+fn nothing_accelerated_says_why() {
+    let tagged = Tagged::new();
+    for (options, actions, expected, words) in [
+        (
+            &["--mode", "off"][..],
+            &["msync"][..],
+            "off",
+            "DAXSHIM_MODE=off",
+        ),
+        (&[], &["write"], "not-mapped", "none was mapped MAP_SHARED"),
+        (&[], &[], "not-mapped", "no tagged file was mapped"),
+        (
+            &[],
+            &["map-read-only"],
+            "not-sync",
+            "mapped without PROT_WRITE",
+        ),
+        (
+            &["--flush", "kernel"],
+            &["msync"],
+            "kernel-flush",
+            "leaves every sync to the kernel",
+        ),
+        (
+            &[],
+            &["map"],
+            "no-msync",
+            "neither msync nor fsync was called",
+        ),
+        (&[], &["map", "fsync"], "no-msync", "msync was not"),
+        (&[], &["msync-all"], "kernel-cheaper", "--flush user forces"),
+    ] {
+        let (status, text, json) = tagged.report(options, actions);
+        assert_eq!(status, 0);
+        assert_eq!(reason(&json), expected, "{text}");
+        assert_eq!(json["conclusion"]["accelerated"], false);
+        assert!(
+            text.contains("Nothing was accelerated") && text.contains(words),
+            "{text}"
+        );
+    }
+    let (_, text, json) = tagged.report(&["--flush", "user"], &["msync-all"]);
+    assert_eq!(reason(&json), "user-flush", "{text}");
+    let output = run(["--report", "-", "--", actor(), &tagged.path(), "msync"]);
+    assert!(
+        stderr(&output).contains("only with --emulate"),
+        "{}",
+        stderr(&output)
+    );
+}
+
+#[test]
+fn skipped_flushes_are_said_loudly() {
+    let tagged = Tagged::new();
+    let (_, text, json) = tagged.report(&["--flush", "none"], &["msync", "msync"]);
+    assert_eq!(reason(&json), "skipped");
+    assert!(text.contains("NOTHING WAS MADE DURABLE"), "{text}");
+    // Before the program starts, with or without a report.
+    assert!(
+        text.starts_with("daxshim: warning: nothing will be durable"),
+        "{text}"
+    );
+    assert!(stderr(&run(["--flush", "none", "--", "true"])).contains("nothing will be durable"));
+}
+
+#[test]
+fn refusals_are_counted_by_what_became_of_them() {
+    let tagged = Tagged::new();
+    let first = |options: &[&str]| {
+        let (_, text, json) = tagged.report(options, &["truncate"]);
+        let refusal = &json["total"]["refusals"][0];
+        let counts = ["refused", "compat_would_allow", "pretended", "recorded"]
+            .map(|field| refusal[field].as_u64().unwrap());
+        (counts, text)
+    };
+    let (counts, text) = first(&[]);
+    assert_eq!(counts, [1, 1, 0, 0]);
+    assert!(text.contains("--compat answers 0 to such (1)"), "{text}");
+    let (counts, text) = first(&["--compat"]);
+    assert_eq!(counts, [0, 0, 1, 0]);
+    assert!(text.contains("answered 0 by --compat"), "{text}");
+    let (counts, text) = first(&["--mode", "audit"]);
+    assert_eq!(counts, [0, 0, 0, 1]);
+    assert!(text.contains("let through by audit"), "{text}");
+}
+
+#[test]
+fn options_override_the_environment_and_leave_the_rest_of_it() {
+    let tagged = Tagged::new();
+    let environment = [("DAXSHIM_MODE", "off"), ("DAXSHIM_FLUSH", "user")];
+    let (_, _, json) = tagged.report_env(&environment, &["--mode", "audit"], &["msync"]);
+    let program = &json["programs"][0];
+    assert_eq!(
+        (&program["mode"], &program["flush"]),
+        (&"audit".into(), &"user".into())
+    );
+
+    let script = "echo $LD_PRELOAD $DAXSHIM_READS";
+    let output = daxshim()
+        .args(["run", "--reads", "deny", "--", "sh", "-c", script])
+        .env("LD_PRELOAD", "libm.so.6 libc.so.6")
+        .output()
+        .unwrap();
+    let library = bin_dir().join("libdaxshim.so");
+    let expected = format!("{}:libm.so.6:libc.so.6 deny\n", library.display());
+    assert_eq!(stdout(&output), expected);
+}
+
+#[test]
+fn an_unknown_environment_value_is_one_warning() {
+    for options in [&[][..], &["--report", "-"]] {
+        let output = daxshim()
+            .arg("run")
+            .args(options)
+            .args(["--", "true"])
+            .envs([("DAXSHIM_FLUSH", "sometimes"), ("PMEM_NO_CLWB", "1")])
+            .output()
+            .unwrap();
+        let text = stderr(&output);
+        assert_eq!(output.status.code(), Some(0));
+        assert_eq!(text.matches("DAXSHIM_FLUSH").count(), 1, "{text}");
+        assert!(text.contains("auto, user, kernel or none"), "{text}");
+        assert!(!text.contains("PMEM_NO_CLWB"), "{text}");
+    }
+    // The option takes its place.
+    let output = daxshim()
+        .args(["run", "--flush", "user", "--", "true"])
+        .env("DAXSHIM_FLUSH", "sometimes")
+        .output()
+        .unwrap();
+    assert_eq!(stderr(&output), "");
+}
+
+#[test]
+fn a_report_directory_of_the_users_is_used_and_kept() {
+    let tagged = Tagged::new();
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().to_str().unwrap();
+    let files = || fs::read_dir(path).unwrap().count();
+    let environment = [("DAXSHIM_REPORT", path)];
+    for round in 1..=3 {
+        let (_, _, json) = tagged.report_env(&environment, &[], &["msync"]);
+        assert_eq!(syncs(&json, "msync", "user", "calls"), 1);
+        assert_eq!(files(), round);
+    }
+    let output = daxshim()
+        .args(["run", "--", "true"])
+        .envs(environment)
+        .output()
+        .unwrap();
+    assert_eq!((stderr(&output), files()), (String::new(), 4));
+}
+
+#[test]
+fn a_report_directory_that_cannot_be_used_is_a_warning() {
+    let tagged = Tagged::new();
+    for path in ["/no/such/directory", "/dev/null", "/proc"] {
+        let environment = [("DAXSHIM_REPORT", path)];
+        let output = daxshim()
+            .args(["run", "--", "sh", "-c", "exit 5"])
+            .envs(environment)
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(5));
+        let text = stderr(&output);
+        assert_eq!(text.matches("warning: ").count(), 1, "{text}");
+        assert!(text.contains(path), "{text}");
+        let (status, text, json) = tagged.report_env(&environment, &[], &["msync"]);
+        assert_eq!((status, reason(&json)), (0, "user-flush"));
+        assert_eq!(text.matches("warning: ").count(), 1, "{text}");
+    }
+}
+
+#[test]
+fn report_files_that_are_none_are_named() {
+    let script = "echo garbage > $DAXSHIM_REPORT/daxshim.1.0; mkfifo $DAXSHIM_REPORT/daxshim.2.0";
+    let output = run(["--report", "-", "--", "sh", "-c", script]);
+    let text = stderr(&output);
+    assert_eq!(output.status.code(), Some(0));
+    assert!(
+        text.contains("daxshim.1.0: it was not written by libdaxshim.so"),
+        "{text}"
+    );
+    assert!(
+        text.contains("daxshim.2.0: it is not a regular file"),
+        "{text}"
+    );
+}
+
+#[test]
+fn programs_that_the_shim_will_not_see_are_announced() {
+    let directory = tempfile::tempdir_in(scratch()).unwrap();
+    let at = |name: &str| directory.path().join(name);
+    compile("actor.c", &["-static"], &at("static"));
+    let script = format!("#!{}\n", at("static").display());
+    install(script.as_bytes(), 0o755, &at("script"));
+    install_copy("/bin/true", 0o755, &at("setuid"));
+    let mut cases = vec![
+        ("static", "statically linked"),
+        ("script", "statically linked"),
+    ];
+    // Somebody else's program, which only root can make.
+    if chown(at("setuid"), Some(65534), None).is_ok() {
+        fs::set_permissions(at("setuid"), fs::Permissions::from_mode(0o4755)).unwrap();
+        cases.push(("setuid", "set-user-ID"));
+    }
+    for (name, why) in cases {
+        let program = at(name).to_str().unwrap().to_owned();
+        let output = run(["--", &program]);
+        let text = stderr(&output);
+        assert_eq!(output.status.code(), Some(0), "{text}");
+        assert_eq!(text.matches("warning: ").count(), 1, "{text}");
+        assert!(
+            text.contains("the shim will not see") && text.contains(why),
+            "{text}"
+        );
+        assert!(text.contains("help: "), "{text}");
+        let output = run(["--json", "-", "--", &program]);
+        let json: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(reason(&json), "no-process");
+        let unseen = json["unseen"][0]["reason"].as_str().unwrap();
+        assert!(unseen.contains(why), "{unseen}");
+        assert!(json["conclusion"]["text"].as_str().unwrap().contains(why));
+    }
+}
+
+#[test]
+fn a_cleaned_environment_is_explained() {
+    let output = run(["--report", "-", "--", "env", "-i", "/bin/true"]);
+    // env itself was seen.
+    assert!(
+        stderr(&output).contains("no tagged file was mapped"),
+        "{}",
+        stderr(&output)
+    );
+}
+
+#[test]
+fn signals_are_handed_on_and_the_report_comes_all_the_same() {
+    let tagged = Tagged::new();
+    let mut child = daxshim()
+        .args(["run", "--emulate", "--json", &tagged.at("json"), "--"])
+        .args([actor(), &tagged.path(), "msync", "await-term"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut directory = String::new();
+    let mut output = BufReader::new(child.stdout.take().unwrap());
+    output.read_line(&mut directory).unwrap();
+    let directory = Path::new(directory.trim());
+    assert!(directory.is_dir());
+    let pid = rustix::process::Pid::from_child(&child);
+    for signal in [
+        rustix::process::Signal::INT,
+        rustix::process::Signal::QUIT,
+        rustix::process::Signal::TERM,
+    ] {
+        rustix::process::kill_process(pid, signal).unwrap();
+    }
+    assert_eq!(child.wait().unwrap().code(), Some(42));
+    assert!(!directory.exists());
+    let json: Value = serde_json::from_slice(&fs::read(tagged.at("json")).unwrap()).unwrap();
+    assert_eq!(syncs(&json, "msync", "user", "calls"), 1);
+}
+
+#[test]
+fn the_program_starts_with_the_signals_that_the_command_was_started_with() {
+    for options in [&[][..], &["--json", "/dev/null"]] {
+        let mut plain = daxshim();
+        let mut ignoring = daxshim();
+        // SAFETY: between fork and exec; neither call allocates.
+        unsafe {
+            ignoring.pre_exec(|| {
+                libc::signal(libc::SIGPIPE, libc::SIG_IGN);
+                libc::signal(libc::SIGCHLD, libc::SIG_IGN);
+                let mut mask = std::mem::zeroed();
+                libc::sigaddset(&mut mask, libc::SIGUSR1);
+                libc::sigprocmask(libc::SIG_BLOCK, &mask, std::ptr::null_mut());
+                Ok(())
+            });
+        }
+        for (command, expected) in [
+            (&mut plain, "pipe 0 child 0 usr1 0 int 0\n"),
+            (&mut ignoring, "pipe 1 child 1 usr1 1 int 0\n"),
+        ] {
+            let command = command.arg("run").args(options);
+            let output = command
+                .args(["--", actor(), "-", "signals", "exit", "3"])
+                .output();
+            let output = output.unwrap();
+            assert_eq!(stdout(&output), expected, "{options:?}");
+            assert_eq!(output.status.code(), Some(3));
+        }
+    }
+}
+
+#[test]
+fn processes_that_still_run_are_read_as_they_are() {
+    let tagged = Tagged::new();
+    let mut child = daxshim()
+        .args(["run", "--emulate", "--report", "-", "--"])
+        .args([actor(), &tagged.path(), "leave-daemon"])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // The daemon lives until this is closed.
+    let stdin = child.stdin.take();
+    let output = child.wait_with_output().unwrap();
+    drop(stdin);
+    let text = stderr(&output);
+    assert!(text.contains("still running"), "{text}");
+    assert!(text.contains("1 of 1 msync calls"), "{text}");
+}

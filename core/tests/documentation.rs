@@ -1,0 +1,76 @@
+//! The README's tables are printed from the tables of the code, so they can't disagree.
+//! `UPDATE_DOCS=1 cargo test -p daxshim-core --test documentation` writes them anew.
+
+use daxshim_core::config::Variable;
+use daxshim_core::contract::{Answer, Operation};
+use daxshim_core::symbols::HOOKS;
+use std::fmt::Write;
+use std::path::Path;
+
+fn answers() -> String {
+    let mut table = String::from("| operation | on a tagged file |\n|---|---|\n");
+    for operation in Operation::ALL {
+        let answer = match operation.on_tagged() {
+            Answer::Same => "as untagged",
+            Answer::Eperm => "EPERM",
+            Answer::EpermUnlessIdle => "EPERM; with `--compat`, 0 where nothing would change",
+            Answer::Reading => "as untagged; EPERM with `--reads deny`",
+        };
+        writeln!(table, "| {} | {answer} |", operation.word()).unwrap();
+    }
+    table
+}
+
+fn hooks() -> String {
+    let mut table = String::from("| family | symbols |\n|---|---|\n");
+    let mut families: Vec<&str> = HOOKS.iter().map(|hook| hook.family).collect();
+    families.dedup();
+    for family in families {
+        let symbols: Vec<String> = HOOKS
+            .iter()
+            .filter(|hook| hook.family == family)
+            .flat_map(|hook| hook.symbols)
+            .map(|symbol| format!("`{symbol}`"))
+            .collect();
+        writeln!(table, "| {family} | {} |", symbols.join(" ")).unwrap();
+    }
+    table
+}
+
+fn variables() -> String {
+    let mut table = String::from("| variable | values |\n|---|---|\n");
+    for variable in Variable::ALL {
+        let name = variable.name().to_str().unwrap();
+        writeln!(table, "| `{name}` | {} |", variable.values()).unwrap();
+    }
+    table
+}
+
+fn check(marker: &str, table: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
+    let readme = std::fs::read_to_string(&path).unwrap();
+    let (begin, end) = (format!("<!-- {marker} -->\n"), "<!-- end -->");
+    let start = readme
+        .find(&begin)
+        .unwrap_or_else(|| panic!("README.md has no {begin}"))
+        + begin.len();
+    let length = readme[start..].find(end).expect("no end marker");
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        let updated = format!("{}{table}{}", &readme[..start], &readme[start + length..]);
+        std::fs::write(&path, updated).unwrap();
+    } else {
+        assert_eq!(
+            &readme[start..start + length],
+            table,
+            "README.md is behind the code: UPDATE_DOCS=1 cargo test -p daxshim-core --test documentation"
+        );
+    }
+}
+
+// One test: with UPDATE_DOCS they write the same file.
+#[test]
+fn the_readme_s_tables_are_those_of_the_code() {
+    check("table of operations", &answers());
+    check("table of hooks", &hooks());
+    check("table of variables", &variables());
+}
