@@ -545,7 +545,10 @@ fn refusals_are_counted_by_what_became_of_them() {
     };
     let (counts, text) = first(&[]);
     assert_eq!(counts, [1, 1, 0, 0]);
-    assert!(text.contains("--compat answers 0 to such (1)"), "{text}");
+    assert!(
+        text.contains("--compat answers 0 to those that would change nothing (1)"),
+        "{text}"
+    );
     let (counts, text) = first(&["--compat"]);
     assert_eq!(counts, [0, 0, 1, 0]);
     assert!(text.contains("answered 0 by --compat"), "{text}");

@@ -72,7 +72,8 @@ fn place_at(at: usize, path: usize, flags: usize) -> Option<Place> {
 }
 
 fn set_mode(place: Place, mode: usize) -> Step {
-    let same = |stat: libc::stat| stat.st_mode & 0o7777 == mode as u32 & 0o7777;
+    let same =
+        |stat: libc::stat| stat.st_mode & 0o7777 == mode as u32 & 0o7777 && is_allowed(&stat);
     enforce(
         Operation::SetMode,
         subject::of(place),
@@ -88,6 +89,7 @@ fn set_owner(place: Place, user: usize, group: usize) -> Step {
         (user == u32::MAX || user == stat.st_uid)
             && (group == u32::MAX || group == stat.st_gid)
             && stat.st_mode & (S_ISUID | S_ISGID) == 0
+            && is_allowed(&stat)
     };
     enforce(
         Operation::SetOwner,
@@ -95,4 +97,11 @@ fn set_owner(place: Place, user: usize, group: usize) -> Step {
         || Earlier::refuses_if(place.is_path_only()),
         || idle_if(place.stat().is_ok_and(same)),
     )
+}
+
+/// Whether the kernel would let the caller change attributes at all. (Somebody else with
+/// CAP_FOWNER is refused: that is what happens without compat too.)
+fn is_allowed(stat: &libc::stat) -> bool {
+    let user = rustix::process::geteuid();
+    user.is_root() || user.as_raw() == stat.st_uid
 }

@@ -1,6 +1,7 @@
 //! In one sentence: was anything accelerated, and if not, why not?
 
 use daxshim_core::host::report::{Mapping, Report, Tally};
+use daxshim_core::host::shown;
 use daxshim_core::report::{Call, Event, Kind, Way};
 use serde::Serialize;
 
@@ -131,9 +132,10 @@ fn user_flushes(total: &Tally) -> u64 {
 fn no_process(report: &Report, unseen: &[Unseen]) -> String {
     if let Some(unseen) = unseen.first() {
         return format!(
-            "the shim was not in {}: {}",
-            unseen.program.display(),
-            unseen.reason
+            "the shim was not in {}, as {}; {}",
+            shown(&unseen.program),
+            unseen.reason,
+            unseen.reason.help()
         );
     }
     if !report.unreadable.is_empty() {

@@ -99,28 +99,32 @@ impl Report {
     /// Those of reading the directory; what is wrong with a file goes into `unreadable`.
     pub fn read(directory: &Path, before: &BTreeSet<OsString>) -> io::Result<Report> {
         let mut report = Report::default();
-        let mut snapshots = Vec::new();
+        let mut moments = Vec::new();
         let names = report_files(directory)?;
         for name in names.difference(before) {
             let Some((pid, image)) = numbers(name) else {
                 continue;
             };
             let file = directory.join(name);
-            match Snapshot::read(&file) {
-                Ok(snapshot) => snapshots.push((pid, image, name, snapshot)),
+            match Snapshot::read(&file, image) {
+                Ok(snapshot) => {
+                    moments.push(snapshot.started);
+                    let mut program = snapshot.program;
+                    program.running = is_running(pid, name);
+                    report.programs.push(program);
+                }
                 Err(flaw) => report.unreadable.push(Unreadable {
                     file,
                     reason: flaw.to_string(),
                 }),
             }
         }
-        snapshots.sort_by_key(|(pid, image, ..)| (*pid, *image));
-        let clock = Clock::since(snapshots.iter().map(|(.., snapshot)| snapshot.started));
-        for (pid, image, name, snapshot) in snapshots {
-            let running = is_running(pid, name);
-            let program = snapshot.into_program(image, running, &clock);
+        let order = |program: &Program| (program.pid, program.image);
+        report.programs.sort_by_key(order);
+        let clock = Clock::since(moments.into_iter());
+        for program in &mut report.programs {
             report.total.add(&program.tally);
-            report.programs.push(program);
+            program.tally.finish(&clock);
         }
         report.total.finish(&clock);
         Ok(report)

@@ -7,7 +7,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
-use super::latency::{Clock, Moment};
+use super::latency::Moment;
 use super::tally::{Counted, Mapping, Refusal, Sync, Tally};
 use super::{Program, latency::Buckets};
 use crate::config::{FlushPolicy, Misunderstood};
@@ -47,15 +47,17 @@ impl fmt::Display for Flaw {
     }
 }
 
-/// A copy of a page.
+/// What a file holds.
 pub(super) struct Snapshot {
-    page: Box<Page>,
+    /// Without latencies: how long a tick is, all files together tell.
+    pub(super) program: Program,
+    /// When the page was made.
     pub(super) started: Moment,
 }
 
 impl Snapshot {
     /// Reads a file. Not mapped: the file may shrink meanwhile, and a copy stands still.
-    pub(super) fn read(path: &Path) -> Result<Snapshot, Flaw> {
+    pub(super) fn read(path: &Path, image: u32) -> Result<Snapshot, Flaw> {
         // Whatever has been put there must neither be followed nor waited for.
         let file = OpenOptions::new()
             .read(true)
@@ -72,31 +74,31 @@ impl Snapshot {
             ticks: wide(&page.started_ticks),
             nanoseconds: wide(&page.started_ns),
         };
-        Ok(Snapshot { page, started })
+        Ok(Snapshot {
+            program: program(&page, image),
+            started,
+        })
     }
+}
 
-    pub(super) fn into_program(self, image: u32, running: bool, clock: &Clock) -> Program {
-        let page = &*self.page;
-        let misunderstood = Misunderstood(page.misunderstood.load(Ordering::Relaxed));
-        let mut tally = tally(page);
-        tally.finish(clock);
-        Program {
-            pid: number(&page.pid),
-            parent: number(&page.parent),
-            image,
-            program: text(&page.program, &page.program_len),
-            running,
-            mode: mode(byte(&page.mode)).word(),
-            flush: FlushPolicy::from_u8(byte(&page.flush)).word(),
-            compat: byte(&page.compat) != 0,
-            emulate: byte(&page.emulate) != 0,
-            instruction: WriteBack::from_u8(byte(&page.write_back)).word(),
-            misunderstood: misunderstood
-                .iter()
-                .map(|variable| variable.name().to_string_lossy().into_owned())
-                .collect(),
-            tally,
-        }
+fn program(page: &Page, image: u32) -> Program {
+    let misunderstood = Misunderstood(page.misunderstood.load(Ordering::Relaxed));
+    Program {
+        pid: number(&page.pid),
+        parent: number(&page.parent),
+        image,
+        program: text(&page.program, &page.program_len),
+        running: false,
+        mode: mode(byte(&page.mode)).word(),
+        flush: FlushPolicy::from_u8(byte(&page.flush)).word(),
+        compat: byte(&page.compat) != 0,
+        emulate: byte(&page.emulate) != 0,
+        instruction: WriteBack::from_u8(byte(&page.write_back)).word(),
+        misunderstood: misunderstood
+            .iter()
+            .map(|variable| variable.name().to_string_lossy().into_owned())
+            .collect(),
+        tally: tally(page),
     }
 }
 
