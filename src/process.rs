@@ -10,7 +10,7 @@ use daxshim_core::flush::WriteBack;
 use daxshim_core::line::Line;
 use daxshim_core::report::{self, Event, Page};
 use once_cell::sync::OnceCell;
-use rustix::fs::{FallocateFlags, OFlags, fallocate, openat, readlinkat_raw};
+use rustix::fs::{FallocateFlags, OFlags, fallocate, ftruncate, openat, readlinkat_raw};
 use rustix::mm::{MapFlags, ProtFlags};
 
 struct Setup {
@@ -183,7 +183,10 @@ fn open_page() -> Result<(), rustix::io::Errno> {
     let file = new_file(&directory, pid.as_raw_nonzero().get().unsigned_abs())?;
     let length = size_of::<Page>();
     // Allocated, not merely sized: a store on a full filesystem would be SIGBUS.
-    fallocate(&file, FallocateFlags::empty(), 0, length as u64)?;
+    match fallocate(&file, FallocateFlags::empty(), 0, length as u64) {
+        Err(rustix::io::Errno::OPNOTSUPP) => ftruncate(&file, length as u64)?,
+        other => other?,
+    }
     let protection = ProtFlags::READ | ProtFlags::WRITE;
     // SAFETY: a new mapping at an address of the kernel's choice.
     let mapping = unsafe {

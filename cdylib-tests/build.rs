@@ -1,0 +1,53 @@
+//! Compiles every program of `programs/` into `OUT_DIR`, so that the tests need no compiler: they
+//! also run in a virtual machine that has none.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
+use std::{env, fs};
+
+fn main() {
+    println!("cargo:rerun-if-changed=programs");
+    println!("cargo:rerun-if-env-changed=CC");
+    let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
+    let mut sources: Vec<PathBuf> = fs::read_dir("programs")
+        .expect("programs/ is beside build.rs")
+        .map(|entry| entry.expect("programs/ can be read").path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "c"))
+        .collect();
+    sources.sort();
+    for pair in sources.chunks(2) {
+        let compilers: Vec<_> = pair
+            .iter()
+            .filter_map(|source| compile(source, &out))
+            .collect();
+        for (source, mut compiler) in compilers {
+            let status = compiler.wait().expect("the C compiler can be waited for");
+            assert!(status.success(), "cc: {}: {status}", source.display());
+        }
+    }
+}
+
+/// Starts the compiler, unless what it made last time is newer than the source.
+fn compile(source: &Path, out: &Path) -> Option<(PathBuf, Child)> {
+    let program = out.join(source.file_stem()?);
+    let changed = |path: &Path| path.metadata().and_then(|m| m.modified()).ok();
+    let newest = changed(source).max(changed(Path::new("programs/common.h")));
+    if changed(&program) > newest {
+        return None;
+    }
+    let compiler = Command::new(env::var("CC").unwrap_or_else(|_| "cc".into()))
+        .args([
+            "-O1",
+            "-g",
+            "-Wall",
+            "-Wextra",
+            "-Werror",
+            "-D_GNU_SOURCE",
+            "-pthread",
+            "-o",
+        ])
+        .args([&program, source])
+        .spawn()
+        .expect("a C compiler is installed (Debian: apt-get install gcc libc6-dev)");
+    Some((source.to_owned(), compiler))
+}

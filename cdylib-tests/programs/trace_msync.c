@@ -1,0 +1,56 @@
+/* One call of msync between two breakpoints, for the tracer of tests/flush.rs: the first shows it
+ * the address, the length and the address after the last byte of the file, the second the result.
+ * Started as PROGRAM SYMBOL DIR CASE. */
+#include "common.h"
+
+#define RW (PROT_READ | PROT_WRITE)
+
+static char *map(void *at, const char *name, long pages, long offset)
+{
+	int fd = open(name, O_RDWR);
+	char *p = mmap(at, pages * PAGE, RW, MAP_SHARED | (at ? MAP_FIXED : 0), fd, offset * PAGE);
+	if (p == MAP_FAILED)
+		die("mmap");
+	close(fd);
+	return p;
+}
+
+int main(int argc, char **argv)
+{
+	begin(argc, argv);
+	int (*msync_)(void *, size_t, int) = symbol;
+	const char *which = argc > 3 ? argv[3] : "";
+	long pages = !strcmp(which, "large") ? 256 : !strcmp(which, "tail") ? 8 : 4;
+	long stored = !strcmp(which, "tail") ? 2 : pages;
+	char *p = map(NULL, !strcmp(which, "large") ? "large" : !strcmp(which, "tail") ? "tail" : "file", pages, 0);
+	char *from = p, *eof = p + pages * PAGE;
+	size_t length = pages * PAGE;
+
+	if (!strcmp(which, "tail"))
+		eof = p + PAGE + 100;
+	if (!strcmp(which, "adjacent"))
+		map(p + 2 * PAGE, "file", 2, 0); /* another mapping, of pages 0 and 1 */
+	for (long i = 0; i < stored; i++)
+		p[i * PAGE + 64 * (i % 2)] = '!';
+	if (!strcmp(which, "page") || !strcmp(which, "byte"))
+		from = p + PAGE;
+	if (!strcmp(which, "page"))
+		length = PAGE;
+	if (!strcmp(which, "byte"))
+		length = 1;
+	if (!strcmp(which, "pages"))
+		length = 3 * PAGE - 5;
+	if (!strcmp(which, "hole"))
+		munmap(p + PAGE, PAGE);
+	if (!strcmp(which, "prot none"))
+		mprotect(p + PAGE, PAGE, PROT_NONE);
+	if (!strcmp(which, "read only"))
+		mprotect(p, length, PROT_READ);
+	if (!strcmp(which, "reserved"))
+		mmap(p + PAGE, PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+
+	__asm__ volatile("int3" ::"D"(from), "S"(length), "d"(eof) : "memory");
+	long result = msync_(from, length, MS_SYNC) ? errno : 0;
+	__asm__ volatile("int3" ::"a"(result) : "memory");
+	return end();
+}

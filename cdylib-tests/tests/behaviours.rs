@@ -1,0 +1,72 @@
+//! Programs named for a behaviour rather than a hook: natively, untagged, tagged.
+
+use daxshim_tests::{Outcome, Run, Scene, Shim, Tag, expectation};
+use libtest_mimic::{Arguments, Trial};
+
+/// The program, the symbol it looks up, and whether it stores through a mapping.
+const BEHAVIOURS: &[(&str, &str, bool)] = &[
+    ("cancel_before_open", "open", false),
+    ("cancel_blocked_open", "open", false),
+    ("cancel_blocked_write", "write", false),
+    ("close_all_descriptors", "close", true),
+    ("descriptor_reuse_after_close", "write", false),
+    ("descriptor_reuse_after_fclose", "write", false),
+    ("eacces_comes_first", "open", false),
+    ("errno_unchanged_at_main", "open", false),
+    ("fork_child_msync", "msync", true),
+    ("many_mappings", "msync", true),
+    ("map_fixed_over_sync_mapping", "msync", true),
+    ("mremap_moves_sync_mapping", "msync", true),
+    ("msync_beyond_eof", "msync", true),
+    ("msync_over_hole", "msync", true),
+    ("msync_partial_unmap", "msync", true),
+    ("msync_prot_none", "msync", true),
+    ("munmap_during_fork_storm", "munmap", true),
+    ("munmap_races_msync", "msync", true),
+    ("no_descriptor_held", "open", false),
+    ("signal_handler_calls_write", "write", true),
+    ("tiny_stack", "open", true),
+    ("write_on_passed_descriptors", "write", false),
+];
+
+fn main() {
+    let mut trials = Vec::new();
+    for &(name, symbol, stores) in BEHAVIOURS {
+        for (how, tag, report) in [
+            ("untagged", Tag::None, false),
+            ("tagged", Tag::Valid, false),
+            ("report", Tag::Valid, true),
+        ] {
+            trials.push(Trial::test(format!("{name}/{how}"), move || {
+                run(name, symbol, tag, stores, report)
+            }));
+        }
+    }
+    libtest_mimic::run(&Arguments::from_args(), trials).exit();
+}
+
+fn run(name: &str, symbol: &str, tag: Tag, stores: bool, report: bool) -> Outcome {
+    let native = Run::natively(name, symbol)?;
+    let scene = Scene::new(tag)?;
+    let before = scene.snapshot("file")?;
+    let mut shim = Shim::new();
+    if report {
+        shim = shim.with("DAXSHIM_REPORT", scene.report()?);
+    }
+    let run = Run::program(&shim, name, symbol, &scene)?;
+    if tag == Tag::None {
+        return run.expect(&native.output, &native);
+    }
+    // Without a text of its own, everything is "=".
+    let expected = match expectation(&format!("{name}.tagged.expected")) {
+        Some(listed) => native.except(&listed)?,
+        None => native.output.clone(),
+    };
+    run.expect(&expected, &native)?;
+    let after = scene.snapshot("file")?;
+    if stores {
+        before.same_but_for_stores(&after)
+    } else {
+        before.same(&after)
+    }
+}

@@ -1,0 +1,119 @@
+//! The library as a file: what it exports, what it needs, how big it is; and that each row of the
+//! table of hooks has its program.
+
+use daxshim_core::symbols::HOOKS;
+use daxshim_tests::{library, program};
+use object::elf::{DT_NEEDED, FileHeader64, STT_FUNC, STT_GNU_IFUNC};
+use object::read::elf::{Dyn, FileHeader, Sym};
+use object::{Endianness, Object, ObjectSection};
+use std::collections::BTreeSet;
+
+type Elf = FileHeader64<Endianness>;
+
+/// Names of the functions the library defines for others, and of the libraries it needs.
+fn look() -> (BTreeSet<String>, BTreeSet<String>) {
+    let bytes = std::fs::read(library()).expect("the library can be read");
+    let header = Elf::parse(&*bytes).expect("the library is ELF");
+    let endian = header.endian().expect("its byte order is known");
+    let sections = header.sections(endian, &*bytes).expect("it has sections");
+    let symbols = sections
+        .symbols(endian, &*bytes, object::elf::SHT_DYNSYM)
+        .expect("it has .dynsym");
+    let exported = symbols
+        .iter()
+        .filter(|symbol| {
+            !symbol.is_undefined(endian) && [STT_FUNC, STT_GNU_IFUNC].contains(&symbol.st_type())
+        })
+        .map(|symbol| symbols.symbol_name(endian, symbol).expect("it has a name"))
+        .map(|name| String::from_utf8_lossy(name).into_owned())
+        .collect();
+    let (dynamic, link) = sections
+        .dynamic(endian, &*bytes)
+        .expect("it can be read")
+        .expect("it is there");
+    let strings = sections
+        .strings(endian, &*bytes, link)
+        .expect("it has .dynstr");
+    let needed = dynamic
+        .iter()
+        .filter(|entry| entry.tag32(endian) == Some(DT_NEEDED))
+        .map(|entry| entry.string(endian, strings).expect("it has a name"))
+        .map(|name| String::from_utf8_lossy(name).into_owned())
+        .collect();
+    (exported, needed)
+}
+
+#[test]
+fn every_row_has_its_program() {
+    let without: Vec<_> = HOOKS
+        .iter()
+        .map(|hook| hook.function)
+        .filter(|row| !program(row).exists())
+        .collect();
+    assert!(
+        without.is_empty(),
+        "rows without a program in cdylib-tests/programs: {without:?}"
+    );
+}
+
+#[test]
+fn every_name_of_every_row_is_exported() {
+    let (exported, _) = look();
+    let missing: Vec<_> = HOOKS
+        .iter()
+        .flat_map(|hook| hook.symbols)
+        .filter(|&&name| !exported.contains(name))
+        .collect();
+    assert!(
+        missing.is_empty(),
+        "in a row, yet not exported: {missing:?}"
+    );
+}
+
+#[test]
+fn nothing_else_is_exported() {
+    let (exported, _) = look();
+    let rows: BTreeSet<&str> = HOOKS
+        .iter()
+        .flat_map(|hook| hook.symbols)
+        .copied()
+        .collect();
+    let stray: Vec<_> = exported
+        .iter()
+        .filter(|name| !rows.contains(name.as_str()))
+        .collect();
+    assert!(stray.is_empty(), "exported, yet in no row: {stray:?}");
+}
+
+#[test]
+fn it_needs_only_libc_and_libgcc() {
+    let (_, needed) = look();
+    let allowed = [
+        "libc.so.6",
+        "libgcc_s.so.1",
+        "ld-linux-x86-64.so.2",
+        "ld-linux-aarch64.so.1",
+    ];
+    let others: Vec<_> = needed
+        .iter()
+        .filter(|name| !allowed.contains(&name.as_str()))
+        .collect();
+    assert!(others.is_empty(), "it needs {others:?} too");
+}
+
+#[test]
+fn stripped_it_is_under_a_mebibyte() {
+    let bytes = std::fs::read(library()).expect("the library can be read");
+    let file = object::File::parse(&*bytes).expect("the library is ELF");
+    let debug = [".symtab", ".strtab"];
+    let stripped: u64 = file
+        .sections()
+        .filter(|s| {
+            s.name()
+                .is_ok_and(|name| !name.starts_with(".debug") && !debug.contains(&name))
+        })
+        .map(|s| s.file_range().map_or(0, |(_, size)| size))
+        .sum();
+    let optimised = std::env::var_os("DAXSHIM_TEST_DEV_BUILD").is_none();
+    assert!(!optimised || stripped < 1 << 20, "{stripped} bytes");
+}

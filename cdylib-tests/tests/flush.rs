@@ -1,0 +1,297 @@
+//! What msync on a sync mapping does to the cache, instruction by instruction.
+
+use daxshim_tests::trace::{Event, Trace, trace};
+use daxshim_tests::{Failed, Outcome, Scene, Shim, Tag, fail, program, scene};
+use iced_x86::Mnemonic;
+use libtest_mimic::{Arguments, Trial};
+use std::collections::BTreeSet;
+
+const PAGE: u64 = 4096;
+const MSYNC: u64 = libc::SYS_msync as u64;
+
+/// Pages of the mapping that a case flushes from user space, counted from the address it syncs.
+type Pages<'a> = &'a [u64];
+
+/// The case of `trace_msync.c`, the pages it flushes, those it leaves to the kernel's msync, and the
+/// result.
+const CASES: &[(&str, Pages<'static>, Pages<'static>, i32)] = &[
+    ("page", &[0], &[], 0),
+    ("byte", &[0], &[], 0),
+    ("pages", &[0, 1, 2], &[], 0),
+    ("whole", &[0, 1, 2, 3], &[], 0),
+    ("adjacent", &[0, 1, 2, 3], &[], 0),
+    ("read only", &[0, 1, 2, 3], &[], 0),
+    ("tail", &[0, 1], &[], 0),
+    // Only the kernel knows that nothing is mapped there.
+    ("hole", &[0, 2, 3], &[1], libc::ENOMEM),
+    // Stores to the page may be dirty, and cannot be flushed from here.
+    ("prot none", &[0, 2, 3], &[1], 0),
+    ("reserved", &[0, 2, 3], &[1], 0),
+];
+
+fn main() {
+    let mut trials = Vec::new();
+    let mut add =
+        |name: String, test: Box<dyn Fn() -> Outcome + Send>| trials.push(Trial::test(name, test));
+    let user = || Shim::new().with("DAXSHIM_FLUSH", "user");
+    for &(case, pages, kernel, result) in CASES {
+        add(
+            format!("user/{case}"),
+            Box::new(move || flushes(&run(&user(), case)?, pages, kernel, result, best())),
+        );
+    }
+    for case in ["page", "byte"] {
+        // The library's own choice for a page is the flush: it is cheaper than a system call by far.
+        add(
+            format!("auto/{case}"),
+            Box::new(move || flushes(&run(&Shim::new(), case)?, &[0], &[], 0, best())),
+        );
+    }
+    add(
+        "user/large".into(),
+        Box::new(move || {
+            let every_page: Vec<u64> = (0..256).collect();
+            flushes(&run(&user(), "large")?, &every_page, &[], 0, best())
+        }),
+    );
+    add(
+        "PMEM_NO_CLWB".into(),
+        Box::new(move || {
+            let expected = if cpu_has("clflushopt") {
+                Mnemonic::Clflushopt
+            } else {
+                Mnemonic::Clflush
+            };
+            flushes(
+                &run(&user().with("PMEM_NO_CLWB", "1"), "pages")?,
+                &[0, 1, 2],
+                &[],
+                0,
+                expected,
+            )
+        }),
+    );
+    add(
+        "PMEM_NO_CLWB, PMEM_NO_CLFLUSHOPT".into(),
+        Box::new(move || {
+            let shim = user()
+                .with("PMEM_NO_CLWB", "1")
+                .with("PMEM_NO_CLFLUSHOPT", "1");
+            flushes(&run(&shim, "pages")?, &[0, 1, 2], &[], 0, Mnemonic::Clflush)
+        }),
+    );
+    for mode in ["enforce", "audit"] {
+        add(
+            format!("DAXSHIM_FLUSH=kernel, {mode}"),
+            Box::new(move || {
+                kernel_alone(&run(
+                    &Shim::new()
+                        .with("DAXSHIM_FLUSH", "kernel")
+                        .with("DAXSHIM_MODE", mode),
+                    "pages",
+                )?)
+            }),
+        );
+    }
+    add(
+        "DAXSHIM_FLUSH=none".into(),
+        Box::new(move || {
+            let trace = run(&Shim::new().with("DAXSHIM_FLUSH", "none"), "pages")?;
+            if !lines(&trace).is_empty() || calls_msync(&trace) {
+                fail!("something was made durable: {:?}", trace.events);
+            }
+            Ok(())
+        }),
+    );
+    add(
+        "DAXSHIM_MODE=off".into(),
+        Box::new(move || kernel_alone(&run(&Shim::new().with("DAXSHIM_MODE", "off"), "pages")?)),
+    );
+    for (name, tag) in [
+        ("untagged", Tag::None),
+        ("stale tag", Tag::OtherSize),
+        ("forged tag", Tag::Forged),
+        ("broken tag", Tag::Broken),
+    ] {
+        add(
+            name.into(),
+            Box::new(move || kernel_alone(&run_on(&user(), "pages", tag)?)),
+        );
+    }
+    add("MAP_SYNC".into(), Box::new(map_sync));
+    libtest_mimic::run(&Arguments::from_args(), trials).exit();
+}
+
+fn run(shim: &Shim, case: &str) -> Result<Trace, Failed> {
+    run_on(shim, case, Tag::Valid)
+}
+
+fn run_on(shim: &Shim, case: &str, tag: Tag) -> Result<Trace, Failed> {
+    let scene = Scene::new(tag)?;
+    if case == "large" {
+        std::fs::write(scene.path(case), scene::pattern(256 * 4096))?;
+        scene.tag(case, tag)?;
+    }
+    let mut command = shim.command(program("trace_msync"));
+    trace(
+        command
+            .arg("msync")
+            .arg(scene.dir())
+            .arg(case)
+            .current_dir(scene.dir()),
+    )
+}
+
+/// Exactly these lines are written back with this instruction, one fence after the last of them,
+/// msync for the pages that are the kernel's, and no other system call.
+fn flushes(
+    trace: &Trace,
+    pages: Pages,
+    kernel: Pages,
+    result: i32,
+    instruction: Mnemonic,
+) -> Outcome {
+    let [start, _, eof] = trace.announced;
+    if trace.result != u64::try_from(result)? {
+        fail!("msync ended with {} instead of {result}", trace.result);
+    }
+    let every_line = |end: u64| -> BTreeSet<u64> {
+        let bytes = pages
+            .iter()
+            .map(|page| start + page * PAGE..(start + (page + 1) * PAGE).min(end));
+        bytes.flat_map(|range| range.step_by(64)).collect()
+    };
+    let written = lines(trace);
+    // In the last page the lines after the end of the file hold nothing: either way is right.
+    let owed = every_line(eof);
+    let allowed = every_line(eof.next_multiple_of(PAGE));
+    if let Some(missing) = owed.difference(&written).next() {
+        let (n, m) = (owed.difference(&written).count(), owed.len());
+        fail!(
+            "{n} of {m} lines not written back, the first at {:#x}",
+            missing - start
+        );
+    }
+    if let Some(extra) = written.difference(&allowed).next() {
+        fail!(
+            "a line outside was written back: at {:#x} from the start",
+            extra.wrapping_sub(start)
+        );
+    }
+    let last = trace
+        .events
+        .iter()
+        .rposition(|event| matches!(event, Event::WriteBack(..)));
+    let fence = trace
+        .events
+        .iter()
+        .rposition(|event| *event == Event::Fence);
+    if fence < last {
+        fail!("no fence after the last write-back");
+    }
+    let fences = trace
+        .events
+        .iter()
+        .filter(|event| **event == Event::Fence)
+        .count();
+    if fences != 1 {
+        fail!("{fences} fences instead of one");
+    }
+    for event in &trace.events {
+        match *event {
+            Event::WriteBack(kind, _) if kind != instruction => {
+                fail!("{kind:?} was used instead of {instruction:?}")
+            }
+            Event::Call(number, ..) if number != MSYNC => fail!("system call {number} was made"),
+            _ => {}
+        }
+    }
+    let synced: BTreeSet<u64> = trace
+        .events
+        .iter()
+        .filter_map(|event| match *event {
+            Event::Call(MSYNC, address, length) => Some(address..address + length),
+            _ => None,
+        })
+        .flat_map(|range| range.step_by(PAGE as usize))
+        .map(|address| address.wrapping_sub(start) / PAGE)
+        .collect();
+    if synced != kernel.iter().copied().collect() {
+        fail!("the kernel's msync was called for pages {synced:?} instead of {kernel:?}");
+    }
+    Ok(())
+}
+
+/// The kernel's msync over the whole range, and nothing else.
+fn kernel_alone(trace: &Trace) -> Outcome {
+    if !lines(trace).is_empty() {
+        fail!("lines were written back");
+    }
+    let whole = Event::Call(MSYNC, trace.announced[0], trace.announced[1]);
+    if !trace.events.contains(&whole) {
+        fail!(
+            "the kernel's msync was not called on the range: {:x?}",
+            trace.events
+        );
+    }
+    Ok(())
+}
+
+/// On real DAX the mapping of a tagged file is MAP_SYNC (`sf`); elsewhere it cannot be.
+fn map_sync() -> Outcome {
+    let trace = run(&Shim::new(), "page")?;
+    let mut inside = false;
+    for line in trace.smaps.lines() {
+        if let Some((start, end)) = line
+            .split(' ')
+            .next()
+            .and_then(|range| range.split_once('-'))
+            && let (Ok(start), Ok(end)) =
+                (u64::from_str_radix(start, 16), u64::from_str_radix(end, 16))
+        {
+            inside = (start..end).contains(&trace.announced[0]);
+        } else if let Some(flags) = line.strip_prefix("VmFlags:")
+            && inside
+        {
+            let sync = flags.split_whitespace().any(|flag| flag == "sf");
+            return if sync == scene::real() {
+                Ok(())
+            } else {
+                Err(format!("VmFlags:{flags}").into())
+            };
+        }
+    }
+    fail!("the mapping is not in smaps");
+}
+
+fn lines(trace: &Trace) -> BTreeSet<u64> {
+    let line = |event: &Event| match *event {
+        Event::WriteBack(_, line) => Some(line),
+        _ => None,
+    };
+    trace.events.iter().filter_map(line).collect()
+}
+
+fn calls_msync(trace: &Trace) -> bool {
+    trace
+        .events
+        .iter()
+        .any(|event| matches!(event, Event::Call(number, ..) if *number == MSYNC))
+}
+
+fn cpu_has(flag: &str) -> bool {
+    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    info.lines()
+        .any(|line| line.starts_with("flags") && line.split(' ').any(|word| word == flag))
+}
+
+/// The instruction that the library should choose here.
+fn best() -> Mnemonic {
+    if cpu_has("clwb") {
+        Mnemonic::Clwb
+    } else if cpu_has("clflushopt") {
+        Mnemonic::Clflushopt
+    } else {
+        Mnemonic::Clflush
+    }
+}

@@ -1,0 +1,167 @@
+//! Which tags are believed: whoever could forge one must gain nothing, whoever copies one must lose
+//! nothing.
+
+use daxshim_core::tag::Record;
+use daxshim_tests::{Outcome, Run, Scene, Shim, Tag, expectation, fail};
+use libtest_mimic::{Arguments, Trial};
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+
+type Test = (&'static str, fn() -> Outcome);
+
+const TRIALS: &[Test] = &[
+    ("a copy that carries the attribute is not bound", copied),
+    ("a tag taken off binds no longer", taken_off),
+    ("a tag set while the file is open binds", set_while_open),
+    (
+        "a user's tag means nothing without DAXSHIM_EMULATE",
+        forged_by_user,
+    ),
+    ("a broken tag stays in force", broken),
+    ("every byte of a record matters", every_byte),
+    (
+        "unknown environment values are the defaults",
+        unknown_values,
+    ),
+    (
+        "a library that cannot report still works",
+        unwritable_report,
+    ),
+];
+
+fn main() {
+    let trials = TRIALS
+        .iter()
+        .map(|&(name, test)| Trial::test(name, test))
+        .collect();
+    libtest_mimic::run(&Arguments::from_args(), trials).exit();
+}
+
+fn attribute() -> &'static str {
+    if daxshim_tests::scene::real() {
+        "security.dax_immutable"
+    } else {
+        "user.dax_immutable"
+    }
+}
+
+/// `ftruncate.c` in the scene answers as on an untagged file, or as on a tagged one.
+fn binds(scene: &Scene, shim: &Shim, bound: bool) -> Outcome {
+    let native = Run::natively("ftruncate", "ftruncate")?;
+    let expected = if bound {
+        native.except(&expectation("ftruncate.tagged.expected").unwrap_or_default())?
+    } else {
+        native.output.clone()
+    };
+    Run::program(shim, "ftruncate", "ftruncate", scene)?.expect(&expected, &native)
+}
+
+/// As root's `cp --preserve=all` does: the attribute goes along, the inode does not.
+fn copied() -> Outcome {
+    let scene = Scene::new(Tag::Valid)?;
+    let mut tag = vec![0u8; Record::MAX_LEN];
+    let n = rustix::fs::getxattr(scene.path("file"), attribute(), &mut tag)?;
+    let other = Scene::new(Tag::None)?;
+    rustix::fs::setxattr(
+        other.path("file"),
+        attribute(),
+        &tag[..n],
+        rustix::fs::XattrFlags::empty(),
+    )?;
+    binds(&other, &Shim::new(), false)?;
+    binds(&scene, &Shim::new(), true)
+}
+
+fn taken_off() -> Outcome {
+    let scene = Scene::new(Tag::Valid)?;
+    daxshim_tests::scene::daxshim(&["untag"], &scene.path("file"))?;
+    binds(&scene, &Shim::new(), false)
+}
+
+/// The descriptor is older than the tag: `dd` holds it as its standard output.
+fn set_while_open() -> Outcome {
+    let scene = Scene::new(Tag::Valid)?;
+    let before = scene.snapshot("file")?;
+    let output = fs::OpenOptions::new()
+        .write(true)
+        .open(scene.path("file"))?;
+    let mut command = Shim::new().command("dd");
+    command
+        .args(["if=plain", "conv=notrunc", "status=none"])
+        .current_dir(scene.dir())
+        .stdout(output);
+    let status = command.stderr(std::process::Stdio::null()).status()?;
+    if status.code() != Some(1) {
+        fail!("dd ended with {status}");
+    }
+    before.same(&scene.snapshot("file")?)
+}
+
+fn forged_by_user() -> Outcome {
+    let scene = Scene::new(Tag::Emulated)?;
+    binds(&scene, &Shim::new().with("DAXSHIM_EMULATE", "0"), false)
+}
+
+/// The extents are not those of the tag: EPERM all the same (and sync is the kernel's: `flush.rs`).
+fn broken() -> Outcome {
+    binds(&Scene::new(Tag::Broken)?, &Shim::new(), true)
+}
+
+fn every_byte() -> Outcome {
+    let scene = Scene::new(Tag::None)?;
+    let meta = fs::metadata(scene.path("file"))?;
+    let record = Record {
+        inode: meta.ino(),
+        generation: None,
+        size: meta.len(),
+        extents: None,
+        emulated: false,
+        nodefrag: false,
+        dax: false,
+    };
+    let text = record.to_text();
+    for at in 0..text.as_bytes().len() {
+        let mut value = text.as_bytes().to_vec();
+        value[at] ^= 1;
+        rustix::fs::setxattr(
+            scene.path("file"),
+            attribute(),
+            &value,
+            rustix::fs::XattrFlags::empty(),
+        )?;
+        let mut command = Shim::new().command("dd");
+        command
+            .args(["if=plain", "of=file", "conv=notrunc", "status=none"])
+            .current_dir(scene.dir());
+        if !command.status()?.success() {
+            fail!("with byte {at} changed it still binds");
+        }
+    }
+    Ok(())
+}
+
+/// One warning each at most, never on the program's own streams, and the default.
+fn unknown_values() -> Outcome {
+    let scene = Scene::new(Tag::Valid)?;
+    let mut shim = Shim::new();
+    for name in [
+        "DAXSHIM_MODE",
+        "DAXSHIM_FLUSH",
+        "DAXSHIM_COMPAT",
+        "DAXSHIM_READS",
+        "DAXSHIM_DEEP",
+        "DAXSHIM_LOG",
+    ] {
+        shim = shim.with(name, "no such value");
+    }
+    binds(&scene, &shim, true)
+}
+
+fn unwritable_report() -> Outcome {
+    let scene = Scene::new(Tag::Valid)?;
+    binds(
+        &scene,
+        &Shim::new().with("DAXSHIM_REPORT", "/proc/nowhere"),
+        true,
+    )
+}
