@@ -9,14 +9,18 @@
 use core::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 
 /// Descriptors with an entry: the kernel's default fs.nr_open. Higher ones are looked at each time.
-const LIMIT: usize = 1 << 20;
+pub const LIMIT: usize = 1 << 20;
 
 /// Bit 0: untagged. The others: a version, so that a look that began before a close can't be
 /// recorded after it.
 const UNTAGGED: u8 = 1;
 const NEXT_VERSION: u8 = 2;
 
-static TABLE: [AtomicU8; LIMIT] = [const { AtomicU8::new(0) }; LIMIT];
+/// An entry for each descriptor.
+pub type Table = [AtomicU8; LIMIT];
+
+/// See the module; bit 0 is looked at by [`site_enter`](crate::trampoline::site_enter) too.
+pub static TABLE: Table = [const { AtomicU8::new(0) }; LIMIT];
 
 /// One more than the highest descriptor ever recorded: the part of the table worth looking at.
 static HIGHEST: AtomicUsize = AtomicUsize::new(0);

@@ -15,6 +15,7 @@ mod mappings;
 mod memory;
 mod process;
 mod real;
+mod sites;
 mod subject;
 mod sync;
 mod trampoline;

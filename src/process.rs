@@ -1,6 +1,6 @@
 //! What the process is set up with: configuration, flush instruction, report page.
 
-use crate::{logger, mappings, real, sync};
+use crate::{logger, mappings, real, sites, sync};
 use core::ffi::{CStr, c_char, c_int, c_void};
 use core::ptr;
 use core::sync::atomic::{AtomicPtr, AtomicU8, AtomicUsize, Ordering};
@@ -121,6 +121,9 @@ extern "C" fn start(_: c_int, _: *const *const c_char, environment: *const *cons
             }
         }
         set_plain_flush_limit();
+        if config.policy.mode != Mode::Off {
+            sites::turn();
+        }
         real::at_fork_in_child(forked);
         log::info!(
             "mode {}, flush {} by {}",

@@ -14,9 +14,11 @@
 //! leaves a `catch_unwind` frame that aborts the program on cancellation (rule 4), and on a panic
 //! calls the real function again.
 
+use crate::descriptors;
 use core::arch::naked_asm;
 use core::mem::offset_of;
 use core::sync::atomic::AtomicPtr;
+use daxshim_core::symbols::HOOKS;
 
 /// What the hook wants done. Returned in two registers.
 #[repr(C)]
@@ -207,6 +209,162 @@ extern "C" fn early_failure(errno: i32) -> isize {
     -1
 }
 
+/// Of one system call that libc makes itself.
+#[repr(C)]
+pub struct SiteSlot {
+    /// Number and hook.
+    pub slot: Slot,
+    /// For calls on a descriptor that need nothing but to know that it is untagged.
+    untagged: Option<&'static descriptors::Table>,
+    /// The hook's family.
+    pub family: &'static str,
+}
+
+impl SiteSlot {
+    const fn new(check: Check, number: core::ffi::c_long, family: &'static str) -> SiteSlot {
+        SiteSlot {
+            slot: Slot::new(check, number),
+            untagged: match family.as_bytes() {
+                b"write" => Some(&descriptors::TABLE),
+                _ => None,
+            },
+            family,
+        }
+    }
+}
+
+/// Bytes below the stack pointer that the interrupted code may use (System V ABI, x86-64).
+const RED_ZONE: usize = 128;
+/// Bytes of [`site_enter`]'s frame: a [`Call`] and the registers xmm0 to xmm15.
+const SITE_FRAME: usize = 96 + 256;
+const _: () = assert!(size_of::<Call>() <= 96);
+
+/// Where a turned place of libc's code arrives: r11 at its [`SiteSlot`], rcx at its `syscall`
+/// instruction, the other registers as that instruction expects them. They leave as it would leave
+/// them. A call that passes is made by libc's own instruction, so that a thread cancelled in it is
+/// where libc expects it to be; for one that is made here, the unwind information leads there.
+///
+/// # Safety
+/// Only to be jumped to by a stub.
+#[unsafe(naked)]
+pub unsafe extern "C" fn site_enter() {
+    naked_asm!(
+        ".cfi_startproc simple",
+        ".cfi_def_cfa rsp, 0",
+        ".cfi_register rip, rcx",
+        // A descriptor known to be untagged.
+        "mov rax, [r11 + {untagged}]",
+        "test rax, rax",
+        "jz 2f",
+        "cmp edi, {limit}",
+        "jae 2f",
+        "movsxd rdi, edi",
+        "test byte ptr [rax + rdi], 1",
+        "jz 2f",
+        "mov eax, [r11 + {number}]",
+        "jmp rcx",
+        "2:",
+        "lea rsp, [rsp - {red_zone}]",
+        "push rcx",
+        "push rbp",
+        "mov rbp, rsp",
+        ".cfi_def_cfa rbp, {red_zone} + 16",
+        ".cfi_offset rip, -{red_zone} - 8",
+        ".cfi_offset rbp, -{red_zone} - 16",
+        "and rsp, -16",
+        "sub rsp, {frame}",
+        "mov [rsp], rdi",
+        "mov [rsp + 8], rsi",
+        "mov [rsp + 16], rdx",
+        "mov [rsp + 24], r10",
+        "mov [rsp + 32], r8",
+        "mov [rsp + 40], r9",
+        "mov [rsp + {slot}], r11",
+        ".irp n, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15",
+        "movups [rsp + 96 + 16 * \\n], xmm\\n",
+        ".endr",
+        "mov rdi, rsp",
+        "call [r11 + {check}]",
+        "mov rcx, [rbp + 8]",
+        "test eax, eax",
+        "jz 5f",
+        "cmp eax, 2",
+        "je 3f",
+        // answer
+        "mov rdi, rdx",
+        "call {answer}",
+        "jmp 4f",
+        // around
+        "3:",
+        "mov r11, [rsp + {slot}]",
+        "mov eax, [r11 + {number}]",
+        "mov rdi, [rsp]",
+        "mov rsi, [rsp + 8]",
+        "mov rdx, [rsp + 16]",
+        "mov r10, [rsp + 24]",
+        "mov r8, [rsp + 32]",
+        "mov r9, [rsp + 40]",
+        "syscall",
+        "mov rdi, rsp",
+        "mov rsi, rax",
+        "call {around}",
+        // done: on behind libc's own instruction
+        "4:",
+        "mov rcx, [rbp + 8]",
+        "add rcx, 2",
+        "jmp 6f",
+        // pass: on to it
+        "5:",
+        "mov r11, [rsp + {slot}]",
+        "mov eax, [r11 + {number}]",
+        "6:",
+        ".irp n, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15",
+        "movups xmm\\n, [rsp + 96 + 16 * \\n]",
+        ".endr",
+        "mov rdi, [rsp]",
+        "mov rsi, [rsp + 8]",
+        "mov rdx, [rsp + 16]",
+        "mov r10, [rsp + 24]",
+        "mov r8, [rsp + 32]",
+        "mov r9, [rsp + 40]",
+        "mov rsp, rbp",
+        "pop rbp",
+        ".cfi_def_cfa rsp, {red_zone} + 8",
+        ".cfi_same_value rbp",
+        ".cfi_register rip, rcx",
+        "lea rsp, [rsp + {red_zone} + 8]",
+        ".cfi_def_cfa rsp, 0",
+        "jmp rcx",
+        ".cfi_endproc",
+        untagged = const offset_of!(SiteSlot, untagged),
+        limit = const descriptors::LIMIT,
+        number = const offset_of!(SiteSlot, slot) + offset_of!(Slot, number),
+        red_zone = const RED_ZONE,
+        frame = const SITE_FRAME,
+        slot = const offset_of!(Call, slot),
+        check = const offset_of!(SiteSlot, slot) + offset_of!(Slot, check),
+        answer = sym site_answer,
+        around = sym site_around,
+    )
+}
+
+/// A hook's answer, as the kernel would give it: an error is a negative number.
+extern "C" fn site_answer(value: isize) -> isize {
+    if value == -1 {
+        -(crate::real::errno() as isize)
+    } else {
+        value
+    }
+}
+
+/// Behind a call that was made here; `result` as the kernel gave it.
+extern "C" fn site_around(call: &Call, result: isize) -> isize {
+    if let Some(after) = call.after {
+        after(call, if (-4095..0).contains(&result) { -1 } else { result });
+    }
+    result
+}
+
 macro_rules! export_hooks {
     ($($family:ident::$function:ident [$($symbol:ident)+] $syscall:ident => [$($operation:ident)+];)+) => {
         $($(
@@ -228,6 +386,12 @@ macro_rules! export_hooks {
                 }
             }
         )+)+
+
+        /// The system calls of the table, for where libc makes them itself. Of rows with the same
+        /// number, the first counts.
+        pub static SITE_SLOTS: [SiteSlot; HOOKS.len()] = [$(
+            SiteSlot::new(crate::hooks::$family::$function, libc::$syscall, stringify!($family)),
+        )+];
 
         /// Every exported symbol (with its terminating NUL) and its slot.
         pub static SLOTS: &[(&str, &Slot)] = &[

@@ -12,6 +12,7 @@ pub mod flush;
 pub mod line;
 pub mod regions;
 pub mod report;
+pub mod sites;
 pub mod symbols;
 pub mod tag;
 

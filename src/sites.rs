@@ -1,0 +1,185 @@
+//! libc's own system calls.
+//!
+//! What libc does inside itself (fopen, fwrite, posix_fallocate, mkstemp, closing a stream) passes
+//! no symbol that could be interposed. But all of it is `mov $NUMBER, %eax … syscall` somewhere in
+//! libc's code, and the five bytes of the `mov` are as long as a jump. At start, each such place
+//! for a call of the table is turned into a jump to a stub of ours, which asks the same hook as the
+//! symbol does and goes on behind the `mov`, to libc's own `syscall` instruction, or behind that.
+//!
+//! Places of another form are left alone and counted. Where code can't be changed at all (a policy
+//! against it, another thread at work already), nothing is; then the symbols are what is hooked.
+
+use crate::process::event;
+use crate::real::sys;
+use crate::trampoline::{SITE_SLOTS, SiteSlot, site_enter};
+use core::ffi::{c_int, c_void};
+use core::sync::atomic::{AtomicU32, Ordering};
+use daxshim_core::report::Event;
+use daxshim_core::sites::{MOV, Site, sites};
+use libc::{PROT_EXEC, PROT_READ, PROT_WRITE, dl_phdr_info};
+
+/// Bytes of a stub.
+const STUB: usize = 48;
+/// Room for stubs, bytes: some 340 of them.
+const ROOM: usize = 16 << 10;
+const PAGE: usize = 4096;
+
+/// Places that were turned, and such as were left alone.
+pub static TURNED: AtomicU32 = AtomicU32::new(0);
+/// See [`TURNED`].
+pub static LEFT: AtomicU32 = AtomicU32::new(0);
+
+/// Turns libc's places. To be called once, before the program has threads.
+pub fn turn() {
+    let done = is_single_threaded()
+        .then(libc_code)
+        .flatten()
+        .and_then(|code| turn_in(code).ok());
+    if done.is_none() {
+        event(Event::NotTurned);
+    }
+}
+
+fn turn_in(code: Code) -> Result<(), i32> {
+    let (first, end) = (code.start & !(PAGE - 1), code.end.next_multiple_of(PAGE));
+    let stubs = room_near(code.start)?;
+    protect(first, end - first, PROT_READ | PROT_WRITE | PROT_EXEC)?;
+    // SAFETY: libc's code, readable; written only through raw pointers below, while no other
+    // thread exists.
+    let bytes = unsafe { core::slice::from_raw_parts(code.start as *const u8, code.end - code.start) };
+    let mut next = stubs;
+    for site in sites(bytes) {
+        let Ok(site) = site else { continue };
+        let Some(slot) = slot(site.number) else { continue };
+        if next + STUB > stubs + ROOM {
+            LEFT.fetch_add(1, Ordering::Relaxed);
+            continue;
+        }
+        let at = code.start + site.offset;
+        let Ok(distance) = i32::try_from(next as isize - (at + MOV) as isize) else {
+            LEFT.fetch_add(1, Ordering::Relaxed);
+            continue;
+        };
+        // SAFETY: both ends are writable, MOV and at most STUB bytes long, and nobody runs there.
+        unsafe {
+            write_stub(next, &site, at, slot);
+            let jump = at as *mut u8;
+            jump.write(0xe9);
+            jump.add(1).cast::<i32>().write_unaligned(distance);
+        }
+        next += STUB;
+        TURNED.fetch_add(1, Ordering::Relaxed);
+    }
+    protect(first, end - first, PROT_READ | PROT_EXEC)?;
+    protect(stubs, ROOM, PROT_READ | PROT_EXEC)
+}
+
+/// The middle instructions; r11: the slot; rcx: where `syscall` is; on to [`site_enter`]. Both
+/// registers are free there, as `syscall` itself destroys them.
+///
+/// # Safety
+/// `at` must be writable for [`STUB`] bytes, and `site` be what stands at `place`.
+unsafe fn write_stub(at: usize, site: &Site, place: usize, slot: &'static SiteSlot) {
+    let mut to = at as *mut u8;
+    let mut put = |bytes: &[u8]| {
+        // SAFETY: 12 + 10 + 10 + 6 + 8 bytes at most, which is less than STUB.
+        unsafe {
+            core::ptr::copy_nonoverlapping(bytes.as_ptr(), to, bytes.len());
+            to = to.add(bytes.len());
+        }
+    };
+    // SAFETY: the site's own bytes.
+    put(unsafe { core::slice::from_raw_parts((place + MOV) as *const u8, site.middle) });
+    put(&[0x49, 0xbb]);
+    put(&(slot as *const SiteSlot as usize).to_le_bytes());
+    put(&[0x48, 0xb9]);
+    put(&(place + MOV + site.middle).to_le_bytes());
+    put(&[0xff, 0x25, 0, 0, 0, 0]);
+    put(&(site_enter as *const () as usize).to_le_bytes());
+}
+
+fn slot(number: u32) -> Option<&'static SiteSlot> {
+    // What libc maps for itself is nobody's tagged file, and it syncs nothing.
+    SITE_SLOTS
+        .iter()
+        .filter(|slot| !matches!(slot.family, "map" | "sync"))
+        .find(|slot| slot.slot.number == number as usize)
+}
+
+/// Writable memory within reach of a 32-bit jump from `code`.
+fn room_near(code: usize) -> Result<usize, i32> {
+    const STEP: usize = 1 << 20;
+    const TRIES: usize = 1024;
+    for i in 1..TRIES {
+        let Some(wish) = code.checked_sub(i * STEP).map(|at| at & !(PAGE - 1)) else {
+            break;
+        };
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED_NOREPLACE;
+        // SAFETY: a new mapping where there is none.
+        let got = unsafe { sys!(SYS_mmap, wish, ROOM, PROT_READ | PROT_WRITE, flags, -1isize, 0) };
+        match got {
+            Ok(at) if at == wish => return Ok(at),
+            // A kernel that does not know MAP_FIXED_NOREPLACE.
+            Ok(at) => {
+                // SAFETY: mapped just above.
+                let _ = unsafe { sys!(SYS_munmap, at, ROOM) };
+            }
+            Err(_) => {}
+        }
+    }
+    Err(libc::ENOMEM)
+}
+
+fn protect(start: usize, length: usize, protection: c_int) -> Result<(), i32> {
+    // SAFETY: libc's code and our stubs, which stay readable and executable throughout.
+    unsafe { sys!(SYS_mprotect, start, length, protection) }.map(|_| ())
+}
+
+fn is_single_threaded() -> bool {
+    // A directory has a link for each of its directories, and itself twice.
+    crate::subject::Place::path(c"/proc/self/task".as_ptr() as usize, true)
+        .stat()
+        .is_ok_and(|stat| stat.st_nlink == 3)
+}
+
+#[derive(Clone, Copy)]
+struct Code {
+    start: usize,
+    end: usize,
+}
+
+/// The executable part of libc.
+fn libc_code() -> Option<Code> {
+    let mut search = Search {
+        // Not a function that anybody interposes.
+        address: libc::gnu_get_libc_version as *const () as usize,
+        found: None,
+    };
+    // SAFETY: `visit` gets the search that it expects.
+    unsafe { libc::dl_iterate_phdr(Some(visit), (&raw mut search).cast()) };
+    search.found
+}
+
+struct Search {
+    address: usize,
+    found: Option<Code>,
+}
+
+unsafe extern "C" fn visit(object: *mut dl_phdr_info, _: usize, search: *mut c_void) -> c_int {
+    // SAFETY: dl_iterate_phdr(3) hands out a valid object, and back what it was given.
+    let (object, search) = unsafe { (&*object, &mut *search.cast::<Search>()) };
+    // SAFETY: as many headers as it says.
+    let headers = unsafe {
+        core::slice::from_raw_parts(object.dlpi_phdr, usize::from(object.dlpi_phnum))
+    };
+    for header in headers {
+        let start = object.dlpi_addr as usize + header.p_vaddr as usize;
+        let end = start + header.p_memsz as usize;
+        let executable = header.p_type == libc::PT_LOAD && header.p_flags & libc::PF_X != 0;
+        if executable && (start..end).contains(&search.address) {
+            search.found = Some(Code { start, end });
+            return 1;
+        }
+    }
+    0
+}
