@@ -32,9 +32,18 @@ impl Attributes {
     const NOT_INHERITED: usize = 1 << 9;
     const EADR: usize = 1 << 10;
 
-    /// Of a new mapping.
-    pub fn new(kind: Kind, eadr: bool) -> Attributes {
-        Attributes(kind as usize | if eadr { Attributes::EADR } else { 0 })
+    const FILE_READ_ONLY: usize = 1 << 11;
+
+    /// Of a new mapping: what it is, whether write-back can be left out, and whether the file was
+    /// open for writing.
+    pub fn new(kind: Kind, eadr: bool, file_writable: bool) -> Attributes {
+        let eadr = if eadr { Attributes::EADR } else { 0 };
+        let read_only = if file_writable {
+            0
+        } else {
+            Attributes::FILE_READ_ONLY
+        };
+        Attributes(kind as usize | eadr | read_only)
     }
 
     /// Of a region that was looked up.
@@ -63,6 +72,11 @@ impl Attributes {
         } else {
             Kind::from_u8((self.0 & Attributes::KIND) as u8)
         }
+    }
+
+    /// Whether the file was open for writing when it was mapped.
+    pub fn is_file_writable(self) -> bool {
+        self.0 & Attributes::FILE_READ_ONLY == 0
     }
 
     /// Whether write-back can be left out.

@@ -57,11 +57,12 @@ pub fn vector_error(vector: usize, count: usize) -> Option<Errno> {
     }
 }
 
-/// Copies a C string without its NUL. `None` if it is unreadable or does not end within `N` bytes.
-pub fn copy_string<const N: usize>(string: *const c_char, into: &mut [u8; N]) -> Option<&[u8]> {
+/// Copies a C string without its NUL. `None` if it is unreadable or does not end within the buffer,
+/// which is at most a page long.
+pub fn copy_string(string: *const c_char, into: &mut [u8]) -> Option<&[u8]> {
     let start = string as usize;
     // A page at a time: the part before an unmapped page must still be seen.
-    let in_first_page = (PAGE - start % PAGE).min(N);
+    let in_first_page = (PAGE - start % PAGE).min(into.len());
     let from = [
         iovec {
             iov_base: start as *mut c_void,
@@ -69,7 +70,7 @@ pub fn copy_string<const N: usize>(string: *const c_char, into: &mut [u8; N]) ->
         },
         iovec {
             iov_base: start.checked_add(in_first_page)? as *mut c_void,
-            iov_len: (N - in_first_page).min(PAGE),
+            iov_len: into.len() - in_first_page,
         },
     ];
     let len = match read(into, &from) {
@@ -79,7 +80,7 @@ pub fn copy_string<const N: usize>(string: *const c_char, into: &mut [u8; N]) ->
         // SAFETY: only reached there; the program passes this pointer to a system call as a path.
         Err(_) => unsafe {
             let bytes = core::ffi::CStr::from_ptr(string).to_bytes_with_nul();
-            let len = bytes.len().min(N);
+            let len = bytes.len().min(into.len());
             into.get_mut(..len)?.copy_from_slice(bytes.get(..len)?);
             len
         },

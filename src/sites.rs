@@ -11,9 +11,9 @@
 
 use crate::process::event;
 use crate::real::sys;
-use crate::trampoline::{SITE_SLOTS, SiteSlot, site_enter};
+use crate::trampoline::{SITE_SLOTS, SLOTS, SiteSlot, site_enter};
 use core::ffi::{c_int, c_void};
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::Ordering;
 use daxshim_core::report::Event;
 use daxshim_core::sites::{MOV, Site, sites};
 use libc::{PROT_EXEC, PROT_READ, PROT_WRITE, dl_phdr_info};
@@ -23,11 +23,6 @@ const STUB: usize = 48;
 /// Room for stubs, bytes: some 340 of them.
 const ROOM: usize = 16 << 10;
 const PAGE: usize = 4096;
-
-/// Places that were turned, and such as were left alone.
-pub static TURNED: AtomicU32 = AtomicU32::new(0);
-/// See [`TURNED`].
-pub static LEFT: AtomicU32 = AtomicU32::new(0);
 
 /// Turns libc's places. To be called once, before the program has threads.
 pub fn turn() {
@@ -46,19 +41,19 @@ fn turn_in(code: Code) -> Result<(), i32> {
     protect(first, end - first, PROT_READ | PROT_WRITE | PROT_EXEC)?;
     // SAFETY: libc's code, readable; written only through raw pointers below, while no other
     // thread exists.
-    let bytes = unsafe { core::slice::from_raw_parts(code.start as *const u8, code.end - code.start) };
+    let bytes =
+        unsafe { core::slice::from_raw_parts(code.start as *const u8, code.end - code.start) };
     let mut next = stubs;
     for site in sites(bytes) {
         let Ok(site) = site else { continue };
-        let Some(slot) = slot(site.number) else { continue };
-        if next + STUB > stubs + ROOM {
-            LEFT.fetch_add(1, Ordering::Relaxed);
+        let Some(slot) = site_slot(site.number) else {
             continue;
-        }
+        };
         let at = code.start + site.offset;
-        let Ok(distance) = i32::try_from(next as isize - (at + MOV) as isize) else {
-            LEFT.fetch_add(1, Ordering::Relaxed);
-            continue;
+        let distance = i32::try_from(next as isize - (at + MOV) as isize);
+        let (true, Ok(distance)) = (next + STUB <= stubs + ROOM, distance) else {
+            event(Event::NotTurned);
+            break;
         };
         // SAFETY: both ends are writable, MOV and at most STUB bytes long, and nobody runs there.
         unsafe {
@@ -68,10 +63,30 @@ fn turn_in(code: Code) -> Result<(), i32> {
             jump.add(1).cast::<i32>().write_unaligned(distance);
         }
         next += STUB;
-        TURNED.fetch_add(1, Ordering::Relaxed);
+        slot.turned.store(true, Ordering::Relaxed);
     }
+    lead_symbols_straight(code);
     protect(first, end - first, PROT_READ | PROT_EXEC)?;
     protect(stubs, ROOM, PROT_READ | PROT_EXEC)
+}
+
+/// A symbol whose real function is libc's, and whose system call was turned there, need not ask
+/// first.
+fn lead_symbols_straight(code: Code) {
+    for (_, slot) in SLOTS {
+        let real = slot.real.load(Ordering::Acquire) as usize;
+        let is_libc_s = (code.start..code.end).contains(&real);
+        // libc's open is openat.
+        let number = match slot.number as libc::c_long {
+            libc::SYS_open => libc::SYS_openat,
+            number => number,
+        };
+        let is_turned =
+            site_slot(number as u32).is_some_and(|site| site.turned.load(Ordering::Relaxed));
+        if is_libc_s && is_turned {
+            slot.lead_straight();
+        }
+    }
 }
 
 /// The middle instructions; r11: the slot; rcx: where `syscall` is; on to [`site_enter`]. Both
@@ -98,12 +113,21 @@ unsafe fn write_stub(at: usize, site: &Site, place: usize, slot: &'static SiteSl
     put(&(site_enter as *const () as usize).to_le_bytes());
 }
 
-fn slot(number: u32) -> Option<&'static SiteSlot> {
-    // What libc maps for itself is nobody's tagged file, and it syncs nothing.
+fn site_slot(number: u32) -> Option<&'static SiteSlot> {
     SITE_SLOTS
         .iter()
-        .filter(|slot| !matches!(slot.family, "map" | "sync"))
+        .filter(|slot| concerns_libc(slot))
         .find(|slot| slot.slot.number == number as usize)
+}
+
+/// What libc maps for itself is nobody's tagged file, and it syncs nothing. Of what changes
+/// descriptors it closes (fclose); where it duplicates them, the program asked for it by symbol.
+fn concerns_libc(slot: &SiteSlot) -> bool {
+    let closes = || {
+        let number = slot.slot.number as libc::c_long;
+        matches!(number, libc::SYS_close | libc::SYS_close_range)
+    };
+    !matches!(slot.family, "map" | "sync") && (slot.family != "descriptors" || closes())
 }
 
 /// Writable memory within reach of a 32-bit jump from `code`.
@@ -116,7 +140,17 @@ fn room_near(code: usize) -> Result<usize, i32> {
         };
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED_NOREPLACE;
         // SAFETY: a new mapping where there is none.
-        let got = unsafe { sys!(SYS_mmap, wish, ROOM, PROT_READ | PROT_WRITE, flags, -1isize, 0) };
+        let got = unsafe {
+            sys!(
+                SYS_mmap,
+                wish,
+                ROOM,
+                PROT_READ | PROT_WRITE,
+                flags,
+                -1isize,
+                0
+            )
+        };
         match got {
             Ok(at) if at == wish => return Ok(at),
             // A kernel that does not know MAP_FIXED_NOREPLACE.
@@ -169,9 +203,8 @@ unsafe extern "C" fn visit(object: *mut dl_phdr_info, _: usize, search: *mut c_v
     // SAFETY: dl_iterate_phdr(3) hands out a valid object, and back what it was given.
     let (object, search) = unsafe { (&*object, &mut *search.cast::<Search>()) };
     // SAFETY: as many headers as it says.
-    let headers = unsafe {
-        core::slice::from_raw_parts(object.dlpi_phdr, usize::from(object.dlpi_phnum))
-    };
+    let headers =
+        unsafe { core::slice::from_raw_parts(object.dlpi_phdr, usize::from(object.dlpi_phnum)) };
     for header in headers {
         let start = object.dlpi_addr as usize + header.p_vaddr as usize;
         let end = start + header.p_memsz as usize;

@@ -7,6 +7,7 @@ use crate::real::{Errno, sys};
 use core::ffi::{CStr, c_char};
 use core::sync::atomic::{AtomicBool, Ordering};
 use daxshim_core::contract::{Mode, Subject};
+use daxshim_core::line::Line;
 use daxshim_core::report::Event;
 use daxshim_core::tag::{Identity, Record, XATTR, XATTR_EMULATED};
 use daxshim_core::{dax, extents};
@@ -108,16 +109,17 @@ impl Place {
         unsafe { sys!(SYS_faccessat2, at, path, wanted, flags) }.map(|_| ())
     }
 
-    /// Whether entries may be made and removed in the directory that holds it.
-    pub fn parent_access(self) -> Result<(), Errno> {
+    /// Looks at the directory that holds it.
+    #[inline(never)]
+    fn parent<T>(self, look: impl FnOnce(Place) -> Result<T, Errno>) -> Result<T, Errno> {
         let Place::Path { at, path, .. } = self else {
-            return Ok(());
+            return Err(libc::EINVAL);
         };
         let mut buffer = [0; libc::PATH_MAX as usize];
-        let Some(len) = memory::copy_string(path, &mut buffer).map(<[u8]>::len) else {
-            return Ok(());
-        };
-        let name = buffer.get(..len).unwrap_or(&[]);
+        let name = memory::copy_string(path, &mut buffer).ok_or(libc::EFAULT)?;
+        if name.is_empty() {
+            return Err(libc::ENOENT);
+        }
         let cut = name.iter().rposition(|&b| b == b'/').map_or(0, |i| i + 1);
         let directory: *const c_char = match buffer.get_mut(cut) {
             Some(end) if cut > 0 => {
@@ -126,7 +128,17 @@ impl Place {
             }
             _ => c".".as_ptr(),
         };
-        Place::at(at, directory as usize, true).access(libc::W_OK | libc::X_OK)
+        look(Place::at(at, directory as usize, true))
+    }
+
+    /// Whether entries may be made and removed in the directory that holds it.
+    pub fn parent_access(self) -> Result<(), Errno> {
+        self.parent(|directory| directory.access(libc::W_OK | libc::X_OK))
+    }
+
+    /// `st_dev` of the directory that holds it.
+    pub fn parent_device(self) -> Result<u64, Errno> {
+        self.parent(|directory| directory.stat().map(|stat| stat.st_dev))
     }
 
     fn xattr(self, name: &CStr, value: &mut [u8]) -> Result<usize, Errno> {
@@ -155,11 +167,8 @@ impl Place {
                 }
             },
             Place::Path {
-                at,
-                path,
-                follow,
-                empty,
-            } => self.xattr_at(at, path, (follow, empty), name, buffer, len),
+                at, path, empty, ..
+            } => self.xattr_at(at, path, empty, name, buffer, len),
         }
     }
 
@@ -167,7 +176,7 @@ impl Place {
         self,
         at: i32,
         path: *const c_char,
-        (follow, empty): (bool, bool),
+        empty: bool,
         name: *const c_char,
         value: *mut u8,
         len: usize,
@@ -202,25 +211,47 @@ impl Place {
                 other => return other,
             }
         }
-        let mut buffer = [0; libc::PATH_MAX as usize];
-        let path_bytes = match memory::copy_string(path, &mut buffer) {
-            Some(bytes) => bytes,
-            None if empty && path.is_null() => &[],
+        self.xattr_at_before_6_13(name, value, len)
+    }
+
+    /// Without getxattrat(2): through `/proc/self/fd/AT/PATH`. On its own, as the path needs a
+    /// buffer, and threads may have as little stack as PTHREAD_STACK_MIN.
+    #[cold]
+    #[inline(never)]
+    fn xattr_at_before_6_13(
+        self,
+        name: *const c_char,
+        value: *mut u8,
+        len: usize,
+    ) -> Result<usize, Errno> {
+        let Place::Path {
+            at,
+            path,
+            follow,
+            empty,
+        } = self
+        else {
+            return Err(libc::EINVAL);
+        };
+        let mut buffer = [0; FD_PREFIX + libc::PATH_MAX as usize];
+        let prefix = proc_prefix(at, &mut buffer);
+        let Some(room) = buffer.get_mut(FD_PREFIX..) else {
+            return Err(libc::ENAMETOOLONG);
+        };
+        let given = match memory::copy_string(path, room) {
+            Some(given) => given,
+            None if empty && path.is_null() => b"",
             None => return Err(libc::EFAULT),
         };
-        if path_bytes.is_empty() {
-            return if empty {
-                Place::at_or_cwd(at).xattr_raw(name, value, len)
-            } else {
-                Err(libc::ENOENT)
-            };
-        }
-        if path_bytes.first() == Some(&b'/') || at == AT_FDCWD {
-            return Place::path(path as usize, follow).xattr_raw(name, value, len);
-        }
-        let mut name_buffer = [0; libc::PATH_MAX as usize];
-        let by_name = proc_path(at, path_bytes, &mut name_buffer).ok_or(libc::ENAMETOOLONG)?;
-        Place::path(by_name as usize, follow).xattr_raw(name, value, len)
+        let by_descriptor = match given.first() {
+            None if empty => return Place::at_or_cwd(at).xattr_raw(name, value, len),
+            None => return Err(libc::ENOENT),
+            Some(b'/') => None,
+            Some(_) => prefix,
+        };
+        let from = by_descriptor.unwrap_or(FD_PREFIX);
+        let found = buffer.get(from..).map_or(core::ptr::null(), <[u8]>::as_ptr);
+        Place::path(found as usize, follow).xattr_raw(name, value, len)
     }
 
     fn at_or_cwd(at: i32) -> Place {
@@ -285,32 +316,24 @@ pub fn borrow(fd: i32) -> Option<BorrowedFd<'static>> {
     (fd >= 0).then(|| unsafe { BorrowedFd::borrow_raw(fd) })
 }
 
-/// Writes `/proc/self/fd/N` or, with a path, `/proc/self/fd/N/path`, and a NUL.
-pub fn proc_path(fd: i32, path: &[u8], into: &mut [u8]) -> Option<*const c_char> {
-    let mut digits = [0u8; 10];
-    let mut rest = u32::try_from(fd).ok()?;
-    let mut count = 0;
-    for digit in digits.iter_mut().rev() {
-        *digit = b'0' + (rest % 10) as u8;
-        rest /= 10;
-        count += 1;
-        if rest == 0 {
-            break;
-        }
-    }
-    let number = digits.get(digits.len() - count..)?;
-    let slash: &[u8] = if path.is_empty() { b"" } else { b"/" };
-    let mut end = 0;
-    for part in [b"/proc/self/fd/", number, slash, path, b"\0"] {
-        into.get_mut(end..end + part.len())?.copy_from_slice(part);
-        end += part.len();
-    }
-    Some(into.as_ptr().cast())
+/// Room for `/proc/self/fd/N/`.
+const FD_PREFIX: usize = 32;
+
+/// Writes `/proc/self/fd/N/` so that it ends at [`FD_PREFIX`]; where it begins. `None` for
+/// AT_FDCWD, which needs no prefix.
+fn proc_prefix(fd: i32, into: &mut [u8]) -> Option<usize> {
+    let fd = u32::try_from(fd).ok()?;
+    let mut line = Line::<FD_PREFIX>::new();
+    let text = line.c_str(format_args!("/proc/self/fd/{fd}/"))?.to_bytes();
+    let begin = FD_PREFIX.checked_sub(text.len())?;
+    into.get_mut(begin..FD_PREFIX)?.copy_from_slice(text);
+    Some(begin)
 }
 
 fn xattr_by_name(fd: i32, name: *const c_char, value: *mut u8, len: usize) -> Result<usize, Errno> {
-    let mut buffer = [0; 32];
-    let path = proc_path(fd, b"", &mut buffer).ok_or(libc::EBADF)?;
+    let mut line = Line::<FD_PREFIX>::new();
+    let path = line.c_str(format_args!("/proc/self/fd/{fd}"));
+    let path = path.ok_or(libc::EBADF)?.as_ptr();
     // SAFETY: all three are ours or the caller's.
     unsafe { sys!(SYS_getxattr, path, name, value, len) }
 }

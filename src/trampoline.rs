@@ -17,7 +17,7 @@
 use crate::descriptors;
 use core::arch::naked_asm;
 use core::mem::offset_of;
-use core::sync::atomic::AtomicPtr;
+use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 use daxshim_core::symbols::HOOKS;
 
 /// What the hook wants done. Returned in two registers.
@@ -64,6 +64,9 @@ pub type After = extern "C" fn(&Call, isize) -> isize;
 /// Of one exported symbol.
 #[repr(C)]
 pub struct Slot {
+    /// Where the symbol leads: [`enter`], or [`straight`] once libc's own system calls are asked
+    /// about, which is where its real function ends up.
+    entry: AtomicPtr<()>,
     /// The next definition of the symbol; [`early`] until the constructor has run.
     pub real: AtomicPtr<()>,
     /// The hook.
@@ -76,11 +79,28 @@ impl Slot {
     /// A slot whose real function is not known yet.
     pub const fn new(check: Check, number: core::ffi::c_long) -> Slot {
         Slot {
+            entry: AtomicPtr::new(enter as *mut ()),
             real: AtomicPtr::new(early as *mut ()),
             check,
             number: number as usize,
         }
     }
+}
+
+impl Slot {
+    /// The symbol needs no look any more.
+    pub fn lead_straight(&self) {
+        self.entry.store(straight as *mut (), Ordering::Release);
+    }
+}
+
+/// On to the real function, unasked.
+///
+/// # Safety
+/// Only to be jumped to by an exported symbol, which leaves r11 at the [`Slot`].
+#[unsafe(naked)]
+unsafe extern "C" fn straight() {
+    naked_asm!("jmp [r11 + {real}]", real = const offset_of!(Slot, real))
 }
 
 /// The registers of a call, on the stack of [`enter`].
@@ -102,6 +122,9 @@ impl Call {
         Step { kind: 2, value: 0 }
     }
 }
+
+/// Where [`Slot::entry`] is.
+const ENTRY: usize = offset_of!(Slot, entry);
 
 /// Bytes of [`enter`]'s frame: it holds a [`Call`], and keeps the stack aligned to 16.
 const FRAME: usize = 88;
@@ -218,6 +241,8 @@ pub struct SiteSlot {
     untagged: Option<&'static descriptors::Table>,
     /// The hook's family.
     pub family: &'static str,
+    /// Whether libc's places of it were turned.
+    pub turned: AtomicBool,
 }
 
 impl SiteSlot {
@@ -229,6 +254,7 @@ impl SiteSlot {
                 _ => None,
             },
             family,
+            turned: AtomicBool::new(false),
         }
     }
 }
@@ -360,16 +386,23 @@ extern "C" fn site_answer(value: isize) -> isize {
 /// Behind a call that was made here; `result` as the kernel gave it.
 extern "C" fn site_around(call: &Call, result: isize) -> isize {
     if let Some(after) = call.after {
-        after(call, if (-4095..0).contains(&result) { -1 } else { result });
+        after(
+            call,
+            if (-4095..0).contains(&result) {
+                -1
+            } else {
+                result
+            },
+        );
     }
     result
 }
 
 macro_rules! export_hooks {
-    ($($family:ident::$function:ident [$($symbol:ident)+] $syscall:ident => [$($operation:ident)+];)+) => {
+    ($($family:ident::$function:ident [$($symbol:ident)*] $syscall:ident => [$($operation:ident)+];)+) => {
         $($(
             mod $symbol {
-                use crate::trampoline::{Slot, enter};
+                use crate::trampoline::{ENTRY, Slot};
 
                 pub static SLOT: Slot =
                     Slot::new(crate::hooks::$family::$function, libc::$syscall);
@@ -379,13 +412,13 @@ macro_rules! export_hooks {
                 unsafe extern "C" fn $symbol() {
                     core::arch::naked_asm!(
                         "lea r11, [rip + {slot}]",
-                        "jmp {enter}",
+                        "jmp [r11 + {entry}]",
                         slot = sym SLOT,
-                        enter = sym enter,
+                        entry = const ENTRY,
                     )
                 }
             }
-        )+)+
+        )*)+
 
         /// The system calls of the table, for where libc makes them itself. Of rows with the same
         /// number, the first counts.
@@ -395,7 +428,7 @@ macro_rules! export_hooks {
 
         /// Every exported symbol (with its terminating NUL) and its slot.
         pub static SLOTS: &[(&str, &Slot)] = &[
-            $($((concat!(stringify!($symbol), "\0"), &$symbol::SLOT)),+),+
+            $($((concat!(stringify!($symbol), "\0"), &$symbol::SLOT),)*)+
         ];
     };
 }

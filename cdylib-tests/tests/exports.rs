@@ -47,6 +47,8 @@ fn look() -> (BTreeSet<String>, BTreeSet<String>) {
 fn every_row_has_its_program() {
     let without: Vec<_> = HOOKS
         .iter()
+        // A row without a name is reached through libc's function, whose program covers it.
+        .filter(|hook| !hook.symbols.is_empty())
         .map(|hook| hook.function)
         .filter(|row| !program(row).exists())
         .collect();

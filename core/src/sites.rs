@@ -183,13 +183,13 @@ mod tests {
     #[test]
     fn anything_else_in_between_is_not() {
         for bytes in [
-            &b"\x89\xc8"[..],              // writes eax
+            &b"\x89\xc8"[..],                // writes eax
             b"\x48\x8b\x05\x00\x00\x00\x00", // relative to rip
-            b"\x74\x00",                   // a jump
-            b"\x48\x89\xe4",               // writes rsp
-            b"\xe8\x00\x00\x00\x00",       // a call
-            b"\x8b\x44\x24\x08",           // loads eax
-            b"\x48\x89",                   // cut off
+            b"\x74\x00",                     // a jump
+            b"\x48\x89\xe4",                 // writes rsp
+            b"\xe8\x00\x00\x00\x00",         // a call
+            b"\x8b\x44\x24\x08",             // loads eax
+            b"\x48\x89",                     // cut off
         ] {
             let code = [b"\xb8\x01\x00\x00\x00", bytes, b"\x0f\x05"].concat();
             assert_eq!(only(&code), None, "{bytes:x?}");

@@ -1,6 +1,6 @@
-//! The table of hooks. One row per function of the library: the names libc exports it under, the
-//! system call that stands in for it before the constructor has run, and the operations that it
-//! can ask the contract about.
+//! The table of hooks. One row per function of the library: the names libc exports it under, its
+//! system call, and the operations that it can ask the contract about. A row without names is a
+//! system call whose arguments are not those of libc's function; it stands before that one's.
 //!
 //! The library expands [`for_each_hook!`](crate::for_each_hook) into exported symbols, this module
 //! into [`HOOKS`] for the tests and the documentation. A new hook is a row here, a function of
@@ -32,6 +32,7 @@ macro_rules! for_each_hook {
 
             attributes::chmod [chmod] SYS_chmod => [SetMode];
             attributes::fchmod [fchmod] SYS_fchmod => [SetMode];
+            attributes::fchmodat_no_flags [] SYS_fchmodat => [SetMode];
             attributes::fchmodat [fchmodat] SYS_fchmodat => [SetMode];
             attributes::lchmod [lchmod] SYS_chmod => [SetMode];
             attributes::chown [chown] SYS_chown => [SetOwner];
@@ -90,12 +91,12 @@ pub struct Hook {
 }
 
 macro_rules! hook_rows {
-    ($($family:ident::$function:ident [$($symbol:ident)+] $syscall:ident => [$($operation:ident)+];)+) => {
+    ($($family:ident::$function:ident [$($symbol:ident)*] $syscall:ident => [$($operation:ident)+];)+) => {
         /// Every hook of the library.
         pub const HOOKS: &[Hook] = &[$(Hook {
             family: stringify!($family),
             function: stringify!($function),
-            symbols: &[$(stringify!($symbol)),+],
+            symbols: &[$(stringify!($symbol)),*],
             operations: &[$(Operation::$operation),+],
         }),+];
     };

@@ -25,6 +25,12 @@ pub extern "C" fn fchmod(call: &mut Call) -> Step {
     set_mode(Place::Descriptor(fd as i32), mode)
 }
 
+/// The system call of fchmodat(2), which takes no flags.
+pub extern "C" fn fchmodat_no_flags(call: &mut Call) -> Step {
+    let [at, path, mode, ..] = call.args;
+    set_mode(Place::at(at as i32, path, true), mode)
+}
+
 /// fchmodat(2).
 pub extern "C" fn fchmodat(call: &mut Call) -> Step {
     let [at, path, mode, flags, ..] = call.args;

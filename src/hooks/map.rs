@@ -3,6 +3,7 @@
 //! Whatever may take pages away first suspends what is recorded there; what is left of it after the
 //! call is then put right. A call that fails in between leaves the range to the kernel.
 
+use super::write::is_open_for_writing;
 use crate::eadr;
 use crate::enforce::{Earlier, enforce};
 use crate::mappings::{self, Attributes, forget, page_end, resume, set_inherited, suspend};
@@ -39,6 +40,7 @@ const LEGACY_FLAGS: i32 = libc::MAP_TYPE
     | libc::MAP_HUGETLB
     | libc::MAP_32BIT;
 
+/// Linux 6.13, asm-generic/mman-common.h.
 const MADV_GUARD_INSTALL: i32 = 102;
 
 /// mmap(2).
@@ -110,8 +112,12 @@ fn map_tagged(call: &mut Call, fd: i32, tag: &Tag) -> Step {
 
 fn map_sync(call: &Call) -> Result<usize, Errno> {
     let [address, length, protection, flags, fd, offset] = call.args;
-    let flags = flags as i32 & (LEGACY_FLAGS | MAP_SYNC) & !MAP_TYPE;
-    let upgraded = flags | MAP_SHARED_VALIDATE | MAP_SYNC;
+    let flags = flags as i32;
+    let kept = match flags & MAP_TYPE {
+        MAP_SHARED => flags & LEGACY_FLAGS,
+        _ => flags,
+    };
+    let upgraded = kept & !MAP_TYPE | MAP_SHARED_VALIDATE | MAP_SYNC;
     // SAFETY: the program's own mmap with another flag; the kernel checks it all.
     unsafe { sys!(SYS_mmap, address, length, protection, upgraded, fd, offset) }
 }
@@ -136,7 +142,7 @@ fn record(call: &Call, start: usize, kind: Kind) {
         start,
         end: page_end(start, length),
         data_end: start.saturating_add(data),
-        attributes: Attributes::new(kind, eadr).bits(),
+        attributes: Attributes::new(kind, eadr, is_open_for_writing(fd)).bits(),
     });
     if protection as i32 & PROT_READ == 0 {
         // Written back lines are read lines.
@@ -256,7 +262,7 @@ pub extern "C" fn madvise(call: &mut Call) -> Step {
         libc::MADV_REMOVE => enforce(
             Operation::Punch,
             Subject::Tagged,
-            || Earlier::refuses_if(length == 0),
+            || Earlier::refuses_if(remove_is_refused(address, length)),
             || Effect::Changes,
         ),
         // A guard page faults whoever touches it.
@@ -274,4 +280,15 @@ pub extern "C" fn madvise(call: &mut Call) -> Step {
         }
         _ => Step::PASS,
     }
+}
+
+/// Whether the kernel has nothing to do, finds the range too long, or the file open for reading
+/// only.
+fn remove_is_refused(address: usize, length: usize) -> bool {
+    let too_long = address
+        .checked_add(length)
+        .is_none_or(|end| end > usize::MAX - PAGE);
+    let read_only = mappings::first_in(address, length)
+        .is_some_and(|region| !Attributes::of(region).is_file_writable());
+    length == 0 || too_long || read_only
 }

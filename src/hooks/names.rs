@@ -30,9 +30,16 @@ fn link_at(old: Place, new_at: i32, new: usize) -> Step {
     enforce(
         Operation::Link,
         subject::of(old),
-        || Earlier::says(new_name_error(new_at, new)),
+        || Earlier::says(new_name_error(new_at, new).or_else(|| other_device(old, new_at, new))),
         || Effect::Changes,
     )
+}
+
+/// EXDEV where a link would lead to another filesystem.
+fn other_device(old: Place, new_at: i32, new: usize) -> Option<Errno> {
+    let there = Place::at(new_at, new, false).parent_device().ok()?;
+    let here = old.stat().ok()?.st_dev;
+    (here != there).then_some(libc::EXDEV)
 }
 
 /// What the kernel says of a new name before it looks at what is to be linked. It is asked by
@@ -98,7 +105,10 @@ fn renames_nothing(old: Place, new: Place, flags: u32) -> bool {
         Err(errno) if errno != libc::ENOENT => return true,
         Err(_) => false,
     };
-    unknown || contradictory || onto || old.parent_access().is_err() || new.parent_access().is_err()
+    let parents = (old.parent_device(), new.parent_device());
+    let apart = !matches!(parents, (Ok(from), Ok(to)) if from == to);
+    let closed = || old.parent_access().is_err() || new.parent_access().is_err();
+    unknown || contradictory || onto || apart || closed()
 }
 
 /// unlink(2).

@@ -6,7 +6,7 @@ use crate::subject::{self, Place};
 use crate::trampoline::{Call, Step};
 use daxshim_core::contract::{Effect, Operation};
 use libc::{AT_FDCWD, O_ACCMODE, O_CREAT, O_DIRECTORY, O_EXCL, O_NOFOLLOW, O_PATH, O_TRUNC};
-use libc::{O_WRONLY, R_OK, W_OK};
+use libc::{O_TMPFILE, O_WRONLY, R_OK, W_OK};
 
 /// open(2).
 pub extern "C" fn open(call: &mut Call) -> Step {
@@ -14,8 +14,12 @@ pub extern "C" fn open(call: &mut Call) -> Step {
     open_at(call, AT_FDCWD, path, flags as i32)
 }
 
-/// `__open_2`, the fortified open(2).
+/// `__open_2`, the fortified open(2), which takes no mode.
 pub extern "C" fn open_2(call: &mut Call) -> Step {
+    let [_, flags, ..] = call.args;
+    if needs_mode(flags) {
+        return Step::PASS;
+    }
     open(call)
 }
 
@@ -25,9 +29,19 @@ pub extern "C" fn openat(call: &mut Call) -> Step {
     open_at(call, at as i32, path, flags as i32)
 }
 
-/// `__openat_2`, the fortified openat(2).
+/// `__openat_2`, the fortified openat(2), which takes no mode.
 pub extern "C" fn openat_2(call: &mut Call) -> Step {
+    let [_, _, flags, ..] = call.args;
+    if needs_mode(flags) {
+        return Step::PASS;
+    }
     openat(call)
+}
+
+/// Whether glibc ends the program that calls a fortified open with these flags.
+fn needs_mode(flags: usize) -> bool {
+    let flags = flags as i32;
+    flags & O_CREAT != 0 || flags & O_TMPFILE == O_TMPFILE
 }
 
 /// creat(2).

@@ -70,7 +70,8 @@ fn negative(offset: usize) -> Option<i32> {
 }
 
 fn bad_buffer(buffer: usize, length: usize) -> Option<i32> {
-    memory::is_bad(buffer, length).then_some(libc::EFAULT)
+    let leaves_user_space = (length as isize) < 0;
+    (leaves_user_space || memory::is_bad(buffer, length)).then_some(libc::EFAULT)
 }
 
 fn bad_vector(vector: usize, count: usize) -> Option<i32> {
