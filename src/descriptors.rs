@@ -48,9 +48,12 @@ impl Look {
         Look { fd, version }
     }
 
-    /// It is untagged; recorded unless the number was closed or handed out meanwhile.
+    /// It is untagged; recorded unless the number was closed or handed out meanwhile. Not by a
+    /// child of vfork(2), whose descriptors are not those of this table.
     pub fn found_untagged(self) {
-        if let Some(entry) = entry(self.fd) {
+        if let Some(entry) = entry(self.fd)
+            && crate::process::is_own()
+        {
             HIGHEST.fetch_max(self.fd as usize + 1, Ordering::Relaxed);
             let _ = entry.compare_exchange(
                 self.version,

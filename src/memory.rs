@@ -57,6 +57,23 @@ pub fn vector_error(vector: usize, count: usize) -> Option<Errno> {
     }
 }
 
+/// A value at an address of the program's; `None` if it is unreadable. `T` must be made of integers
+/// only, so that any bytes are a value of it.
+pub fn read_value<T: Copy>(address: usize) -> Option<T> {
+    let mut value = core::mem::MaybeUninit::<T>::uninit();
+    let local = iovec {
+        iov_base: value.as_mut_ptr().cast(),
+        iov_len: size_of::<T>(),
+    };
+    let from = iovec {
+        iov_base: address as *mut c_void,
+        iov_len: size_of::<T>(),
+    };
+    let read = read_to(&local, &raw const from, 1);
+    // SAFETY: filled in whole, and any bytes are a value, by the caller's choice of `T`.
+    (read == Ok(size_of::<T>())).then(|| unsafe { value.assume_init() })
+}
+
 /// Copies a C string without its NUL. `None` if it is unreadable or does not end within the buffer,
 /// which is at most a page long.
 pub fn copy_string(string: *const c_char, into: &mut [u8]) -> Option<&[u8]> {

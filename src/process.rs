@@ -1,9 +1,9 @@
 //! What the process is set up with: configuration, flush instruction, report page.
 
-use crate::{logger, mappings, real, sites, sync};
+use crate::{logger, mappings, real, sites, sync, trampoline};
 use core::ffi::{CStr, c_char, c_int, c_void};
 use core::ptr;
-use core::sync::atomic::{AtomicPtr, AtomicU8, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, AtomicUsize, Ordering};
 use daxshim_core::config::{Config, Misunderstood};
 use daxshim_core::contract::Mode;
 use daxshim_core::flush::WriteBack;
@@ -41,6 +41,8 @@ static DEFAULT: Config = Config {
 static PAGE: AtomicPtr<Page> = AtomicPtr::new(ptr::null_mut());
 
 static WRITE_BACK: AtomicU8 = AtomicU8::new(WriteBack::Clflush as u8);
+
+static OWNER: AtomicU32 = AtomicU32::new(0);
 
 static PLAIN_FLUSH_LIMIT: AtomicUsize = AtomicUsize::new(0);
 
@@ -102,6 +104,7 @@ extern "C" fn start(_: c_int, _: *const *const c_char, environment: *const *cons
         misunderstood,
     };
     if SETUP.set(setup).is_ok() {
+        set_owner();
         WRITE_BACK.store(WriteBack::choose(&config) as u8, Ordering::Relaxed);
         logger::start(config.log_level, lookup(c"DAXSHIM_LOG_FILE"));
         for variable in misunderstood.iter() {
@@ -123,6 +126,7 @@ extern "C" fn start(_: c_int, _: *const *const c_char, environment: *const *cons
         set_plain_flush_limit();
         if config.policy.mode != Mode::Off {
             sites::turn();
+            trampoline::ask_by_number();
         }
         real::at_fork_in_child(forked);
         log::info!(
@@ -165,6 +169,7 @@ unsafe fn variable(environment: *const *const c_char, name: &CStr) -> Option<&'s
 /// In a forked child: only this thread is left, and the parent's page is the parent's.
 unsafe extern "C" fn forked() {
     let errno = real::errno();
+    set_owner();
     mappings::forked();
     if !PAGE.swap(ptr::null_mut(), Ordering::AcqRel).is_null() {
         // A failure leaves the child without a report, as a full directory would the parent.
@@ -172,6 +177,23 @@ unsafe extern "C" fn forked() {
         set_plain_flush_limit();
     }
     real::set_errno(errno);
+}
+
+/// Whether this is the process whose memory this is: a child of vfork(2) shares its parent's, but
+/// not its descriptors.
+pub fn is_own() -> bool {
+    OWNER.load(Ordering::Relaxed) == pid()
+}
+
+fn set_owner() {
+    OWNER.store(pid(), Ordering::Relaxed);
+}
+
+fn pid() -> u32 {
+    rustix::process::getpid()
+        .as_raw_nonzero()
+        .get()
+        .unsigned_abs()
 }
 
 /// Makes this process's report file and maps it. The parent's mapping, in a forked child, stays
@@ -182,8 +204,7 @@ fn open_page() -> Result<(), rustix::io::Errno> {
     let directory = unsafe { CStr::from_ptr(directory) };
     let flags = OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::RDONLY;
     let directory = openat(rustix::fs::CWD, directory, flags, 0.into())?;
-    let pid = rustix::process::getpid();
-    let file = new_file(&directory, pid.as_raw_nonzero().get().unsigned_abs())?;
+    let file = new_file(&directory, pid())?;
     let length = size_of::<Page>();
     // Allocated, not merely sized: a store on a full filesystem would be SIGBUS.
     match fallocate(&file, FallocateFlags::empty(), 0, length as u64) {
@@ -205,7 +226,7 @@ fn open_page() -> Result<(), rustix::io::Errno> {
     let page: *mut Page = mapping.cast::<c_void>().cast();
     // SAFETY: a zeroed mapping of the right length; all its fields are atomics, for which any
     // bytes will do.
-    fill_in(unsafe { &*page }, pid.as_raw_nonzero().get().unsigned_abs());
+    fill_in(unsafe { &*page }, pid());
     PAGE.store(page, Ordering::Release);
     Ok(())
 }

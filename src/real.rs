@@ -36,6 +36,20 @@ pub unsafe fn syscall(number: c_long, args: [usize; 6]) -> Result<usize, Errno> 
     }
 }
 
+/// The numbers that the table of hooks names.
+pub mod numbers {
+    pub use libc::*;
+
+    /// No system call: answers ENOSYS.
+    pub const NONE: c_long = 0x7fff;
+    /// That of syscall(2)'s first argument.
+    pub const ITS_ARGUMENT: c_long = -1;
+    /// Linux 6.13; libc has no name for it yet.
+    pub const SYS_SETXATTRAT: c_long = 463;
+    /// Linux 6.13; libc has no name for it yet.
+    pub const SYS_REMOVEXATTRAT: c_long = 466;
+}
+
 /// Hands `[a, b, …]` to [`syscall`], padded with zeros.
 macro_rules! sys {
     ($number:ident $(, $arg:expr)* $(,)?) => {{

@@ -30,9 +30,17 @@ pub fn turn() {
         .then(libc_code)
         .flatten()
         .and_then(|code| turn_in(code).ok());
-    if done.is_none() {
+    // Of these every libc has places; one that hides the number from us (glibc 2.41 takes it as an
+    // argument where a thread can be cancelled) leaves them to the symbols.
+    let watched = [libc::SYS_write, libc::SYS_openat, libc::SYS_close];
+    let all = watched.iter().all(|&number| is_turned(number));
+    if done.is_none() || !all {
         event(Event::NotTurned);
     }
+}
+
+fn is_turned(number: libc::c_long) -> bool {
+    site_slot(number as u32).is_some_and(|site| site.turned.load(Ordering::Relaxed))
 }
 
 fn turn_in(code: Code) -> Result<(), i32> {
@@ -81,9 +89,7 @@ fn lead_symbols_straight(code: Code) {
             libc::SYS_open => libc::SYS_openat,
             number => number,
         };
-        let is_turned =
-            site_slot(number as u32).is_some_and(|site| site.turned.load(Ordering::Relaxed));
-        if is_libc_s && is_turned {
+        if is_libc_s && is_turned(number) {
             slot.lead_straight();
         }
     }
@@ -120,14 +126,15 @@ fn site_slot(number: u32) -> Option<&'static SiteSlot> {
         .find(|slot| slot.slot.number == number as usize)
 }
 
-/// What libc maps for itself is nobody's tagged file, and it syncs nothing. Of what changes
+/// What libc maps for itself is nobody's tagged file; it syncs nothing, and asks by ioctl for nothing
+/// that concerns us. Of what changes
 /// descriptors it closes (fclose); where it duplicates them, the program asked for it by symbol.
 fn concerns_libc(slot: &SiteSlot) -> bool {
     let closes = || {
         let number = slot.slot.number as libc::c_long;
         matches!(number, libc::SYS_close | libc::SYS_close_range)
     };
-    !matches!(slot.family, "map" | "sync") && (slot.family != "descriptors" || closes())
+    !matches!(slot.family, "map" | "sync" | "ioctl") && (slot.family != "descriptors" || closes())
 }
 
 /// Writable memory within reach of a 32-bit jump from `code`.

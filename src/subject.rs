@@ -93,9 +93,7 @@ impl Place {
         let Place::Descriptor(fd) = self else {
             return false;
         };
-        // SAFETY: F_GETFL takes no pointer.
-        unsafe { sys!(SYS_fcntl, fd, libc::F_GETFL) }
-            .map_or(true, |flags| flags as i32 & libc::O_PATH != 0)
+        open_flags(fd).is_none_or(|flags| flags & libc::O_PATH != 0)
     }
 
     /// Whether the caller may do this to it (`W_OK` …), by its effective IDs.
@@ -308,6 +306,13 @@ struct XattrArgs {
     value: u64,
     size: u32,
     flags: u32,
+}
+
+/// The flags a descriptor was opened with; `None` if it is not open.
+pub fn open_flags(fd: i32) -> Option<i32> {
+    // SAFETY: F_GETFL takes no pointer.
+    let flags = unsafe { sys!(SYS_fcntl, fd, libc::F_GETFL) };
+    flags.ok().map(|flags| flags as i32)
 }
 
 /// A descriptor of the program's, for the length of a call.

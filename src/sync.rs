@@ -145,7 +145,9 @@ impl Request {
                     // SAFETY: mapped, readable, before the end of the file; and it stays so while
                     // the caller's `Flush` lives.
                     unsafe { how.lines(cursor, part.end) };
-                    lines += lines_in(cursor, part.end);
+                    if how != WriteBack::Nothing {
+                        lines += lines_in(cursor, part.end);
+                    }
                 }
             } else {
                 kernel = true;

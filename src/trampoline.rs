@@ -15,6 +15,7 @@
 //! calls the real function again.
 
 use crate::descriptors;
+use crate::real::numbers::ITS_ARGUMENT;
 use core::arch::naked_asm;
 use core::mem::offset_of;
 use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
@@ -79,7 +80,10 @@ impl Slot {
     /// A slot whose real function is not known yet.
     pub const fn new(check: Check, number: core::ffi::c_long) -> Slot {
         Slot {
-            entry: AtomicPtr::new(enter as *mut ()),
+            entry: AtomicPtr::new(match number {
+                ITS_ARGUMENT => by_number as *mut (),
+                _ => enter as *mut (),
+            }),
             real: AtomicPtr::new(early as *mut ()),
             check,
             number: number as usize,
@@ -230,6 +234,60 @@ unsafe extern "C" fn early() {
 extern "C" fn early_failure(errno: i32) -> isize {
     crate::real::set_errno(errno);
     -1
+}
+
+/// The rows of the table by their system calls' numbers; empty until the constructor has run.
+static BY_NUMBER: [AtomicPtr<Slot>; NUMBERS] =
+    [const { AtomicPtr::new(core::ptr::null_mut()) }; NUMBERS];
+
+/// More than the numbers that x86-64 has.
+const NUMBERS: usize = 512;
+
+/// Has syscall(2) ask the rows of the table.
+pub fn ask_by_number() {
+    for site in SITE_SLOTS.iter().rev() {
+        if let Some(entry) = BY_NUMBER.get(site.slot.number) {
+            entry.store((&raw const site.slot).cast_mut(), Ordering::Release);
+        }
+    }
+}
+
+/// Where `syscall` leads: to the hook of the number's row, with the arguments where it expects
+/// them and the kernel as the real function; without a row straight to the kernel, as libc does it.
+///
+/// # Safety
+/// Only to be jumped to by the exported symbol.
+#[unsafe(naked)]
+pub unsafe extern "C" fn by_number() {
+    naked_asm!(
+        "mov rax, rdi",
+        "mov rdi, rsi",
+        "mov rsi, rdx",
+        "mov rdx, rcx",
+        "mov rcx, r8",
+        "mov r8, r9",
+        "mov r9, [rsp + 8]",
+        "cmp rax, {numbers}",
+        "jae 2f",
+        "lea r11, [rip + {by_number}]",
+        "mov r11, [r11 + 8 * rax]",
+        "test r11, r11",
+        "jnz {enter}",
+        "2:",
+        "mov r10, rcx",
+        "syscall",
+        "cmp rax, -4096",
+        "ja 3f",
+        "ret",
+        "3:",
+        "neg eax",
+        "mov edi, eax",
+        "jmp {fail}",
+        numbers = const NUMBERS,
+        by_number = sym BY_NUMBER,
+        enter = sym enter,
+        fail = sym early_failure,
+    )
 }
 
 /// Of one system call that libc makes itself.
@@ -405,7 +463,7 @@ macro_rules! export_hooks {
                 use crate::trampoline::{ENTRY, Slot};
 
                 pub static SLOT: Slot =
-                    Slot::new(crate::hooks::$family::$function, libc::$syscall);
+                    Slot::new(crate::hooks::$family::$function, crate::real::numbers::$syscall);
 
                 #[unsafe(naked)]
                 #[unsafe(no_mangle)]
@@ -423,7 +481,7 @@ macro_rules! export_hooks {
         /// The system calls of the table, for where libc makes them itself. Of rows with the same
         /// number, the first counts.
         pub static SITE_SLOTS: [SiteSlot; HOOKS.len()] = [$(
-            SiteSlot::new(crate::hooks::$family::$function, libc::$syscall, stringify!($family)),
+            SiteSlot::new(crate::hooks::$family::$function, crate::real::numbers::$syscall, stringify!($family)),
         )+];
 
         /// Every exported symbol (with its terminating NUL) and its slot.

@@ -13,7 +13,7 @@ int main(int argc, char **argv)
 	STEP(write(3, "WXYZ", 4), "write to the file");
 	STEP(ftruncate(3, 10), "ftruncate it");
 	char *p = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, 3, 0);
-	syscall(SYS_close_range, 3, 99, 0);
+	raw(SYS_close_range, 3, 99, 0);
 	keep = true;
 	STEP((p[0] = '!', msync(p, PAGE, MS_SYNC)), "msync with every descriptor closed");
 	STEP(open("plain", O_RDWR), "plain at");

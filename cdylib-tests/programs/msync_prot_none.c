@@ -28,8 +28,8 @@ int main(int argc, char **argv)
 	STEP(fsync(fd), "fsync");
 	char *q = mmap(NULL, 4 * PAGE, PROT_NONE, MAP_SHARED, fd, 0);
 	STEP(msync_(q, 4 * PAGE, MS_SYNC), "mapped as PROT_NONE");
-	syscall(SYS_mprotect, q, PAGE, RW);
-	syscall(SYS_mprotect, q, PAGE, PROT_NONE);
+	raw(SYS_mprotect, q, PAGE, RW);
+	raw(SYS_mprotect, q, PAGE, PROT_NONE);
 	STEP(msync_(q, 4 * PAGE, MS_SYNC), "protected behind the hooks");
 	mprotect(p, 4 * PAGE, RW);
 	STEP((p[PAGE] = '?', msync_(p, 4 * PAGE, MS_SYNC)), "writable again");

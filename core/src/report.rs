@@ -159,8 +159,8 @@ events! {
     MapBusy "a mapping lookup raced with changes and fell to the kernel",
     /// A wait for other threads' flushes was given up.
     DrainTimeout "a mapping was changed while another thread's flush on it did not end",
-    /// libc's code could not be changed.
-    NotTurned "libc's own calls are not watched (fopen, fwrite, posix_fallocate …): its code could not be changed",
+    /// libc's code could not be changed, or has not the form that is known.
+    NotTurned "what libc does inside itself is not watched (fopen, fwrite, posix_fallocate …): its code could not be changed, or is not of a known form",
     /// A fork or clone that the library was not told of left a lock held.
     LockTimeout "the mapping table was locked for too long and was not updated; msync went to the kernel",
 }

@@ -1,6 +1,7 @@
 //! The table of hooks. One row per function of the library: the names libc exports it under, its
-//! system call, and the operations that it can ask the contract about. A row without names is a
-//! system call whose arguments are not those of libc's function; it stands before that one's.
+//! system call (NONE if its arguments are not those of one, ITS_ARGUMENT for syscall(2) itself), and the operations that it can ask the
+//! contract about. A row without names is a system call that libc has no function for, or one with
+//! other arguments; then it stands before that one's.
 //!
 //! The library expands [`for_each_hook!`](crate::for_each_hook) into exported symbols, this module
 //! into [`HOOKS`] for the tests and the documentation. A new hook is a row here, a function of
@@ -20,11 +21,18 @@ macro_rules! for_each_hook {
             open::openat [openat openat64] SYS_openat => [Handle Truncate];
             open::openat_2 [__openat_2 __openat64_2] SYS_openat => [Handle Truncate];
             open::creat [creat creat64] SYS_creat => [Truncate];
+            open::openat2 [] SYS_openat2 => [Handle Truncate];
+            open::open_by_handle_at [open_by_handle_at] SYS_open_by_handle_at => [Handle Truncate];
 
             write::write [write __write] SYS_write => [Write];
             write::pwrite [pwrite pwrite64 __pwrite64] SYS_pwrite64 => [Write];
             write::writev [writev] SYS_writev => [Write];
             write::pwritev [pwritev pwritev64] SYS_pwritev => [Write];
+            write::pwritev2 [pwritev2 pwritev64v2] SYS_pwritev2 => [Write];
+
+            copy::sendfile [sendfile sendfile64] SYS_sendfile => [CopyInto Read];
+            copy::splice [splice] SYS_splice => [CopyInto Read];
+            copy::copy_file_range [copy_file_range] SYS_copy_file_range => [CopyInto Read ShareExtents];
 
             size::ftruncate [ftruncate ftruncate64] SYS_ftruncate => [Resize];
             size::truncate [truncate truncate64] SYS_truncate => [Resize];
@@ -34,12 +42,23 @@ macro_rules! for_each_hook {
             attributes::fchmod [fchmod] SYS_fchmod => [SetMode];
             attributes::fchmodat_no_flags [] SYS_fchmodat => [SetMode];
             attributes::fchmodat [fchmodat] SYS_fchmodat => [SetMode];
-            attributes::lchmod [lchmod] SYS_chmod => [SetMode];
+            attributes::fchmodat2 [] SYS_fchmodat2 => [SetMode];
+            attributes::lchmod [lchmod] NONE => [SetMode];
             attributes::chown [chown] SYS_chown => [SetOwner];
             attributes::fchown [fchown] SYS_fchown => [SetOwner];
             attributes::lchown [lchown] SYS_lchown => [SetOwner];
             attributes::fchownat [fchownat] SYS_fchownat => [SetOwner];
 
+            times::utimensat [utimensat] SYS_utimensat => [SetTimes];
+            times::utime [utime] SYS_utime => [SetTimes];
+            times::utimes [utimes] SYS_utimes => [SetTimes];
+            times::futimesat [futimesat] SYS_futimesat => [SetTimes];
+            times::lutimes [lutimes] NONE => [SetTimes];
+            times::futimes [futimes] NONE => [SetTimes];
+            times::futimens [futimens] NONE => [SetTimes];
+
+            xattr::setxattrat [] SYS_SETXATTRAT => [SetXattr];
+            xattr::removexattrat [] SYS_REMOVEXATTRAT => [RemoveXattr];
             xattr::setxattr [setxattr] SYS_setxattr => [SetXattr];
             xattr::lsetxattr [lsetxattr] SYS_lsetxattr => [SetXattr];
             xattr::fsetxattr [fsetxattr] SYS_fsetxattr => [SetXattr];
@@ -73,6 +92,13 @@ macro_rules! for_each_hook {
             descriptors::fcntl [fcntl fcntl64 __fcntl] SYS_fcntl => [Handle];
             descriptors::close [close __close] SYS_close => [Handle];
             descriptors::close_range [close_range] SYS_close_range => [Handle];
+            descriptors::closefrom [closefrom] NONE => [Handle];
+            descriptors::recvmsg [recvmsg] SYS_recvmsg => [Handle];
+            descriptors::recvmmsg [recvmmsg] SYS_recvmmsg => [Handle];
+            descriptors::pidfd_getfd [pidfd_getfd] SYS_pidfd_getfd => [Handle];
+
+            ioctl::ioctl [ioctl] SYS_ioctl => [ShareExtents SetFlags Allocate LoopAttach];
+            system::syscall [syscall] ITS_ARGUMENT => [Handle];
         }
     };
 }

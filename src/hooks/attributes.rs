@@ -40,6 +40,11 @@ pub extern "C" fn fchmodat(call: &mut Call) -> Step {
     }
 }
 
+/// fchmodat2(2), by number only.
+pub extern "C" fn fchmodat2(call: &mut Call) -> Step {
+    fchmodat(call)
+}
+
 /// chown(2).
 pub extern "C" fn chown(call: &mut Call) -> Step {
     let [path, user, group, ..] = call.args;
@@ -68,7 +73,7 @@ pub extern "C" fn fchownat(call: &mut Call) -> Step {
 }
 
 /// The place of a call with AT_ flags; `None` where the kernel refuses the flags.
-fn place_at(at: usize, path: usize, flags: usize) -> Option<Place> {
+pub fn place_at(at: usize, path: usize, flags: usize) -> Option<Place> {
     let flags = flags as i32;
     let known = flags & !(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH) == 0;
     known.then(|| {
@@ -107,7 +112,7 @@ fn set_owner(place: Place, user: usize, group: usize) -> Step {
 
 /// Whether the kernel would let the caller change attributes at all. (Somebody else with
 /// CAP_FOWNER is refused: that is what happens without compat too.)
-fn is_allowed(stat: &libc::stat) -> bool {
+pub fn is_allowed(stat: &libc::stat) -> bool {
     let user = rustix::process::geteuid();
     user.is_root() || user.as_raw() == stat.st_uid
 }

@@ -2,11 +2,15 @@
 //! passes on; a second idea belongs below.
 
 pub mod attributes;
+pub mod copy;
 pub mod descriptors;
+pub mod ioctl;
 pub mod map;
 pub mod names;
 pub mod open;
 pub mod size;
 pub mod sync;
+pub mod system;
+pub mod times;
 pub mod write;
 pub mod xattr;

@@ -2,11 +2,13 @@
 
 use crate::descriptors::forget_result;
 use crate::enforce::{Earlier, enforce};
+use crate::memory;
+use crate::real::sys;
 use crate::subject::{self, Place};
 use crate::trampoline::{Call, Step};
 use daxshim_core::contract::{Effect, Operation};
 use libc::{AT_FDCWD, O_ACCMODE, O_CREAT, O_DIRECTORY, O_EXCL, O_NOFOLLOW, O_PATH, O_TRUNC};
-use libc::{O_TMPFILE, O_WRONLY, R_OK, W_OK};
+use libc::{O_CLOEXEC, O_TMPFILE, O_WRONLY, R_OK, W_OK};
 
 /// open(2).
 pub extern "C" fn open(call: &mut Call) -> Step {
@@ -48,6 +50,41 @@ fn needs_mode(flags: usize) -> bool {
 pub extern "C" fn creat(call: &mut Call) -> Step {
     let [path, ..] = call.args;
     open_at(call, AT_FDCWD, path, O_CREAT | O_WRONLY | O_TRUNC)
+}
+
+/// openat2(2), by number only; `how` begins with 64 bits of flags.
+pub extern "C" fn openat2(call: &mut Call) -> Step {
+    let [at, path, how, ..] = call.args;
+    match memory::read_value::<u64>(how) {
+        Some(flags) => open_at(call, at as i32, path, flags as i32),
+        None => Step::PASS,
+    }
+}
+
+/// open_by_handle_at(2). Only the kernel knows whose handle it is, so it opens it first without
+/// O_TRUNC.
+pub extern "C" fn open_by_handle_at(call: &mut Call) -> Step {
+    let [mount, handle, flags, ..] = call.args;
+    let flags = flags as i32;
+    if flags & O_TRUNC != 0 && flags & O_PATH == 0 {
+        let probe = flags & !O_TRUNC | O_CLOEXEC;
+        // SAFETY: the kernel reads the handle, or answers EFAULT; the descriptor is ours.
+        let opened = unsafe { sys!(SYS_open_by_handle_at, mount, handle, probe) };
+        let Ok(fd) = opened else { return Step::PASS };
+        let subject = subject::of(Place::Descriptor(fd as i32));
+        // SAFETY: opened just above.
+        let _ = unsafe { sys!(SYS_close, fd) };
+        let step = enforce(
+            Operation::Truncate,
+            subject,
+            || Earlier::Nothing,
+            || Effect::Changes,
+        );
+        if !step.is_pass() {
+            return step;
+        }
+    }
+    call.then(forget_result)
 }
 
 fn open_at(call: &mut Call, at: i32, path: usize, flags: i32) -> Step {

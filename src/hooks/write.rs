@@ -3,11 +3,10 @@
 use crate::descriptors;
 use crate::enforce::{Earlier, enforce};
 use crate::memory;
-use crate::real::sys;
 use crate::subject;
 use crate::trampoline::{Call, Step};
 use daxshim_core::contract::{Effect, Operation};
-use libc::{F_GETFL, O_ACCMODE, O_PATH, O_RDONLY};
+use libc::{O_ACCMODE, O_PATH, O_RDONLY};
 
 /// write(2).
 pub extern "C" fn write(call: &mut Call) -> Step {
@@ -37,6 +36,13 @@ pub extern "C" fn pwritev(call: &mut Call) -> Step {
     })
 }
 
+/// pwritev2(2), whose offset may be -1: the present one.
+pub extern "C" fn pwritev2(call: &mut Call) -> Step {
+    let [fd, vector, count, offset, ..] = call.args;
+    let refused = || negative(offset).filter(|_| offset as isize != -1);
+    change(fd, || refused().or_else(|| bad_vector(vector, count)))
+}
+
 fn change(fd: usize, arguments: impl FnOnce() -> Option<i32>) -> Step {
     let fd = fd as i32;
     if descriptors::is_untagged(fd) {
@@ -58,11 +64,8 @@ fn change(fd: usize, arguments: impl FnOnce() -> Option<i32>) -> Step {
 
 /// Whether the kernel lets data through this descriptor at all.
 pub fn is_open_for_writing(fd: i32) -> bool {
-    // SAFETY: F_GETFL takes no pointer.
-    unsafe { sys!(SYS_fcntl, fd, F_GETFL) }.is_ok_and(|flags| {
-        let flags = flags as i32;
-        flags & O_PATH == 0 && flags & O_ACCMODE != O_RDONLY
-    })
+    subject::open_flags(fd)
+        .is_some_and(|flags| flags & O_PATH == 0 && flags & O_ACCMODE != O_RDONLY)
 }
 
 fn negative(offset: usize) -> Option<i32> {

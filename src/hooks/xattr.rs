@@ -1,5 +1,6 @@
 //! setxattr(2) and removexattr(2), every namespace.
 
+use super::attributes::place_at;
 use crate::enforce::{Earlier, enforce};
 use crate::memory;
 use crate::subject::{self, Place};
@@ -49,8 +50,35 @@ pub extern "C" fn fremovexattr(call: &mut Call) -> Step {
     remove(call, Place::Descriptor(fd as i32))
 }
 
+/// setxattrat(2), by number only.
+pub extern "C" fn setxattrat(call: &mut Call) -> Step {
+    let [at, path, flags, name, arguments, _] = call.args;
+    // struct xattr_args: value, size, flags.
+    let (Some(place), Some([value, rest])) = (
+        place_at(at, path, flags),
+        memory::read_value::<[u64; 2]>(arguments),
+    ) else {
+        return Step::PASS;
+    };
+    let (size, flags) = (rest as u32 as usize, (rest >> 32) as usize);
+    set_named(place, name, value as usize, size, flags)
+}
+
+/// removexattrat(2), by number only.
+pub extern "C" fn removexattrat(call: &mut Call) -> Step {
+    let [at, path, flags, name, ..] = call.args;
+    match place_at(at, path, flags) {
+        Some(place) => remove_named(place, name),
+        None => Step::PASS,
+    }
+}
+
 fn set(call: &Call, place: Place) -> Step {
     let [_, name, value, size, flags, _] = call.args;
+    set_named(place, name, value, size, flags)
+}
+
+fn set_named(place: Place, name: usize, value: usize, size: usize, flags: usize) -> Step {
     let earlier = || {
         let unknown_flags = flags as i32 & !(XATTR_CREATE | XATTR_REPLACE) != 0;
         if place.is_path_only() || unknown_flags || is_refused_name(name) || size > VALUE_MAX {
@@ -66,6 +94,10 @@ fn set(call: &Call, place: Place) -> Step {
 
 fn remove(call: &Call, place: Place) -> Step {
     let [_, name, ..] = call.args;
+    remove_named(place, name)
+}
+
+fn remove_named(place: Place, name: usize) -> Step {
     enforce(
         Operation::RemoveXattr,
         subject::of(place),
