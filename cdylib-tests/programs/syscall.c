@@ -99,9 +99,9 @@ int main(int argc, char **argv)
 	STEP(call(SYS_gettid) == gettid(), "gettid");
 	STEP(call(SYS_pread64, FD(RDONLY), (char[4]){0}, 4, 64), "pread64");
 	STEP(call(SYS_read, FD(RDONLY), (void *)8, 4), "read to a bad pointer");
-	STEP(call(SYS_lseek, FD(RDONLY), -1, SEEK_SET), "lseek to -1");
+	STEP(call(SYS_lseek, FD(RDONLY), -1L, SEEK_SET), "lseek to -1");
 	STEP(call(100000), "number 100000");
-	STEP(call(-1), "number -1");
+	STEP(call(-1L), "number -1");
 	STEP(call(LONG_MIN), "the lowest number");
 
 	/* All six arguments arrive. */
