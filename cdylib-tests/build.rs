@@ -31,7 +31,11 @@ fn main() {
 fn compile(source: &Path, out: &Path) -> Option<(PathBuf, Child)> {
     let program = out.join(source.file_stem()?);
     let changed = |path: &Path| path.metadata().and_then(|m| m.modified()).ok();
-    let newest = changed(source).max(changed(Path::new("programs/common.h")));
+    let newest = ["programs/common.h", "programs/times.h"]
+        .iter()
+        .fold(changed(source), |newest, header| {
+            newest.max(changed(Path::new(header)))
+        });
     if changed(&program) > newest {
         return None;
     }

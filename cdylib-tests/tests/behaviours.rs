@@ -5,17 +5,24 @@ use libtest_mimic::{Arguments, Trial};
 
 /// The program, the symbol it looks up, and whether it stores through a mapping.
 const BEHAVIOURS: &[(&str, &str, bool)] = &[
+    ("aio_write", "aio_write", false),
     ("cancel_before_open", "open", false),
+    ("cancel_blocked_fwrite", "fwrite", false),
     ("cancel_blocked_open", "open", false),
     ("cancel_blocked_write", "write", false),
     ("close_all_descriptors", "close", true),
     ("descriptor_reuse_after_close", "write", false),
     ("descriptor_reuse_after_fclose", "write", false),
+    ("dlsym_on_libc_handle", "write", false),
+    ("dprintf", "dprintf", false),
     ("eacces_comes_first", "open", false),
     ("errno_unchanged_at_main", "open", false),
+    ("fopen_w", "fopen", false),
     ("fork_child_msync", "msync", true),
+    ("freopen_w", "freopen", false),
     ("many_mappings", "msync", true),
     ("map_fixed_over_sync_mapping", "msync", true),
+    ("mkstemp_untagged", "mkstemp", false),
     ("mremap_moves_sync_mapping", "msync", true),
     ("msync_beyond_eof", "msync", true),
     ("msync_over_hole", "msync", true),
@@ -24,8 +31,12 @@ const BEHAVIOURS: &[(&str, &str, bool)] = &[
     ("munmap_during_fork_storm", "munmap", true),
     ("munmap_races_msync", "msync", true),
     ("no_descriptor_held", "open", false),
+    ("posix_fallocate", "posix_fallocate", false),
+    ("posix_spawn_file_actions", "posix_spawn", false),
     ("signal_handler_calls_write", "write", true),
+    ("stdio_write_fails_at_flush", "fwrite", false),
     ("tiny_stack", "open", true),
+    ("vfork_child_marks_nothing", "write", false),
     ("write_on_passed_descriptors", "write", false),
 ];
 
