@@ -124,6 +124,9 @@ extern "C" fn start(_: c_int, _: *const *const c_char, environment: *const *cons
             }
         }
         set_plain_flush_limit();
+        if !config.policy.deny_reads {
+            trampoline::lead_straight("read");
+        }
         if config.policy.mode != Mode::Off {
             sites::turn();
             trampoline::ask_by_number();

@@ -77,7 +77,7 @@ pub fn errno() -> Errno {
 /// Finds the next definition of each symbol. Called once, by the constructor: lookups take the
 /// loader's lock, which no hook may.
 pub fn resolve() {
-    for (name, slot) in SLOTS {
+    for (name, slot, _) in SLOTS {
         if let Some(real) = next(name) {
             slot.real.store(real, Ordering::Release);
         }

@@ -81,7 +81,7 @@ fn turn_in(code: Code) -> Result<(), i32> {
 /// A symbol whose real function is libc's, and whose system call was turned there, need not ask
 /// first.
 fn lead_symbols_straight(code: Code) {
-    for (_, slot) in SLOTS {
+    for (_, slot, _) in SLOTS {
         let real = slot.real.load(Ordering::Acquire) as usize;
         let is_libc_s = (code.start..code.end).contains(&real);
         // libc's open is openat.
@@ -127,14 +127,15 @@ fn site_slot(number: u32) -> Option<&'static SiteSlot> {
 }
 
 /// What libc maps for itself is nobody's tagged file; it syncs nothing, and asks by ioctl for nothing
-/// that concerns us. Of what changes
+/// that concerns us; what it reads, it reads for streams. Of what changes
 /// descriptors it closes (fclose); where it duplicates them, the program asked for it by symbol.
 fn concerns_libc(slot: &SiteSlot) -> bool {
     let closes = || {
         let number = slot.slot.number as libc::c_long;
         matches!(number, libc::SYS_close | libc::SYS_close_range)
     };
-    !matches!(slot.family, "map" | "sync" | "ioctl") && (slot.family != "descriptors" || closes())
+    !matches!(slot.family, "map" | "sync" | "ioctl" | "read")
+        && (slot.family != "descriptors" || closes())
 }
 
 /// Writable memory within reach of a 32-bit jump from `code`.

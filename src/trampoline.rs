@@ -260,7 +260,8 @@ pub fn ask_by_number() {
 #[unsafe(naked)]
 pub unsafe extern "C" fn by_number() {
     naked_asm!(
-        "mov rax, rdi",
+        // The kernel takes the number as an int.
+        "mov eax, edi",
         "mov rdi, rsi",
         "mov rsi, rdx",
         "mov rdx, rcx",
@@ -288,6 +289,15 @@ pub unsafe extern "C" fn by_number() {
         enter = sym enter,
         fail = sym early_failure,
     )
+}
+
+/// Leads the symbols of a whole family straight on.
+pub fn lead_straight(family: &str) {
+    for (_, slot, of) in SLOTS {
+        if *of == family {
+            slot.lead_straight();
+        }
+    }
 }
 
 /// Of one system call that libc makes itself.
@@ -368,15 +378,15 @@ pub unsafe extern "C" fn site_enter() {
         "movups [rsp + 96 + 16 * \\n], xmm\\n",
         ".endr",
         "mov rdi, rsp",
-        "call [r11 + {check}]",
+        "mov rsi, [r11 + {check}]",
+        "call {ask}",
         "mov rcx, [rbp + 8]",
         "test eax, eax",
         "jz 5f",
         "cmp eax, 2",
         "je 3f",
         // answer
-        "mov rdi, rdx",
-        "call {answer}",
+        "mov rax, rdx",
         "jmp 4f",
         // around
         "3:",
@@ -427,18 +437,21 @@ pub unsafe extern "C" fn site_enter() {
         frame = const SITE_FRAME,
         slot = const offset_of!(Call, slot),
         check = const offset_of!(SiteSlot, slot) + offset_of!(Slot, check),
-        answer = sym site_answer,
+        ask = sym ask_at_site,
         around = sym site_around,
     )
 }
 
-/// A hook's answer, as the kernel would give it: an error is a negative number.
-extern "C" fn site_answer(value: isize) -> isize {
-    if value == -1 {
-        -(crate::real::errno() as isize)
-    } else {
-        value
+/// Asks the hook. Its answer is what the kernel would give, an error a negative number; errno is
+/// left to libc.
+extern "C" fn ask_at_site(call: &mut Call, check: Check) -> Step {
+    let errno = crate::real::errno();
+    let mut step = check(call);
+    if step.value == -1 {
+        step.value = -(crate::real::errno() as isize);
     }
+    crate::real::set_errno(errno);
+    step
 }
 
 /// Behind a call that was made here; `result` as the kernel gave it.
@@ -484,9 +497,9 @@ macro_rules! export_hooks {
             SiteSlot::new(crate::hooks::$family::$function, crate::real::numbers::$syscall, stringify!($family)),
         )+];
 
-        /// Every exported symbol (with its terminating NUL) and its slot.
-        pub static SLOTS: &[(&str, &Slot)] = &[
-            $($((concat!(stringify!($symbol), "\0"), &$symbol::SLOT),)*)+
+        /// Every exported symbol (with its terminating NUL), its slot, and its hook's family.
+        pub static SLOTS: &[(&str, &Slot, &str)] = &[
+            $($((concat!(stringify!($symbol), "\0"), &$symbol::SLOT, stringify!($family)),)*)+
         ];
     };
 }

@@ -17,6 +17,13 @@ int main(int argc, char **argv)
 	stream = fopen("plain", "r+");
 	STEP(fileno(stream), "plain takes its number");
 	STEP(write_(fileno(stream), "WXYZ", 4), "write to plain");
+	fclose(stream);
+	fd = raw(SYS_openat, AT_FDCWD, "file", O_RDWR);
+	STEP(fd, "the file takes its number, behind the hooks");
+	STEP(write_(fd, "WXYZ", 4), "write to it, behind the hooks");
+	close(fd);
+	stream = fopen("plain", "r+");
+	STEP(write_(fileno(stream), "WXYZ", 4), "write to plain again");
 	DIR *directory = opendir("sub");
 	closedir(directory);
 	fclose(stream);

@@ -20,5 +20,7 @@ int main(int argc, char **argv)
 	STEP(setxattr("file", "user.test", "v", 1, 0), "setxattr");
 	STEP(chmod("file", 0600), "chmod");
 	STEP(chown("file", 1, 2), "chown");
+	STEP(utimes("file", NULL), "utimes, now");
+	STEP(utimensat(AT_FDCWD, "file", NULL, 0), "utimensat, now");
 	return end();
 }

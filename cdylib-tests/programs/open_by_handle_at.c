@@ -1,4 +1,5 @@
 #include "common.h"
+#include <sys/inotify.h>
 
 struct handle {
 	struct file_handle head;
@@ -32,6 +33,21 @@ static const struct {
 	{"O_DIRECTORY|O_TRUNC", O_DIRECTORY | O_RDONLY | O_TRUNC},
 };
 
+/* How often the file is opened and closed, as somebody who watches it sees it. */
+static long opens(int (*open_)(int, struct file_handle *, int), const char *name, int flags)
+{
+	struct handle handle = handle_of(name);
+	int watch = inotify_init1(IN_NONBLOCK);
+	if (inotify_add_watch(watch, name, IN_OPEN | IN_CLOSE) < 0)
+		die("inotify_add_watch");
+	closing(open_(DIR_FD, &handle.head, flags));
+	char events[4096];
+	ssize_t bytes = read(watch, events, sizeof events);
+	close(watch);
+	errno = NO_ERROR;
+	return bytes < 0 ? 0 : bytes / (ssize_t)sizeof(struct inotify_event);
+}
+
 int main(int argc, char **argv)
 {
 	begin(argc, argv);
@@ -51,6 +67,8 @@ int main(int argc, char **argv)
 	STEP(closing(open_(DIR_FD, (void *)8, O_RDWR | O_TRUNC)), "O_TRUNC, handle at a bad pointer");
 	STEP(closing(open_(DIR_FD, &short_one.head, O_RDWR | O_TRUNC)), "O_TRUNC, handle of length 0");
 	STEP(closing(open_(DIR_FD, &long_one.head, O_RDWR | O_TRUNC)), "O_TRUNC, handle too long");
+	STEP(opens(open_, "plain", O_RDONLY), "opens and closes of plain seen, O_RDONLY");
+	STEP(opens(open_, "plain", O_RDWR | O_TRUNC), "opens and closes of plain seen, O_RDWR|O_TRUNC");
 	int fd = open_(DIR_FD, &file.head, O_RDWR);
 	STEP(write(fd, "WXYZ", 4), "write to what was opened");
 	STEP(ftruncate(fd, 10), "ftruncate what was opened");

@@ -16,6 +16,7 @@ int main(int argc, char **argv)
 		STEP(sendfile_(FD(PLAIN), d->fd, NULL, 4), "%s to plain", d->name);
 		lseek(FD(PLAIN), 0, SEEK_SET);
 	}
+	lseek(FD(RDWR), 0, SEEK_SET);
 	STEP(sendfile_(FD(RDWR), FD(RDONLY), (at = 64, &at), 4), "file to itself");
 	STEP(lseek(FD(RDWR), 0, SEEK_CUR), "position of the target");
 	STEP(sendfile_(FD(PIPE), FD(RDONLY), (at = 8, &at), 4), "O_RDONLY at 8 to a pipe");

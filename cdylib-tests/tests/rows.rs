@@ -23,7 +23,12 @@ fn main() {
             );
         }
         if has(hook, Answer::EpermUnlessIdle) {
-            add(format!("{row}/compat"), Box::new(move || compat(hook)));
+            let compat = move || variant(hook, "compat", "DAXSHIM_COMPAT", "1");
+            add(format!("{row}/compat"), Box::new(compat));
+        }
+        if has(hook, Answer::Reading) {
+            let deny = move || variant(hook, "deny", "DAXSHIM_READS", "deny");
+            add(format!("{row}/deny"), Box::new(deny));
         }
         let symbol = hook.symbols[0];
         // The rest, on real DAX, which is slow to get, for some rows only.
@@ -114,17 +119,18 @@ fn tagged(hook: &Hook, symbol: &str, report: bool) -> Outcome {
     }
 }
 
-/// Tagged, with DAXSHIM_COMPAT=1: what changes nothing is let through, and still changes nothing.
-fn compat(hook: &Hook) -> Outcome {
+/// Tagged, under another policy, whose answers are in a list of its own: compat lets through what
+/// changes nothing, deny refuses reads; neither changes anything.
+fn variant(hook: &Hook, list: &str, variable: &str, value: &str) -> Outcome {
     let row = hook.function;
-    let Some(listed) = expectation(&format!("{row}.compat.expected")) else {
-        fail!("programs/{row}.compat.expected is missing");
+    let Some(listed) = expectation(&format!("{row}.{list}.expected")) else {
+        fail!("programs/{row}.{list}.expected is missing");
     };
     let native = Run::natively(row, hook.symbols[0])?;
     let expected = native.except(&listed)?;
     let scene = Scene::new(Tag::Valid)?;
     let before = scene.snapshot("file")?;
-    let shim = Shim::new().with("DAXSHIM_COMPAT", "1");
+    let shim = Shim::new().with(variable, value);
     Run::program(&shim, row, hook.symbols[0], &scene)?.expect(&expected, &native)?;
     before.same(&scene.snapshot("file")?)
 }

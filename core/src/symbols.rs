@@ -30,6 +30,12 @@ macro_rules! for_each_hook {
             write::pwritev [pwritev pwritev64] SYS_pwritev => [Write];
             write::pwritev2 [pwritev2 pwritev64v2] SYS_pwritev2 => [Write];
 
+            read::read [read __read] SYS_read => [Read];
+            read::pread [pread pread64 __pread64] SYS_pread64 => [Read];
+            read::readv [readv] SYS_readv => [Read];
+            read::preadv [preadv preadv64] SYS_preadv => [Read];
+            read::preadv2 [preadv2 preadv64v2] SYS_preadv2 => [Read];
+
             copy::sendfile [sendfile sendfile64] SYS_sendfile => [CopyInto Read];
             copy::splice [splice] SYS_splice => [CopyInto Read];
             copy::copy_file_range [copy_file_range] SYS_copy_file_range => [CopyInto Read ShareExtents];

@@ -4,77 +4,110 @@
 use super::write::is_open_for_writing;
 use crate::descriptors;
 use crate::enforce::{Earlier, enforce};
-use crate::subject;
+use crate::memory::read_value;
+use crate::process;
+use crate::real::{Errno, sys};
+use crate::subject::{self, Place};
 use crate::trampoline::{Call, Step};
-use daxshim_core::contract::{Effect, Operation, Subject};
+use daxshim_core::contract::{Effect, Mode, Operation, Subject};
 
 /// sendfile(2).
 pub extern "C" fn sendfile(call: &mut Call) -> Step {
-    let [to, from, ..] = call.args;
-    copy(from, to)
+    let [to, from, offset, ..] = call.args;
+    copy(from, to, || {
+        // SAFETY: copies nothing; the kernel reads the offset, or answers EFAULT.
+        unsafe { sys!(SYS_sendfile, to, from, offset, 0) }.err()
+    })
 }
 
 /// splice(2).
 pub extern "C" fn splice(call: &mut Call) -> Step {
-    let [from, _, to, ..] = call.args;
-    copy(from, to)
+    let [from, from_offset, to, to_offset, _, flags] = call.args;
+    copy(from, to, || {
+        let (from_pipe, to_pipe) = (is_pipe(from as i32), is_pipe(to as i32));
+        let bad = |offset: usize| offset != 0 && read_value::<i64>(offset).is_none();
+        let negative = |offset| read_value::<i64>(offset).is_some_and(|offset| offset < 0);
+        let appends =
+            subject::open_flags(to as i32).is_some_and(|flags| flags & libc::O_APPEND != 0);
+        if flags as u32 & !SPLICE_FLAGS != 0 || !(from_pipe || to_pipe) {
+            Some(libc::EINVAL)
+        } else if (from_pipe && from_offset != 0) || (to_pipe && to_offset != 0) {
+            Some(libc::ESPIPE)
+        } else if bad(from_offset) || bad(to_offset) {
+            Some(libc::EFAULT)
+        } else if appends || negative(to_offset) {
+            Some(libc::EINVAL)
+        } else {
+            None
+        }
+    })
 }
+
+/// SPLICE_F_MOVE, NONBLOCK, MORE, GIFT.
+const SPLICE_FLAGS: u32 = 0xf;
 
 /// copy_file_range(2). From a tagged file the answer is EXDEV, upon which programs copy the data:
 /// a filesystem may do it by sharing extents.
 pub extern "C" fn copy_file_range(call: &mut Call) -> Step {
-    let [from, _, to, _, _, flags] = call.args;
-    if flags as u32 != 0 {
-        return Step::PASS;
-    }
-    let step = copy(from, to);
-    if !step.is_pass() {
+    let [from, from_offset, to, to_offset, _, flags] = call.args;
+    // SAFETY: copies nothing; the kernel reads the offsets, or answers EFAULT.
+    let dry_run = || {
+        unsafe {
+            sys!(
+                SYS_copy_file_range,
+                from,
+                from_offset,
+                to,
+                to_offset,
+                0,
+                flags
+            )
+        }
+        .err()
+    };
+    let step = copy(from, to, dry_run);
+    let enforced = process::config().policy.mode == Mode::Enforce;
+    if !step.is_pass() || !enforced || is_tagged(from as i32) != Some(Subject::Tagged) {
         return step;
     }
-    enforce(
-        Operation::ShareExtents,
-        subject::of_descriptor(from as i32),
-        || {
-            if is_open_for_reading(from as i32) && is_open_for_writing(to as i32) {
-                Earlier::Says(libc::EXDEV)
-            } else {
-                Earlier::Refuses
-            }
-        },
-        || Effect::Changes,
-    )
+    Step::fail(dry_run().unwrap_or(libc::EXDEV))
 }
 
-fn copy(from: usize, to: usize) -> Step {
+fn copy(from: usize, to: usize, earlier: impl Fn() -> Option<Errno>) -> Step {
     let (from, to) = (from as i32, to as i32);
-    let (into, out_of) = (is_tagged(to), is_tagged(from));
-    if let Some(into) = into {
-        let step = enforce(
-            Operation::CopyInto,
-            into,
-            || Earlier::refuses_if(!is_open_for_writing(to) || !is_open_for_reading(from)),
+    let look = |operation, subject| {
+        enforce(
+            operation,
+            subject,
+            || {
+                if is_open_for_writing(to) && is_open_for_reading(from) {
+                    Earlier::says(earlier())
+                } else {
+                    Earlier::Refuses
+                }
+            },
             || Effect::Changes,
-        );
-        if !step.is_pass() {
-            return step;
-        }
+        )
+    };
+    let step = is_tagged(to).map_or(Step::PASS, |to| look(Operation::CopyInto, to));
+    if !step.is_pass() || !process::config().policy.deny_reads {
+        return step;
     }
-    match out_of {
-        Some(out_of) => enforce(
-            Operation::Read,
-            out_of,
-            || Earlier::refuses_if(!is_open_for_reading(from)),
-            || Effect::Changes,
-        ),
-        None => Step::PASS,
-    }
+    is_tagged(from).map_or(Step::PASS, |from| look(Operation::Read, from))
+}
+
+fn is_pipe(fd: i32) -> bool {
+    Place::Descriptor(fd)
+        .stat()
+        .is_ok_and(|stat| stat.st_mode & libc::S_IFMT == libc::S_IFIFO)
 }
 
 fn is_tagged(fd: i32) -> Option<Subject> {
     (!descriptors::is_untagged(fd)).then(|| subject::of_descriptor(fd))
 }
 
-fn is_open_for_reading(fd: i32) -> bool {
+/// Whether the kernel gives data out through this descriptor at all.
+pub fn is_open_for_reading(fd: i32) -> bool {
     subject::open_flags(fd)
         .is_some_and(|flags| flags & libc::O_PATH == 0 && flags & libc::O_ACCMODE != libc::O_WRONLY)
 }

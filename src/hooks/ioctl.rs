@@ -1,6 +1,8 @@
 //! ioctl(2): what changes extents, flags or identity of a file, which may be the one that is asked
 //! or one that the argument names.
 
+use super::copy::is_open_for_reading;
+use super::write::is_open_for_writing;
 use crate::enforce::{Earlier, enforce};
 use crate::memory::read_value;
 use crate::subject::{self, Place};
@@ -13,53 +15,54 @@ use daxshim_core::dax;
 enum Victim {
     /// The descriptor itself.
     Asked,
-    /// It, and the descriptor that is the argument.
-    AskedAndArgument,
-    /// It, and the descriptor at this offset (bytes) of the argument: an `int` or, of 8 bytes, the
-    /// low half of a `long`.
+    /// It, and the descriptor at this offset (bytes) of the argument.
     AskedAndAt(usize),
+    /// It as target of a clone, and as source the descriptor that is the argument.
+    Clone,
+    /// The same, with the source at the beginning of the argument.
+    CloneRange,
     /// It, and the destinations of a struct file_dedupe_range.
     Dedupe,
-    /// Only the descriptor that is the argument.
-    Argument,
-    /// Only the descriptor at the beginning of the argument.
-    ArgumentBegins,
+    /// It, and both descriptors of a struct xfs_swapext.
+    Swap,
+    /// The descriptor itself, by a struct space_resv.
+    Space,
     /// The descriptor itself, if inode flags would change (FS_IOC_SETFLAGS).
     Flags,
     /// The same for FS_IOC_FSSETXATTR.
     Attributes,
+    /// Where the descriptor is a loop device, the one that is the argument.
+    Loop,
+    /// The same, with the descriptor at the beginning of the argument.
+    LoopConfigure,
 }
 
 /// linux/fs.h, linux/falloc.h, fs/ext4/ext4.h, fs/xfs/libxfs/xfs_fs.h, linux/loop.h.
 const REQUESTS: &[(u32, Operation, Victim)] = &[
-    (
-        0x4004_9409,
-        Operation::ShareExtents,
-        Victim::AskedAndArgument,
-    ), // FICLONE
-    (0x4020_940d, Operation::ShareExtents, Victim::AskedAndAt(0)), // FICLONERANGE
-    (0xc018_9436, Operation::ShareExtents, Victim::Dedupe),        // FIDEDUPERANGE
-    (0x4008_6602, Operation::SetFlags, Victim::Flags),             // FS_IOC_SETFLAGS
-    (0x4004_6602, Operation::SetFlags, Victim::Flags),             // FS_IOC32_SETFLAGS
-    (0x401c_5820, Operation::SetFlags, Victim::Attributes),        // FS_IOC_FSSETXATTR
-    (0x4008_7602, Operation::SetFlags, Victim::Asked),             // FS_IOC_SETVERSION
-    (0x4080_6685, Operation::SetFlags, Victim::Asked),             // FS_IOC_ENABLE_VERITY
-    (0x800c_6613, Operation::SetFlags, Victim::Asked),             // FS_IOC_SET_ENCRYPTION_POLICY
-    (0x4030_5828, Operation::Allocate, Victim::Asked),             // FS_IOC_RESVSP
-    (0x4030_582a, Operation::Allocate, Victim::Asked),             // FS_IOC_RESVSP64
-    (0x4030_5829, Operation::Allocate, Victim::Asked),             // FS_IOC_UNRESVSP
-    (0x4030_582b, Operation::Allocate, Victim::Asked),             // FS_IOC_UNRESVSP64
-    (0x4030_5839, Operation::Allocate, Victim::Asked),             // FS_IOC_ZERO_RANGE
+    (0x4004_9409, Operation::ShareExtents, Victim::Clone), // FICLONE
+    (0x4020_940d, Operation::ShareExtents, Victim::CloneRange), // FICLONERANGE
+    (0xc018_9436, Operation::ShareExtents, Victim::Dedupe), // FIDEDUPERANGE
+    (0x4008_6602, Operation::SetFlags, Victim::Flags),     // FS_IOC_SETFLAGS
+    (0x4004_6602, Operation::SetFlags, Victim::Flags),     // FS_IOC32_SETFLAGS
+    (0x401c_5820, Operation::SetFlags, Victim::Attributes), // FS_IOC_FSSETXATTR
+    (0x4008_7602, Operation::SetFlags, Victim::Asked),     // FS_IOC_SETVERSION
+    (0x4080_6685, Operation::SetFlags, Victim::Asked),     // FS_IOC_ENABLE_VERITY
+    (0x800c_6613, Operation::SetFlags, Victim::Asked),     // FS_IOC_SET_ENCRYPTION_POLICY
+    (0x4030_5828, Operation::Allocate, Victim::Space),     // FS_IOC_RESVSP
+    (0x4030_582a, Operation::Allocate, Victim::Space),     // FS_IOC_RESVSP64
+    (0x4030_5829, Operation::Allocate, Victim::Space),     // FS_IOC_UNRESVSP
+    (0x4030_582b, Operation::Allocate, Victim::Space),     // FS_IOC_UNRESVSP64
+    (0x4030_5839, Operation::Allocate, Victim::Space),     // FS_IOC_ZERO_RANGE
     (0xc028_660f, Operation::ShareExtents, Victim::AskedAndAt(4)), // EXT4_IOC_MOVE_EXT
-    (0x0000_6611, Operation::ShareExtents, Victim::Asked),         // EXT4_IOC_SWAP_BOOT
-    (0x0000_6609, Operation::SetFlags, Victim::Asked),             // EXT4_IOC_MIGRATE
-    (0x0000_660c, Operation::Allocate, Victim::Asked),             // EXT4_IOC_ALLOC_DA_BLKS
-    (0xc0c0_586d, Operation::ShareExtents, Victim::AskedAndAt(8)), // XFS_IOC_SWAPEXT
+    (0x0000_6611, Operation::ShareExtents, Victim::Asked), // EXT4_IOC_SWAP_BOOT
+    (0x0000_6609, Operation::SetFlags, Victim::Asked),     // EXT4_IOC_MIGRATE
+    (0x0000_660c, Operation::Allocate, Victim::Asked),     // EXT4_IOC_ALLOC_DA_BLKS
+    (0xc0c0_586d, Operation::ShareExtents, Victim::Swap),  // XFS_IOC_SWAPEXT
     (0x4028_5881, Operation::ShareExtents, Victim::AskedAndAt(0)), // XFS_IOC_EXCHANGE_RANGE
-    (0x4048_5883, Operation::ShareExtents, Victim::AskedAndAt(0)), // XFS_IOC_COMMIT_RANGE
-    (0x0000_4c00, Operation::LoopAttach, Victim::Argument),        // LOOP_SET_FD
-    (0x0000_4c06, Operation::LoopAttach, Victim::Argument),        // LOOP_CHANGE_FD
-    (0x0000_4c0a, Operation::LoopAttach, Victim::ArgumentBegins),  // LOOP_CONFIGURE
+    (0x4058_5883, Operation::ShareExtents, Victim::AskedAndAt(0)), // XFS_IOC_COMMIT_RANGE
+    (0x0000_4c00, Operation::LoopAttach, Victim::Loop),    // LOOP_SET_FD
+    (0x0000_4c06, Operation::LoopAttach, Victim::Loop),    // LOOP_CHANGE_FD
+    (0x0000_4c0a, Operation::LoopAttach, Victim::LoopConfigure), // LOOP_CONFIGURE
 ];
 
 /// Most destinations of a dedupe that are looked at; the kernel takes about as many (a page).
@@ -77,53 +80,71 @@ pub extern "C" fn ioctl(call: &mut Call) -> Step {
         return Step::PASS;
     };
     let asked = fd as i32;
-    let on = |fd: i32, earlier: &dyn Fn() -> Earlier| {
-        let place = Place::Descriptor(fd);
-        enforce(
-            operation,
-            subject::of(place),
-            || {
-                if Place::Descriptor(asked).is_path_only() {
-                    Earlier::Refuses
-                } else {
-                    earlier()
-                }
-            },
-            || Effect::Changes,
-        )
+    if Place::Descriptor(asked).is_path_only() {
+        return Step::PASS;
+    }
+    let on = |files: &[Option<i32>], refused: &dyn Fn() -> bool| {
+        files
+            .iter()
+            .flatten()
+            .map(|&fd| {
+                enforce(
+                    operation,
+                    subject::of(Place::Descriptor(fd)),
+                    || Earlier::refuses_if(refused()),
+                    || Effect::Changes,
+                )
+            })
+            .find(|step| !step.is_pass())
+            .unwrap_or(Step::PASS)
     };
-    let nothing = || Earlier::Nothing;
-    let both = |other: Option<i32>| {
-        let Some(other) = other else {
-            return Step::PASS;
-        };
-        let step = on(asked, &nothing);
-        if step.is_pass() {
-            on(other, &nothing)
-        } else {
-            step
-        }
+    let at = |offset: usize| argument.checked_add(offset).and_then(read_value::<i32>);
+    let clone = |from: Option<i32>| {
+        let open = |from| is_open_for_reading(from) && is_appendless(asked);
+        on(&[Some(asked), from], &|| !from.is_some_and(open))
     };
     match victim {
-        Victim::Asked => on(asked, &nothing),
-        Victim::AskedAndArgument => both(Some(argument as i32)),
-        Victim::AskedAndAt(offset) => {
-            both(argument.checked_add(offset).and_then(read_value::<i32>))
-        }
-        Victim::Argument => on(argument as i32, &nothing),
-        Victim::ArgumentBegins => match read_value::<i32>(argument) {
-            Some(file) => on(file, &nothing),
-            None => Step::PASS,
-        },
+        Victim::Asked => on(&[Some(asked)], &|| false),
+        Victim::AskedAndAt(offset) => on(&[Some(asked), at(offset)], &|| at(offset).is_none()),
+        Victim::Clone => clone(Some(argument as i32)),
+        Victim::CloneRange => clone(at(0)),
         Victim::Dedupe => dedupe(argument, &on, asked),
-        Victim::Flags => on(asked, &|| Earlier::refuses_if(keeps_flags(asked, argument))),
-        Victim::Attributes => on(asked, &|| {
-            Earlier::refuses_if(keeps_attributes(asked, argument))
-        }),
+        Victim::Swap => on(&[Some(asked), at(8), at(16)], &|| at(16).is_none()),
+        Victim::Space => on(&[Some(asked)], &|| space_is_refused(asked, argument)),
+        Victim::Flags => on(&[Some(asked)], &|| keeps_flags(asked, argument)),
+        Victim::Attributes => on(&[Some(asked)], &|| keeps_attributes(asked, argument)),
+        Victim::Loop => on(&[Some(argument as i32)], &|| !is_loop(asked)),
+        Victim::LoopConfigure => on(&[at(0)], &|| !is_loop(asked)),
     }
 }
 
-type On<'a> = &'a dyn Fn(i32, &dyn Fn() -> Earlier) -> Step;
+type On<'a> = &'a dyn Fn(&[Option<i32>], &dyn Fn() -> bool) -> Step;
+
+/// Whether a clone may have this target.
+fn is_appendless(fd: i32) -> bool {
+    is_open_for_writing(fd)
+        && subject::open_flags(fd).is_some_and(|flags| flags & libc::O_APPEND == 0)
+}
+
+/// Whether it is a loop device: others answer ENOTTY.
+fn is_loop(fd: i32) -> bool {
+    const LOOP_MAJOR: u32 = 7;
+    Place::Descriptor(fd).stat().is_ok_and(|stat| {
+        stat.st_mode & libc::S_IFMT == libc::S_IFBLK && libc::major(stat.st_rdev) == LOOP_MAJOR
+    })
+}
+
+/// struct space_resv: type and whence (s16), start and length (s64).
+fn space_is_refused(fd: i32, argument: usize) -> bool {
+    let Some([kind, start, length]) = read_value::<[i64; 3]>(argument) else {
+        return true;
+    };
+    let whence = (kind >> 16) as i16;
+    !(0..=2).contains(&whence)
+        || (whence == 0 && start < 0)
+        || length <= 0
+        || !is_open_for_writing(fd)
+}
 
 /// struct file_dedupe_range: offset, length, count (u16), two reserved, then for each destination
 /// its descriptor (s64), offset, bytes, status, reserved: 32 bytes.
@@ -131,19 +152,19 @@ fn dedupe(argument: usize, on: On<'_>, asked: i32) -> Step {
     let Some(count) = argument.checked_add(16).and_then(read_value::<u16>) else {
         return Step::PASS;
     };
-    let step = on(asked, &|| Earlier::Nothing);
+    let unreadable = || !is_open_for_reading(asked);
+    let step = on(&[Some(asked)], &unreadable);
     if !step.is_pass() {
         return step;
     }
     for i in 0..usize::from(count.min(DESTINATIONS)) {
         let destination = argument
             .checked_add(24 + 32 * i)
-            .and_then(read_value::<i32>);
-        if let Some(destination) = destination {
-            let step = on(destination, &|| Earlier::Nothing);
-            if !step.is_pass() {
-                return step;
-            }
+            .and_then(read_value::<i32>)
+            .filter(|&fd| !Place::Descriptor(fd).is_path_only());
+        let step = on(&[destination], &unreadable);
+        if !step.is_pass() {
+            return step;
         }
     }
     Step::PASS

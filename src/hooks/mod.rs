@@ -8,6 +8,7 @@ pub mod ioctl;
 pub mod map;
 pub mod names;
 pub mod open;
+pub mod read;
 pub mod size;
 pub mod sync;
 pub mod system;

@@ -3,10 +3,11 @@
 use crate::descriptors::forget_result;
 use crate::enforce::{Earlier, enforce};
 use crate::memory;
-use crate::real::sys;
+use crate::process;
+use crate::real::{Errno, sys};
 use crate::subject::{self, Place};
 use crate::trampoline::{Call, Step};
-use daxshim_core::contract::{Effect, Operation};
+use daxshim_core::contract::{Effect, Mode, Operation};
 use libc::{AT_FDCWD, O_ACCMODE, O_CREAT, O_DIRECTORY, O_EXCL, O_NOFOLLOW, O_PATH, O_TRUNC};
 use libc::{O_CLOEXEC, O_TMPFILE, O_WRONLY, R_OK, W_OK};
 
@@ -52,34 +53,44 @@ pub extern "C" fn creat(call: &mut Call) -> Step {
     open_at(call, AT_FDCWD, path, O_CREAT | O_WRONLY | O_TRUNC)
 }
 
-/// openat2(2), by number only; `how` begins with 64 bits of flags.
+/// openat2(2), by number only. How it resolves the path only the kernel knows, so it finds the file
+/// first, by O_PATH, which nobody who watches the file is told of.
 pub extern "C" fn openat2(call: &mut Call) -> Step {
-    let [at, path, how, ..] = call.args;
-    match memory::read_value::<u64>(how) {
-        Some(flags) => open_at(call, at as i32, path, flags as i32),
-        None => Step::PASS,
-    }
+    let [at, path, how, size, ..] = call.args;
+    let Some([flags, _, resolve]) =
+        memory::read_value::<[u64; 3]>(how).filter(|_| size >= size_of::<[u64; 3]>())
+    else {
+        return Step::PASS;
+    };
+    let flags = flags as i32;
+    let probe = [(O_PATH | O_CLOEXEC | flags & O_NOFOLLOW) as u64, 0, resolve];
+    // SAFETY: the kernel reads the path, or answers EFAULT; `probe` is ours.
+    let find = || unsafe { sys!(SYS_openat2, at, path, &raw const probe, size_of_val(&probe)) };
+    truncate(call, flags, find)
 }
 
-/// open_by_handle_at(2). Only the kernel knows whose handle it is, so it opens it first without
-/// O_TRUNC.
+/// open_by_handle_at(2). Only the kernel knows whose handle it is, so it finds the file first, by
+/// O_PATH, which nobody who watches the file is told of.
 pub extern "C" fn open_by_handle_at(call: &mut Call) -> Step {
     let [mount, handle, flags, ..] = call.args;
-    let flags = flags as i32;
-    if flags & O_TRUNC != 0 && flags & O_PATH == 0 {
-        let probe = flags & !O_TRUNC | O_CLOEXEC;
-        // SAFETY: the kernel reads the handle, or answers EFAULT; the descriptor is ours.
-        let opened = unsafe { sys!(SYS_open_by_handle_at, mount, handle, probe) };
-        let Ok(fd) = opened else { return Step::PASS };
-        let subject = subject::of(Place::Descriptor(fd as i32));
-        // SAFETY: opened just above.
-        let _ = unsafe { sys!(SYS_close, fd) };
+    // SAFETY: the kernel reads the handle, or answers EFAULT.
+    let find = || unsafe { sys!(SYS_open_by_handle_at, mount, handle, O_PATH | O_CLOEXEC) };
+    truncate(call, flags as i32, find)
+}
+
+/// An open of the file that `find` gives a descriptor of, ours to close.
+fn truncate(call: &mut Call, flags: i32, find: impl FnOnce() -> Result<usize, Errno>) -> Step {
+    if flags & O_TRUNC != 0 && flags & O_PATH == 0 && process::config().policy.mode != Mode::Off {
+        let Ok(fd) = find() else { return Step::PASS };
+        let place = Place::at(fd as i32, c"".as_ptr() as usize, true).or_empty(true);
         let step = enforce(
             Operation::Truncate,
-            subject,
-            || Earlier::Nothing,
+            subject::of(Place::Descriptor(fd as i32)),
+            || Earlier::refuses_if(is_refused_anyway(place, flags)),
             || Effect::Changes,
         );
+        // SAFETY: `find` has just opened it.
+        let _ = unsafe { sys!(SYS_close, fd) };
         if !step.is_pass() {
             return step;
         }

@@ -86,11 +86,9 @@ fn set(place: Place, times: usize, earlier: fn(usize) -> Earlier) -> Step {
     )
 }
 
+/// Unreadable times are EFAULT in the kernel; where libc reads them first, it crashes.
 fn readable<T: Copy>(times: usize) -> Earlier {
-    match memory::read_value::<T>(times) {
-        Some(_) => Earlier::Nothing,
-        None => Earlier::Says(libc::EFAULT),
-    }
+    Earlier::refuses_if(memory::read_value::<T>(times).is_none())
 }
 
 fn microseconds(times: usize) -> Earlier {
@@ -100,13 +98,13 @@ fn microseconds(times: usize) -> Earlier {
                 .iter()
                 .any(|time| !(0..1_000_000).contains(&time.tv_usec)),
         ),
-        None => Earlier::Says(libc::EFAULT),
+        None => Earlier::Refuses,
     }
 }
 
 fn nanoseconds(times: usize) -> Earlier {
     let Some(times) = memory::read_value::<[timespec; 2]>(times) else {
-        return Earlier::Says(libc::EFAULT);
+        return Earlier::Refuses;
     };
     let special = |time: &timespec| matches!(time.tv_nsec, UTIME_NOW | UTIME_OMIT);
     let valid = |time: &timespec| special(time) || (0..1_000_000_000).contains(&time.tv_nsec);

@@ -68,16 +68,19 @@ pub fn is_open_for_writing(fd: i32) -> bool {
         .is_some_and(|flags| flags & O_PATH == 0 && flags & O_ACCMODE != O_RDONLY)
 }
 
-fn negative(offset: usize) -> Option<i32> {
+/// What the kernel says of an offset.
+pub fn negative(offset: usize) -> Option<i32> {
     ((offset as i64) < 0).then_some(libc::EINVAL)
 }
 
-fn bad_buffer(buffer: usize, length: usize) -> Option<i32> {
+/// What the kernel says of a buffer.
+pub fn bad_buffer(buffer: usize, length: usize) -> Option<i32> {
     let leaves_user_space = (length as isize) < 0;
     (leaves_user_space || memory::is_bad(buffer, length)).then_some(libc::EFAULT)
 }
 
-fn bad_vector(vector: usize, count: usize) -> Option<i32> {
+/// What the kernel says of an array of buffers.
+pub fn bad_vector(vector: usize, count: usize) -> Option<i32> {
     // The kernel takes an unsigned long; libc an int.
     memory::vector_error(vector, count as i32 as usize)
 }

@@ -52,8 +52,11 @@ pub extern "C" fn fremovexattr(call: &mut Call) -> Step {
 
 /// setxattrat(2), by number only.
 pub extern "C" fn setxattrat(call: &mut Call) -> Step {
-    let [at, path, flags, name, arguments, _] = call.args;
+    let [at, path, flags, name, arguments, size] = call.args;
     // struct xattr_args: value, size, flags.
+    if size < size_of::<[u64; 2]>() {
+        return Step::PASS;
+    }
     let (Some(place), Some([value, rest])) = (
         place_at(at, path, flags),
         memory::read_value::<[u64; 2]>(arguments),
