@@ -6,7 +6,7 @@ use crate::descriptors;
 use crate::enforce::{Earlier, enforce};
 use crate::memory::read_value;
 use crate::process;
-use crate::real::{Errno, sys};
+use crate::real::{Errno, sys, syscall};
 use crate::subject::{self, Place};
 use crate::trampoline::{Call, Step};
 use daxshim_core::contract::{Effect, Mode, Operation, Subject};
@@ -50,20 +50,10 @@ const SPLICE_FLAGS: u32 = 0xf;
 /// a filesystem may do it by sharing extents.
 pub extern "C" fn copy_file_range(call: &mut Call) -> Step {
     let [from, from_offset, to, to_offset, _, flags] = call.args;
-    // SAFETY: copies nothing; the kernel reads the offsets, or answers EFAULT.
     let dry_run = || {
-        unsafe {
-            sys!(
-                SYS_copy_file_range,
-                from,
-                from_offset,
-                to,
-                to_offset,
-                0,
-                flags
-            )
-        }
-        .err()
+        let args = [from, from_offset, to, to_offset, 0, flags];
+        // SAFETY: copies nothing; the kernel reads the offsets, or answers EFAULT.
+        unsafe { syscall(libc::SYS_copy_file_range, args) }.err()
     };
     let step = copy(from, to, dry_run);
     let enforced = process::config().policy.mode == Mode::Enforce;

@@ -1,13 +1,15 @@
 //! ioctl(2): what changes extents, flags or identity of a file, which may be the one that is asked
 //! or one that the argument names.
 
+use super::attributes::is_allowed;
 use super::copy::is_open_for_reading;
 use super::write::is_open_for_writing;
 use crate::enforce::{Earlier, enforce};
 use crate::memory::read_value;
+use crate::process;
 use crate::subject::{self, Place};
 use crate::trampoline::{Call, Step};
-use daxshim_core::contract::{Effect, Operation};
+use daxshim_core::contract::{Effect, Mode, Operation, Subject};
 use daxshim_core::dax;
 
 /// Where the files are that a request is about.
@@ -111,8 +113,8 @@ pub extern "C" fn ioctl(call: &mut Call) -> Step {
         Victim::Dedupe => dedupe(argument, &on, asked),
         Victim::Swap => on(&[Some(asked), at(8), at(16)], &|| at(16).is_none()),
         Victim::Space => on(&[Some(asked)], &|| space_is_refused(asked, argument)),
-        Victim::Flags => on(&[Some(asked)], &|| keeps_flags(asked, argument)),
-        Victim::Attributes => on(&[Some(asked)], &|| keeps_attributes(asked, argument)),
+        Victim::Flags => change(asked, keeps_flags(asked, argument), &on),
+        Victim::Attributes => change(asked, keeps_attributes(asked, argument), &on),
         Victim::Loop => on(&[Some(argument as i32)], &|| !is_loop(asked)),
         Victim::LoopConfigure => on(&[at(0)], &|| !is_loop(asked)),
     }
@@ -170,28 +172,39 @@ fn dedupe(argument: usize, on: On<'_>, asked: i32) -> Step {
     Step::PASS
 }
 
-/// Whether FS_IOC_SETFLAGS would leave the flags as they are, or can't read its argument.
-fn keeps_flags(fd: i32, argument: usize) -> bool {
-    let Some(wanted) = read_value::<u32>(argument) else {
-        return true;
-    };
+/// Inode flags that are set. Where they stay as they are the answer is 0 and the kernel is not
+/// asked, as it would move ctime. `kept` is `None` if the argument can't be read.
+fn change(asked: i32, kept: Option<bool>, on: On<'_>) -> Step {
+    let place = Place::Descriptor(asked);
+    let is_bound =
+        || process::config().policy.mode == Mode::Enforce && subject::of(place) == Subject::Tagged;
+    match kept {
+        None => Step::PASS,
+        Some(false) => on(&[Some(asked)], &|| false),
+        Some(true) if is_bound() && place.stat().is_ok_and(|stat| is_allowed(&stat)) => {
+            Step::answer(0)
+        }
+        Some(true) => Step::PASS,
+    }
+}
+
+/// Whether FS_IOC_SETFLAGS would leave the flags as they are.
+fn keeps_flags(fd: i32, argument: usize) -> Option<bool> {
+    let wanted = read_value::<u32>(argument)?;
     let present = subject::borrow(fd).and_then(|fd| rustix::fs::ioctl_getflags(fd).ok());
-    present.is_some_and(|present| present.bits() == wanted)
+    Some(present.is_some_and(|present| present.bits() == wanted))
 }
 
 /// The same for FS_IOC_FSSETXATTR.
-fn keeps_attributes(fd: i32, argument: usize) -> bool {
-    let Some(wanted) = read_value::<[u32; 7]>(argument) else {
-        return true;
-    };
-    let [flags, extent_size, _, project, cow_extent_size, ..] = wanted;
+fn keeps_attributes(fd: i32, argument: usize) -> Option<bool> {
+    let [flags, extent_size, _, project, cow_extent_size, ..] = read_value::<[u32; 7]>(argument)?;
     let present = subject::borrow(fd).and_then(|fd| dax::attributes(fd).ok());
-    present.is_some_and(|present| {
+    Some(present.is_some_and(|present| {
         (
             present.flags,
             present.extent_size,
             present.project,
             present.cow_extent_size,
         ) == (flags, extent_size, project, cow_extent_size)
-    })
+    }))
 }
