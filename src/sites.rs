@@ -6,8 +6,9 @@
 //! for a call of the table is turned into a jump to a stub of ours, which asks the same hook as the
 //! symbol does and goes on behind the `mov`, to libc's own `syscall` instruction, or behind that.
 //!
-//! Places of another form are left alone and counted. Where code can't be changed at all (a policy
-//! against it, another thread at work already), nothing is; then the symbols are what is hooked.
+//! Places of another form are left alone. Where code can't be changed at all (a policy against it,
+//! another thread at work already), nothing is, and the report says so; then the symbols are what is
+//! hooked.
 
 use crate::process::event;
 use crate::real::sys;
@@ -46,6 +47,9 @@ fn is_turned(number: libc::c_long) -> bool {
 fn turn_in(code: Code) -> Result<(), i32> {
     let (first, end) = (code.start & !(PAGE - 1), code.end.next_multiple_of(PAGE));
     let stubs = room_near(code.start)?;
+    // If this is refused, it must be before anything leads there.
+    protect(stubs, ROOM, PROT_READ | PROT_EXEC)?;
+    protect(stubs, ROOM, PROT_READ | PROT_WRITE)?;
     protect(first, end - first, PROT_READ | PROT_WRITE | PROT_EXEC)?;
     // SAFETY: libc's code, readable; written only through raw pointers below, while no other
     // thread exists.
@@ -122,13 +126,13 @@ unsafe fn write_stub(at: usize, site: &Site, place: usize, slot: &'static SiteSl
 fn site_slot(number: u32) -> Option<&'static SiteSlot> {
     SITE_SLOTS
         .iter()
-        .filter(|slot| concerns_libc(slot))
-        .find(|slot| slot.slot.number == number as usize)
+        .filter(|slot| slot.slot.number == number as usize)
+        .find(|slot| concerns_libc(slot))
 }
 
-/// What libc maps for itself is nobody's tagged file; it syncs nothing, and asks by ioctl for nothing
-/// that concerns us; what it reads, it reads for streams. Of what changes
-/// descriptors it closes (fclose); where it duplicates them, the program asked for it by symbol.
+/// What libc maps for itself is nobody's tagged file; it syncs nothing, asks by ioctl for nothing that
+/// concerns us, and reads for streams. Of what changes descriptors it closes some (fclose); where it
+/// duplicates them, the program asked for it by symbol.
 fn concerns_libc(slot: &SiteSlot) -> bool {
     let closes = || {
         let number = slot.slot.number as libc::c_long;
