@@ -13,7 +13,7 @@
 use crate::process::event;
 use crate::real::sys;
 use crate::trampoline::{SITE_SLOTS, SLOTS, SiteSlot, site_enter};
-use core::ffi::{c_int, c_void};
+use core::ffi::{CStr, c_int, c_void};
 use core::sync::atomic::Ordering;
 use daxshim_core::report::Event;
 use daxshim_core::sites::{MOV, Site, sites};
@@ -31,13 +31,26 @@ pub fn turn() {
         .then(libc_code)
         .flatten()
         .and_then(|code| turn_in(code).ok());
-    // Of these every libc has places; one that hides the number from us (glibc 2.41 takes it as an
-    // argument where a thread can be cancelled) leaves them to the symbols.
+    // Of these every libc has places.
     let watched = [libc::SYS_write, libc::SYS_openat, libc::SYS_close];
     let all = watched.iter().all(|&number| is_turned(number));
-    if done.is_none() || !all {
+    if done.is_none() || !all || !calls_are_inline() {
         event(Event::NotTurned);
     }
+}
+
+/// Whether each of libc's functions makes its system calls itself. From glibc 2.41 on those where a
+/// thread can be cancelled are made in one place, which gets the number as an argument: there the
+/// symbols must go on asking.
+fn calls_are_inline() -> bool {
+    // SAFETY: a C string that lives as long as libc.
+    let version = unsafe { CStr::from_ptr(libc::gnu_get_libc_version()) };
+    let mut numbers = version
+        .to_str()
+        .unwrap_or("")
+        .split('.')
+        .map_while(|number| number.parse::<u32>().ok());
+    matches!((numbers.next(), numbers.next()), (Some(2), Some(minor)) if minor < 41)
 }
 
 fn is_turned(number: libc::c_long) -> bool {
@@ -85,6 +98,9 @@ fn turn_in(code: Code) -> Result<(), i32> {
 /// A symbol whose real function is libc's, and whose system call was turned there, need not ask
 /// first.
 fn lead_symbols_straight(code: Code) {
+    if !calls_are_inline() {
+        return;
+    }
     for (_, slot, _) in SLOTS {
         let real = slot.real.load(Ordering::Acquire) as usize;
         let is_libc_s = (code.start..code.end).contains(&real);

@@ -104,7 +104,11 @@ impl Place {
         };
         let flags = self.at_flags() | libc::AT_EACCESS;
         // SAFETY: the kernel reads the path, or answers EFAULT.
-        unsafe { sys!(SYS_faccessat2, at, path, wanted, flags) }.map(|_| ())
+        match unsafe { sys!(SYS_faccessat2, at, path, wanted, flags) } {
+            // A kernel before 5.8, or a seccomp filter of that age, knows nothing against it.
+            Ok(_) | Err(libc::ENOSYS | libc::EPERM) => Ok(()),
+            Err(errno) => Err(errno),
+        }
     }
 
     /// Looks at the directory that holds it.
@@ -203,7 +207,8 @@ impl Place {
                 )
             };
             match result {
-                Err(libc::ENOSYS) => MISSING.store(true, Ordering::Relaxed),
+                // EPERM: a seccomp filter older than the call.
+                Err(libc::ENOSYS | libc::EPERM) => MISSING.store(true, Ordering::Relaxed),
                 // AT_EMPTY_PATH and an O_PATH descriptor.
                 Err(libc::EBADF) if empty => return xattr_by_name(at, name, value, len),
                 other => return other,
