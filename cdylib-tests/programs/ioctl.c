@@ -5,7 +5,9 @@
 #include <sys/ioctl.h>
 #include <termios.h>
 
-#define DAX_IMMUTABLE 0x40000000u /* may show on a tagged file */
+/* What may show on a tagged file: DAX_IMMUTABLE, DAX, NODEFRAG; and PREALLOC, which tells how it was
+ * prepared. */
+#define OF_A_TAG (0x40000000u | 0x8000u | 0x2000u | 0x2u)
 #define WHOLE (~0ul)
 
 static int (*call)(int, unsigned long, ...);
@@ -44,7 +46,6 @@ struct exchange_range {
 	uint64_t offset1, offset2, length, flags, freshness[6];
 };
 #define MOVE_EXT 0xc028660f
-#define SWAP_BOOT 0x6611
 #define MIGRATE 0x6609
 #define ALLOC_DA_BLKS 0x660c
 #define SWAPEXT 0xc0c0586d
@@ -150,7 +151,8 @@ static void allocation(void)
 		}
 }
 
-/* What only some filesystems have: a tagged file refuses it on all. */
+/* What only some filesystems have: a tagged file refuses it on all. (Not SWAP_BOOT: on an untagged
+ * file of ext4 it works, and leaves the filesystem's boot inode another one for the next run.) */
 static void filesystems_own(void)
 {
 	static const int with[] = {RDWR, PLAIN};
@@ -163,7 +165,6 @@ static void filesystems_own(void)
 		STEP(call(fd, SETVERSION, &version), "SETVERSION %s", held);
 		STEP(call(fd, ENABLE_VERITY, verity), "ENABLE_VERITY %s", held);
 		STEP(call(fd, SET_ENCRYPTION_POLICY, policy), "SET_ENCRYPTION_POLICY %s", held);
-		STEP(call(fd, SWAP_BOOT), "SWAP_BOOT %s", held);
 		STEP(call(fd, MIGRATE), "MIGRATE %s", held);
 		STEP(call(fd, ALLOC_DA_BLKS), "ALLOC_DA_BLKS %s", held);
 	}
@@ -192,7 +193,7 @@ static void asking(void)
 		STEP(call(d->fd, FS_IOC_FIEMAP, &map), "FIEMAP %s", d->name);
 		STEP(call(d->fd, FS_IOC_GETFLAGS, &number), "GETFLAGS %s", d->name);
 		STEP(call(d->fd, FS_IOC_FSGETXATTR, &attributes), "FSGETXATTR %s", d->name);
-		STEP(attributes.fsx_xflags & ~DAX_IMMUTABLE, "its flags %s", d->name);
+		STEP(attributes.fsx_xflags & ~OF_A_TAG, "its flags %s", d->name);
 		STEP(call(d->fd, FIONREAD, &number), "FIONREAD %s", d->name);
 		STEP(number, "its number %s", d->name);
 		STEP(call(d->fd, FIONREAD, 8), "FIONREAD at a bad pointer %s", d->name);
