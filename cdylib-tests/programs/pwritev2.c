@@ -5,6 +5,7 @@ static const struct {
 	int flags;
 } cases[] = {
 	{"RWF_HIPRI", 1},  {"RWF_DSYNC", 2},     {"RWF_SYNC", 4},
+	{"RWF_APPEND", 0x10}, {"RWF_NOAPPEND", 0x20},
 	{"RWF_ATOMIC", 0x40}, {"an unknown flag", 0x40000000},
 };
 
