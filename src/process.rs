@@ -46,9 +46,9 @@ static OWNER: AtomicU32 = AtomicU32::new(0);
 
 static PLAIN_FLUSH_LIMIT: AtomicUsize = AtomicUsize::new(0);
 
-/// `DAXSHIM_REPORT`; points into the environment the process was started with, which the kernel
-/// keeps on the stack for its whole life.
-static REPORT_DIRECTORY: AtomicPtr<c_char> = AtomicPtr::new(ptr::null_mut());
+/// `DAXSHIM_REPORT`, with its NUL. A copy: programs that change their title write over the
+/// environment they were started with.
+static REPORT_DIRECTORY: OnceCell<[u8; libc::PATH_MAX as usize]> = OnceCell::new();
 
 /// What the environment said.
 #[inline]
@@ -115,7 +115,11 @@ extern "C" fn start(_: c_int, _: *const *const c_char, environment: *const *cons
             );
         }
         if let Some(directory) = lookup(c"DAXSHIM_REPORT").filter(|path| !path.is_empty()) {
-            REPORT_DIRECTORY.store(directory.as_ptr().cast_mut(), Ordering::Release);
+            let mut copy = [0; libc::PATH_MAX as usize];
+            if let Some(room) = copy.get_mut(..directory.count_bytes()) {
+                room.copy_from_slice(directory.to_bytes());
+            }
+            let _ = REPORT_DIRECTORY.set(copy);
             if let Err(errno) = open_page() {
                 log::warn!(
                     "DAXSHIM_REPORT: no report, as no file can be made in {}: {errno}",
@@ -202,9 +206,10 @@ fn pid() -> u32 {
 /// Makes this process's report file and maps it. The parent's mapping, in a forked child, stays
 /// where it is: a pointer into it may be on the stack that forked.
 fn open_page() -> Result<(), rustix::io::Errno> {
-    let directory = REPORT_DIRECTORY.load(Ordering::Acquire);
-    // SAFETY: set once by the constructor, to a C string that lives as long as the process.
-    let directory = unsafe { CStr::from_ptr(directory) };
+    let directory = REPORT_DIRECTORY
+        .get()
+        .and_then(|path| CStr::from_bytes_until_nul(path).ok())
+        .ok_or(rustix::io::Errno::NAMETOOLONG)?;
     let flags = OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::RDONLY;
     let directory = openat(rustix::fs::CWD, directory, flags, 0.into())?;
     let file = new_file(&directory, pid())?;
