@@ -120,7 +120,7 @@ extern "C" fn start(_: c_int, _: *const *const c_char, environment: *const *cons
                 room.copy_from_slice(directory.to_bytes());
             }
             let _ = REPORT_DIRECTORY.set(copy);
-            if let Err(errno) = open_page() {
+            if let Err(errno) = open_page(ptr::null_mut()) {
                 log::warn!(
                     "DAXSHIM_REPORT: no report, as no file can be made in {}: {errno}",
                     directory.to_str().unwrap_or("?")
@@ -178,9 +178,10 @@ unsafe extern "C" fn forked() {
     let errno = real::errno();
     set_owner();
     mappings::forked();
-    if !PAGE.swap(ptr::null_mut(), Ordering::AcqRel).is_null() {
+    let page = PAGE.swap(ptr::null_mut(), Ordering::AcqRel);
+    if !page.is_null() {
         // A failure leaves the child without a report, as a full directory would the parent.
-        let _ = open_page();
+        let _ = open_page(page);
         set_plain_flush_limit();
     }
     real::set_errno(errno);
@@ -203,9 +204,9 @@ fn pid() -> u32 {
         .unsigned_abs()
 }
 
-/// Makes this process's report file and maps it. The parent's mapping, in a forked child, stays
-/// where it is: a pointer into it may be on the stack that forked.
-fn open_page() -> Result<(), rustix::io::Errno> {
+/// Makes this process's report file and maps it: in a forked child over its parent's page `at`, so
+/// that no address is taken that the program has left free.
+fn open_page(at: *mut Page) -> Result<(), rustix::io::Errno> {
     let directory = REPORT_DIRECTORY
         .get()
         .and_then(|path| CStr::from_bytes_until_nul(path).ok())
@@ -220,17 +221,13 @@ fn open_page() -> Result<(), rustix::io::Errno> {
         other => other?,
     }
     let protection = ProtFlags::READ | ProtFlags::WRITE;
-    // SAFETY: a new mapping at an address of the kernel's choice.
-    let mapping = unsafe {
-        rustix::mm::mmap(
-            ptr::null_mut(),
-            length,
-            protection,
-            MapFlags::SHARED,
-            &file,
-            0,
-        )?
+    let placed = if at.is_null() {
+        MapFlags::SHARED
+    } else {
+        MapFlags::SHARED | MapFlags::FIXED
     };
+    // SAFETY: a new mapping at an address of the kernel's choice, or in place of our own.
+    let mapping = unsafe { rustix::mm::mmap(at.cast(), length, protection, placed, &file, 0)? };
     let page: *mut Page = mapping.cast::<c_void>().cast();
     // SAFETY: a zeroed mapping of the right length; all its fields are atomics, for which any
     // bytes will do.
