@@ -100,13 +100,21 @@ pub fn at_or_after(address: usize) -> Option<Region> {
     })
 }
 
-/// The first mapping of a tagged file in `[start, start + length)`.
+/// The first mapping of a tagged file in `[start, start + length)`. For calls that change mappings:
+/// to them a writer in the way must not look like nothing there, so they wait for it.
 pub fn first_in(start: usize, length: usize) -> Option<Region> {
     if is_empty() {
         return None;
     }
     let end = page_end(start, length);
-    at_or_after(start).filter(|region| region.start < end)
+    for _ in 0..WRITER_TRIES {
+        match REGIONS.at_or_after(start) {
+            Ok(found) => return found.filter(|region| region.start < end),
+            Err(Busy) => yield_now(),
+        }
+    }
+    event(Event::MapBusy);
+    None
 }
 
 /// The end of the pages that `[start, start + length)` touches.

@@ -10,6 +10,7 @@
 //! another thread at work already), nothing is, and the report says so; then the symbols are what is
 //! hooked.
 
+use crate::memory::PAGE;
 use crate::process::event;
 use crate::real::sys;
 use crate::trampoline::{SITE_SLOTS, SLOTS, SiteSlot, site_enter};
@@ -23,7 +24,6 @@ use libc::{PROT_EXEC, PROT_READ, PROT_WRITE, dl_phdr_info};
 const STUB: usize = 48;
 /// Room for stubs, bytes: some 340 of them.
 const ROOM: usize = 16 << 10;
-const PAGE: usize = 4096;
 
 /// Turns libc's places. To be called once, before the program has threads.
 pub fn turn() {

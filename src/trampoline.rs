@@ -89,9 +89,7 @@ impl Slot {
             number: number as usize,
         }
     }
-}
 
-impl Slot {
     /// The symbol needs no look any more.
     pub fn lead_straight(&self) {
         self.entry.store(straight as *mut (), Ordering::Release);

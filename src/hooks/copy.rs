@@ -2,7 +2,6 @@
 //! that may be shared on the way out.
 
 use super::write::is_open_for_writing;
-use crate::descriptors;
 use crate::enforce::{Earlier, enforce};
 use crate::memory::read_value;
 use crate::process;
@@ -57,7 +56,7 @@ pub extern "C" fn copy_file_range(call: &mut Call) -> Step {
     };
     let step = copy(from, to, dry_run);
     let enforced = process::config().policy.mode == Mode::Enforce;
-    if !step.is_pass() || !enforced || is_tagged(from as i32) != Some(Subject::Tagged) {
+    if !step.is_pass() || !enforced || subject::of_descriptor(from as i32) != Subject::Tagged {
         return step;
     }
     Step::fail(dry_run().unwrap_or(libc::EXDEV))
@@ -79,21 +78,17 @@ fn copy(from: usize, to: usize, earlier: impl Fn() -> Option<Errno>) -> Step {
             || Effect::Changes,
         )
     };
-    let step = is_tagged(to).map_or(Step::PASS, |to| look(Operation::CopyInto, to));
+    let step = look(Operation::CopyInto, subject::of_descriptor(to));
     if !step.is_pass() || !process::config().policy.deny_reads {
         return step;
     }
-    is_tagged(from).map_or(Step::PASS, |from| look(Operation::Read, from))
+    look(Operation::Read, subject::of_descriptor(from))
 }
 
 fn is_pipe(fd: i32) -> bool {
     Place::Descriptor(fd)
         .stat()
         .is_ok_and(|stat| stat.st_mode & libc::S_IFMT == libc::S_IFIFO)
-}
-
-fn is_tagged(fd: i32) -> Option<Subject> {
-    (!descriptors::is_untagged(fd)).then(|| subject::of_descriptor(fd))
 }
 
 /// Whether the kernel gives data out through this descriptor at all.
