@@ -6,15 +6,16 @@
 //! Entries are dropped before the kernel closes a number and again when a call hands one out, so
 //! that a close that went past us (inside libc, by another thread) can't leave a stale answer.
 
-use core::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
 
 /// Descriptors with an entry: the kernel's default fs.nr_open. Higher ones are looked at each time.
 pub const LIMIT: usize = 1 << 20;
 
 /// Bit 0: untagged. The others: a version, so that a look that began before a close can't be
 /// recorded after it.
-const UNTAGGED: u8 = 1;
-const NEXT_VERSION: u8 = 2;
+pub const UNTAGGED: u8 = 1;
+/// See [`UNTAGGED`].
+pub const NEXT_VERSION: u8 = 2;
 
 /// An entry for each descriptor.
 pub type Table = [AtomicU8; LIMIT];
@@ -24,6 +25,9 @@ pub static TABLE: Table = [const { AtomicU8::new(0) }; LIMIT];
 
 /// One more than the highest descriptor ever recorded: the part of the table worth looking at.
 static HIGHEST: AtomicUsize = AtomicUsize::new(0);
+
+/// Whether all threads of the process have the same descriptors.
+static TRUSTED: AtomicBool = AtomicBool::new(true);
 
 fn entry(fd: i32) -> Option<&'static AtomicU8> {
     usize::try_from(fd).ok().and_then(|fd| TABLE.get(fd))
@@ -54,7 +58,11 @@ impl Look {
         if let Some(entry) = entry(self.fd)
             && crate::process::is_own()
         {
-            HIGHEST.fetch_max(self.fd as usize + 1, Ordering::Relaxed);
+            // SeqCst: `distrust` either sees this, or is seen.
+            HIGHEST.fetch_max(self.fd as usize + 1, Ordering::SeqCst);
+            if !TRUSTED.load(Ordering::SeqCst) {
+                return;
+            }
             let _ = entry.compare_exchange(
                 self.version,
                 self.version | UNTAGGED,
@@ -76,11 +84,17 @@ pub fn forget(fd: i32) {
     }
 }
 
+/// Threads no longer have the same descriptors: from now on each is looked at each time.
+pub fn distrust() {
+    TRUSTED.store(false, Ordering::SeqCst);
+    forget_range(0, u32::MAX);
+}
+
 /// Forgets `first..=last`.
 pub fn forget_range(first: u32, last: u32) {
     let end = (last as usize)
         .saturating_add(1)
-        .min(HIGHEST.load(Ordering::Relaxed));
+        .min(HIGHEST.load(Ordering::SeqCst));
     for fd in first as usize..end {
         forget(fd as i32);
     }

@@ -44,6 +44,9 @@ static WRITE_BACK: AtomicU8 = AtomicU8::new(WriteBack::Clflush as u8);
 
 static OWNER: AtomicU32 = AtomicU32::new(0);
 
+/// Children of vfork(2) that run in this memory now; a thread that had one leaves it as it was.
+pub static VFORKED: AtomicU32 = AtomicU32::new(0);
+
 static PLAIN_FLUSH_LIMIT: AtomicUsize = AtomicUsize::new(0);
 
 /// `DAXSHIM_REPORT`, with its NUL. A copy: programs that change their title write over the
@@ -177,6 +180,8 @@ unsafe fn variable(environment: *const *const c_char, name: &CStr) -> Option<&'s
 unsafe extern "C" fn forked() {
     let errno = real::errno();
     set_owner();
+    // Other threads' children are the parent's.
+    VFORKED.store(0, Ordering::Relaxed);
     mappings::forked();
     let page = PAGE.swap(ptr::null_mut(), Ordering::AcqRel);
     if !page.is_null() {
@@ -188,9 +193,14 @@ unsafe extern "C" fn forked() {
 }
 
 /// Whether this is the process whose memory this is: a child of vfork(2) shares its parent's, but
-/// not its descriptors.
+/// not its descriptors. Asks the kernel only while there is such a child.
 pub fn is_own() -> bool {
-    OWNER.load(Ordering::Relaxed) == pid()
+    VFORKED.load(Ordering::Relaxed) == 0 || OWNER.load(Ordering::Relaxed) == pid()
+}
+
+/// From now on [`is_own`] asks the kernel each time.
+pub fn doubt_ownership() {
+    VFORKED.fetch_add(1, Ordering::Relaxed);
 }
 
 fn set_owner() {

@@ -148,14 +148,19 @@ fn site_slot(number: u32) -> Option<&'static SiteSlot> {
 
 /// What libc maps for itself is nobody's tagged file; it syncs nothing, asks by ioctl for nothing that
 /// concerns us, and reads for streams. Of what changes descriptors it closes some (fclose); where it
-/// duplicates them, the program asked for it by symbol.
+/// duplicates them, the program asked for it by symbol. Its own children (posix_spawn) learn nothing
+/// of descriptors before they execute something.
 fn concerns_libc(slot: &SiteSlot) -> bool {
     let closes = || {
         let number = slot.slot.number as libc::c_long;
         matches!(number, libc::SYS_close | libc::SYS_close_range)
     };
-    !matches!(slot.family, "map" | "sync" | "ioctl" | "read")
-        && (slot.family != "descriptors" || closes())
+    match slot.family {
+        "map" | "sync" | "ioctl" | "read" => false,
+        "descriptors" => closes(),
+        "share" => slot.slot.number as libc::c_long == libc::SYS_vfork,
+        _ => true,
+    }
 }
 
 /// Writable memory within reach of a 32-bit jump from `code`.

@@ -1,5 +1,6 @@
 //! Whose tag: from the descriptor or path of a call to the contract's subject.
 
+use crate::dax_devices;
 use crate::descriptors::Look;
 use crate::memory;
 use crate::process::{self, event};
@@ -397,7 +398,9 @@ fn read(place: Place) -> Reading {
 
 /// The tag in force on a file. `Err` where nothing could be learnt (it may not even exist).
 fn tag(place: Place) -> Result<Option<Tag>, ()> {
-    if process::config().policy.mode == Mode::Off {
+    let config = process::config();
+    let by_kernel_s_word = !config.emulate && config.force_pmem != Some(true);
+    if config.policy.mode == Mode::Off || (by_kernel_s_word && !dax_devices::may_exist()) {
         return Ok(None);
     }
     match read(place) {

@@ -82,6 +82,8 @@ impl Slot {
         Slot {
             entry: AtomicPtr::new(match number {
                 ITS_ARGUMENT => by_number as *mut (),
+                libc::SYS_dup => hand_out as *mut (),
+                libc::SYS_vfork => crate::vfork::vfork as *mut (),
                 _ => enter as *mut (),
             }),
             real: AtomicPtr::new(early as *mut ()),
@@ -103,6 +105,39 @@ impl Slot {
 #[unsafe(naked)]
 unsafe extern "C" fn straight() {
     naked_asm!("jmp [r11 + {real}]", real = const offset_of!(Slot, real))
+}
+
+/// The real function, then [`descriptors::forget`] of what it returns: all that dup(2) needs, and
+/// [`enter`] would be dear beside it.
+///
+/// # Safety
+/// As for [`straight`].
+#[unsafe(naked)]
+unsafe extern "C" fn hand_out() {
+    naked_asm!(
+        ".cfi_startproc",
+        "sub rsp, 8",
+        ".cfi_def_cfa_offset 16",
+        "call [r11 + {real}]",
+        "cmp eax, {limit}",
+        "jae 2f",
+        "mov ecx, eax",
+        "lea rdx, [rip + {table}]",
+        "movzx esi, byte ptr [rdx + rcx]",
+        "and esi, {version}",
+        "add esi, {next_version}",
+        "mov [rdx + rcx], sil",
+        "2:",
+        "add rsp, 8",
+        ".cfi_def_cfa_offset 8",
+        "ret",
+        ".cfi_endproc",
+        real = const offset_of!(Slot, real),
+        limit = const descriptors::LIMIT,
+        table = sym descriptors::TABLE,
+        version = const !descriptors::UNTAGGED,
+        next_version = const descriptors::NEXT_VERSION,
+    )
 }
 
 /// The registers of a call, on the stack of [`enter`].
@@ -229,7 +264,8 @@ unsafe extern "C" fn early() {
     )
 }
 
-extern "C" fn early_failure(errno: i32) -> isize {
+/// Where a system call made in assembly failed.
+pub extern "C" fn early_failure(errno: i32) -> isize {
     crate::real::set_errno(errno);
     -1
 }

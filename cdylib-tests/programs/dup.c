@@ -16,5 +16,12 @@ int main(int argc, char **argv)
 		STEP(close(fd), "close the dup of %s", d->name);
 		STEP(write(fd, "WXYZ", 4), "write after close to the dup of %s", d->name);
 	}
+	/* A number that is known, and was closed by nobody that we see. */
+	int file = raw(SYS_openat, AT_FDCWD, "file", O_RDWR, 0);
+	int plain = raw(SYS_openat, AT_FDCWD, "plain", O_RDWR, 0);
+	STEP(write(plain, "WXYZ", 4), "write to plain");
+	raw(SYS_close, plain);
+	STEP(dup_(file) == plain, "a dup under plain's number");
+	STEP(write(plain, "WXYZ", 4), "write to that");
 	return end();
 }

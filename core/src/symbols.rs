@@ -103,6 +103,12 @@ macro_rules! for_each_hook {
             descriptors::recvmmsg [recvmmsg] SYS_recvmmsg => [Handle];
             descriptors::pidfd_getfd [pidfd_getfd] SYS_pidfd_getfd => [Handle];
 
+            share::vfork [vfork __vfork] SYS_vfork => [Handle];
+            share::clone [clone __clone] NONE => [Handle];
+            share::clone_call [] SYS_clone => [Handle];
+            share::clone3 [] SYS_clone3 => [Handle];
+            share::unshare [unshare] SYS_unshare => [Handle];
+
             ioctl::ioctl [ioctl] SYS_ioctl => [ShareExtents SetFlags Allocate LoopAttach];
             system::syscall [syscall] ITS_ARGUMENT => [Handle];
         }

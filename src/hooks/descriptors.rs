@@ -1,8 +1,8 @@
 //! Calls that close descriptors or hand them out: never refused, only noted.
 
-use crate::descriptors::{forget, forget_range, forget_result};
+use crate::descriptors::{distrust, forget, forget_range, forget_result};
 use crate::trampoline::{Call, Step};
-use libc::{CLOSE_RANGE_CLOEXEC, F_DUPFD, F_DUPFD_CLOEXEC};
+use libc::{CLOSE_RANGE_CLOEXEC, CLOSE_RANGE_UNSHARE, F_DUPFD, F_DUPFD_CLOEXEC};
 use libc::{CMSG_DATA, CMSG_FIRSTHDR, CMSG_LEN, CMSG_NXTHDR, SCM_RIGHTS, SOL_SOCKET, msghdr};
 
 /// dup(2).
@@ -41,6 +41,9 @@ pub extern "C" fn close(call: &mut Call) -> Step {
 /// close_range(2).
 pub extern "C" fn close_range(call: &mut Call) -> Step {
     let [first, last, flags, ..] = call.args;
+    if flags as u32 & CLOSE_RANGE_UNSHARE != 0 {
+        distrust();
+    }
     if flags as u32 & CLOSE_RANGE_CLOEXEC == 0 {
         forget_range(first as u32, last as u32);
     }

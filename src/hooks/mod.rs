@@ -9,6 +9,7 @@ pub mod map;
 pub mod names;
 pub mod open;
 pub mod read;
+pub mod share;
 pub mod size;
 pub mod sync;
 pub mod system;

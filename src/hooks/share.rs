@@ -1,0 +1,50 @@
+//! vfork(2), clone(2), unshare(2): what is known of descriptors is known for a process, and these
+//! leave a part of one with descriptors of its own.
+
+use crate::descriptors;
+use crate::memory::read_value;
+use crate::process;
+use crate::trampoline::{Call, Step};
+use libc::{CLONE_FILES, CLONE_VM};
+
+/// vfork(2) where libc itself makes the call: when the parent goes on is not seen there. The symbol
+/// leads to [`vfork`](crate::vfork::vfork), which sees it.
+pub extern "C" fn vfork(_: &mut Call) -> Step {
+    process::doubt_ownership();
+    Step::PASS
+}
+
+/// clone(2), with the flags as third argument.
+pub extern "C" fn clone(call: &mut Call) -> Step {
+    let [_, _, flags, ..] = call.args;
+    cloned(flags as u64)
+}
+
+/// The system call of clone(2), by number only.
+pub extern "C" fn clone_call(call: &mut Call) -> Step {
+    let [flags, ..] = call.args;
+    cloned(flags as u64)
+}
+
+/// clone3(2), by number only: the flags stand first in its argument.
+pub extern "C" fn clone3(call: &mut Call) -> Step {
+    let [arguments, ..] = call.args;
+    cloned(read_value::<u64>(arguments).unwrap_or(0))
+}
+
+/// unshare(2).
+pub extern "C" fn unshare(call: &mut Call) -> Step {
+    let [flags, ..] = call.args;
+    if flags as i32 & CLONE_FILES != 0 {
+        descriptors::distrust();
+    }
+    Step::PASS
+}
+
+/// Memory is shared, and with it what is known; descriptors are not.
+fn cloned(flags: u64) -> Step {
+    if flags & (CLONE_VM | CLONE_FILES) as u64 == CLONE_VM as u64 {
+        descriptors::distrust();
+    }
+    Step::PASS
+}
