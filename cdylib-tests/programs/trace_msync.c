@@ -46,6 +46,8 @@ int main(int argc, char **argv)
 		mprotect(p + PAGE, PAGE, PROT_NONE);
 	if (!strcmp(which, "read only"))
 		mprotect(p, length, PROT_READ);
+	if (!strcmp(which, "remapped"))
+		remap_file_pages(p + PAGE, PAGE, 0, 3, 0); /* shared, and not MAP_SYNC */
 	if (!strcmp(which, "reserved"))
 		mmap(p + PAGE, PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
 

@@ -28,6 +28,7 @@ const CASES: &[(&str, Pages<'static>, Pages<'static>, i32)] = &[
     // Stores to the page may be dirty, and cannot be flushed from here.
     ("prot none", &[0, 2, 3], &[1], 0),
     ("reserved", &[0, 2, 3], &[1], 0),
+    ("remapped", &[0, 2, 3], &[1], 0),
 ];
 
 fn main() {

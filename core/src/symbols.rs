@@ -87,6 +87,8 @@ macro_rules! for_each_hook {
             map::mprotect [mprotect __mprotect] SYS_mprotect => [Map];
             map::pkey_mprotect [pkey_mprotect] SYS_pkey_mprotect => [Map];
             map::madvise [madvise __madvise] SYS_madvise => [Map Punch];
+            map::process_madvise [process_madvise] SYS_process_madvise => [Map Punch];
+            map::remap_file_pages [remap_file_pages] SYS_remap_file_pages => [Map];
 
             sync::msync [msync] SYS_msync => [Sync];
             sync::fsync [fsync] SYS_fsync => [Sync];

@@ -7,7 +7,7 @@ use super::write::is_open_for_writing;
 use crate::eadr;
 use crate::enforce::{Earlier, enforce};
 use crate::mappings::{self, Attributes, forget, page_end, resume, set_inherited, suspend};
-use crate::memory::PAGE;
+use crate::memory::{PAGE, read_value, vector_error};
 use crate::process::{self, config, event};
 use crate::real::{Errno, sys};
 use crate::subject::{self, Place, Tag};
@@ -255,14 +255,38 @@ extern "C" fn after_made_readable(call: &Call, result: isize) -> isize {
 /// madvise(2).
 pub extern "C" fn madvise(call: &mut Call) -> Step {
     let [address, length, advice, ..] = call.args;
-    if mappings::first_in(address, length).is_none() || address % PAGE != 0 {
+    advise(address, length, advice as i32, || None)
+}
+
+/// process_madvise(2), which from Linux 6.13 on takes any advice about the calling process itself;
+/// about others it knows none that concerns us. Refused as a whole where a part is.
+pub extern "C" fn process_madvise(call: &mut Call) -> Step {
+    let [pidfd, vector, count, advice, flags, _] = call.args;
+    if mappings::is_empty() || vector_error(vector, count).is_some() {
         return Step::PASS;
     }
-    match advice as i32 {
+    // SAFETY: advises nothing.
+    let earlier = || unsafe { sys!(SYS_process_madvise, pidfd, 0, 0, advice, flags) }.err();
+    (0..count)
+        .map_while(|i| read_value::<[usize; 2]>(vector + i * size_of::<[usize; 2]>()))
+        .map(|[address, length]| advise(address, length, advice as i32, earlier))
+        .find(|step| !step.is_pass())
+        .unwrap_or(Step::PASS)
+}
+
+/// One range. `earlier` is what the kernel has against the call as a whole.
+fn advise(address: usize, length: usize, advice: i32, earlier: impl Fn() -> Option<Errno>) -> Step {
+    if mappings::first_in(address, length).is_none() || !address.is_multiple_of(PAGE) {
+        return Step::PASS;
+    }
+    match advice {
         libc::MADV_REMOVE => enforce(
             Operation::Punch,
             Subject::Tagged,
-            || Earlier::refuses_if(remove_is_refused(address, length)),
+            || match earlier() {
+                None => Earlier::refuses_if(remove_is_refused(address, length)),
+                says => Earlier::says(says),
+            },
             || Effect::Changes,
         ),
         // A guard page faults whoever touches it.
@@ -280,6 +304,16 @@ pub extern "C" fn madvise(call: &mut Call) -> Step {
         }
         _ => Step::PASS,
     }
+}
+
+/// remap_file_pages(2). What it maps is shared, and not MAP_SYNC (mm/mmap.c).
+pub extern "C" fn remap_file_pages(call: &mut Call) -> Step {
+    let [address, length, ..] = call.args;
+    if mappings::first_in(address, length).is_none() {
+        return Step::PASS;
+    }
+    suspend(address, length);
+    call.then(after_munmap)
 }
 
 /// Whether the kernel has nothing to do, finds the range too long, or the file open for reading
