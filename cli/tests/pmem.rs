@@ -344,3 +344,62 @@ fn doctor_lists_the_device_and_the_mount() {
     );
     daxshim(["doctor"]).succeeds().says("fs-DAX is here");
 }
+
+/// PR_SET_THP_DISABLE, by which scripts/vm keeps mappings at 4 KiB.
+fn has_small_pages_only() -> bool {
+    // SAFETY: takes and changes nothing.
+    unsafe { libc::prctl(libc::PR_GET_THP_DISABLE, 0, 0, 0, 0) == 1 }
+}
+
+#[test]
+#[ignore = "needs fs-DAX: scripts/test runs it in the VM"]
+fn inspect_tells_map_sync_the_tag_and_the_size_of_pages() {
+    use rustix::mm::MapFlags;
+    let scratch = pmem();
+    let file = tagged(&scratch, "data");
+    let sync = Stored::new(&file, 4 << 20, MapFlags::SHARED_VALIDATE | MapFlags::SYNC);
+    let plain = Stored::new(&file, 4 << 20, MapFlags::SHARED);
+    let pages = if has_small_pages_only() {
+        serde_json::json!({"pte": 8192, "pmd": 0, "pud": 0})
+    } else {
+        serde_json::json!({"pte": 0, "pmd": 2 << 20, "pud": 0})
+    };
+    let mappings = inspect(&file);
+    assert_eq!(mappings.len(), 2, "{mappings:?}");
+    for (stored, is_sync, reason) in [(&sync, true, "tagged"), (&plain, false, "not-sync")] {
+        let mapping = mappings
+            .iter()
+            .find(|mapping| mapping["start"] == stored.address)
+            .unwrap();
+        assert_eq!(mapping["dax"], true);
+        assert_eq!(mapping["sync"], is_sync);
+        assert_eq!(mapping["tag"]["condition"], "tagged");
+        assert_eq!(mapping["user_flush"], is_sync);
+        assert_eq!(mapping["reason"], reason);
+        assert_eq!(mapping["pages"], pages, "{mapping}");
+    }
+    let of_process = inspect(own_pid());
+    for mapping in &mappings {
+        assert!(of_process.contains(mapping), "{of_process:?}");
+    }
+    daxshim(["inspect"])
+        .arg(&file)
+        .succeeds()
+        .says("user flush  suffices; MAP_SYNC and a valid tag")
+        .says("user flush  does not suffice; DAX, but without MAP_SYNC");
+}
+
+#[test]
+#[ignore = "needs fs-DAX: scripts/test runs it in the VM"]
+fn inspect_tells_that_a_broken_tag_takes_the_kernel() {
+    use rustix::mm::MapFlags;
+    let scratch = pmem();
+    let file = tagged(&scratch, "data");
+    let _mapping = Stored::new(&file, 4 << 20, MapFlags::SHARED_VALIDATE | MapFlags::SYNC);
+    shell("fallocate --punch-hole -o 1M -l 64K \"$1\"", &[&file]);
+    let mapping = inspect(&file)[0].clone();
+    assert_eq!(mapping["sync"], true);
+    assert_eq!(mapping["tag"]["condition"], "broken");
+    assert_eq!(mapping["user_flush"], false);
+    assert_eq!(mapping["reason"], "broken");
+}

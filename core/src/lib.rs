@@ -10,6 +10,8 @@ pub mod dax;
 pub mod extents;
 pub mod flush;
 pub mod line;
+pub mod maps;
+pub mod pagemap;
 pub mod regions;
 pub mod report;
 pub mod sites;

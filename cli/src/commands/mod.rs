@@ -10,6 +10,7 @@ use crate::output;
 
 mod completions;
 mod doctor;
+mod inspect;
 mod man;
 mod prepare;
 mod run;
@@ -47,6 +48,7 @@ pub enum Command {
     Untag(untag::Untag),
     Status(status::Status),
     Verify(verify::Verify),
+    Inspect(inspect::Inspect),
     Run(run::Run),
     Completions(completions::Completions),
     Man(man::Man),
@@ -77,6 +79,7 @@ impl Command {
             Command::Untag(untag) => untag.execute(),
             Command::Status(status) => status.execute(),
             Command::Verify(verify) => verify.execute(),
+            Command::Inspect(inspect) => inspect.execute(),
             Command::Run(run) => run.execute(),
             Command::Completions(completions) => completions.execute(),
             Command::Man(man) => man.execute(),

@@ -226,6 +226,51 @@ impl Drop for Mapped {
     }
 }
 
+/// Pages 0 and 2 of a file, mapped and stored to, its descriptor closed.
+pub struct Stored {
+    pub address: u64,
+    length: usize,
+}
+
+impl Stored {
+    pub fn new(path: &Path, length: usize, flags: rustix::mm::MapFlags) -> Stored {
+        use rustix::mm::ProtFlags;
+        let _quiet = quiet();
+        let file = File::options().read(true).write(true).open(path).unwrap();
+        let protection = ProtFlags::READ | ProtFlags::WRITE;
+        // SAFETY: a fresh mapping that nothing refers to.
+        let map = unsafe {
+            rustix::mm::mmap(std::ptr::null_mut(), length, protection, flags, &file, 0).unwrap()
+        };
+        for page in [0, 2] {
+            // SAFETY: inside the mapping, and of files that are so long.
+            unsafe { map.cast::<u8>().add(page * 4096).write_volatile(7) };
+        }
+        Stored {
+            address: map as u64,
+            length,
+        }
+    }
+}
+
+impl Drop for Stored {
+    fn drop(&mut self) {
+        // SAFETY: ours, and nothing refers to it.
+        unsafe { rustix::mm::munmap(self.address as *mut _, self.length) }.unwrap();
+    }
+}
+
+/// `daxshim inspect --json`: the mappings.
+pub fn inspect(target: impl AsRef<std::ffi::OsStr>) -> Vec<serde_json::Value> {
+    let ran = daxshim(["inspect", "--json"]).arg(target).succeeds();
+    let document: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(document["schema"], 1);
+    document["inspection"]["mappings"]
+        .as_array()
+        .unwrap()
+        .clone()
+}
+
 pub fn own_pid() -> String {
     std::process::id().to_string()
 }

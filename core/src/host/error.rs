@@ -21,6 +21,8 @@ pub enum Action {
     Verify,
     /// `daxshim prepare`
     Prepare,
+    /// `daxshim inspect`
+    Inspect,
 }
 
 impl fmt::Display for Action {
@@ -31,6 +33,7 @@ impl fmt::Display for Action {
             Action::Status => "examine",
             Action::Verify => "verify",
             Action::Prepare => "prepare",
+            Action::Inspect => "inspect",
         })
     }
 }
@@ -90,6 +93,15 @@ pub enum Cause {
     /// Somebody else began to open the file.
     #[error("another process began to open it meanwhile")]
     Disturbed,
+    /// No process has that number.
+    #[error("there is no such process")]
+    NoProcess,
+    /// The process is another user's, or protects itself.
+    #[error(
+        "its mappings are shown only to who may trace it: its user, unless it changed its \
+             privileges, and root"
+    )]
+    ForeignProcess,
     /// The user asked to stop.
     #[error("interrupted")]
     Interrupted,
@@ -117,6 +129,8 @@ impl Cause {
             Cause::NoDax(_) => Errno::OPNOTSUPP,
             Cause::Held(_) | Cause::Moved | Cause::Replaced | Cause::Disturbed => Errno::BUSY,
             Cause::NeedsSize => Errno::NOENT,
+            Cause::NoProcess => Errno::SRCH,
+            Cause::ForeignProcess => Errno::ACCESS,
             Cause::NoSpace { .. } => Errno::NOSPC,
             Cause::Interrupted => Errno::INTR,
             Cause::System { errno, .. } => *errno,
@@ -160,6 +174,8 @@ impl Cause {
                 "free some space on that filesystem or choose a smaller --size; the file is as it was"
                     .into()
             }
+            Cause::NoProcess => "ps -e lists processes; a file with a number for a name is meant by ./NUMBER".into(),
+            Cause::ForeignProcess => "run as root, or with CAP_SYS_PTRACE".into(),
             Cause::Interrupted => "the file's content is as it was; run it again to finish".into(),
             Cause::System { errno, .. } => match *errno {
                 Errno::NOENT if action == Action::Tag => {

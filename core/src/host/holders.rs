@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, CWD, StatxFlags};
 use serde::Serialize;
 
+use crate::maps::Mapping;
+
 /// A process that has the file open or mapped.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Holder {
@@ -122,11 +124,7 @@ impl fmt::Display for Holders {
 
 /// Looks through /proc. `own` is a descriptor of this process that does not count.
 pub(super) fn scan(device: u64, inode: u64, path: &Path, own: Option<RawFd>) -> Holders {
-    let target = Target {
-        device,
-        inode,
-        path: std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned()),
-    };
+    let target = Target::new(device, inode, path);
     let mut holders = Holders {
         loops: target.loops(),
         ..Holders::default()
@@ -146,20 +144,35 @@ pub(super) fn scan(device: u64, inode: u64, path: &Path, own: Option<RawFd>) -> 
     holders
 }
 
+/// The file behind a mapping, proc_pid_map_files(5): also where it was renamed or removed. Only for
+/// root and CAP_CHECKPOINT_RESTORE.
+pub(super) fn map_file(proc: &Path, mapping: &Mapping<'_>) -> PathBuf {
+    proc.join(format!("map_files/{:x}-{:x}", mapping.start, mapping.end))
+}
+
 enum Look {
     Holds(Holder),
     Free,
     Unseen,
 }
 
-struct Target {
+/// The file that is looked for.
+pub(super) struct Target {
     device: u64,
     inode: u64,
     path: PathBuf,
 }
 
 impl Target {
-    fn is(&self, path: &Path) -> Option<bool> {
+    pub(super) fn new(device: u64, inode: u64, path: &Path) -> Target {
+        Target {
+            device,
+            inode,
+            path: std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned()),
+        }
+    }
+
+    pub(super) fn is(&self, path: &Path) -> Option<bool> {
         let stat = rustix::fs::statx(
             CWD,
             path,
@@ -181,8 +194,8 @@ impl Target {
         };
         let mapped = maps
             .split(|&b| b == b'\n')
-            .filter_map(Line::parse)
-            .any(|line| self.maps(&proc, &line));
+            .filter_map(Mapping::parse)
+            .any(|mapping| self.maps(&proc, &mapping));
         let (open, writes) = match self.descriptors(&proc, own) {
             Ok(found) => found,
             Err(error) if is_denied(&error) => return Look::Unseen,
@@ -201,15 +214,15 @@ impl Target {
         })
     }
 
-    /// Whether a line of maps is about this file. The device number there is not stat's on btrfs
-    /// and overlayfs, so what looks like it is looked at through map_files.
-    fn maps(&self, proc: &Path, line: &Line<'_>) -> bool {
-        let same_path = line.path == self.path.as_os_str().as_bytes();
-        if line.inode != self.inode && !same_path {
+    /// Whether a mapping is one of this file. The device number there is not stat's on btrfs and
+    /// overlayfs, so what looks like it is looked at through map_files.
+    pub(super) fn maps(&self, proc: &Path, mapping: &Mapping<'_>) -> bool {
+        let same_path = mapping.path == self.path.as_os_str().as_bytes();
+        if mapping.inode == 0 || mapping.inode != self.inode && !same_path {
             return false;
         }
-        self.is(&proc.join("map_files").join(line.range))
-            .unwrap_or(line.device == Some(self.device) || same_path)
+        self.is(&map_file(proc, mapping))
+            .unwrap_or(mapping.device == self.device || same_path)
     }
 
     /// Whether the process has a descriptor of the file, and one that can write.
@@ -265,42 +278,7 @@ impl Target {
     }
 }
 
-/// The parts of a line of /proc/PID/maps that matter, proc_pid_maps(5).
-struct Line<'a> {
-    range: &'a str,
-    device: Option<u64>,
-    inode: u64,
-    path: &'a [u8],
-}
-
-impl Line<'_> {
-    fn parse(line: &[u8]) -> Option<Line<'_>> {
-        let mut fields = line.splitn(6, |&b| b == b' ');
-        let range = std::str::from_utf8(fields.next()?).ok()?;
-        let _permissions = fields.next()?;
-        let _offset = fields.next()?;
-        let device = std::str::from_utf8(fields.next()?).ok()?;
-        let inode = std::str::from_utf8(fields.next()?).ok()?.parse().ok()?;
-        let path = fields.next().unwrap_or_default().trim_ascii_start();
-        if inode == 0 {
-            return None;
-        }
-        let device = device.split_once(':').and_then(|(major, minor)| {
-            Some(rustix::fs::makedev(
-                u32::from_str_radix(major, 16).ok()?,
-                u32::from_str_radix(minor, 16).ok()?,
-            ))
-        });
-        Some(Line {
-            range,
-            device,
-            inode,
-            path,
-        })
-    }
-}
-
-fn pids() -> Vec<i32> {
+pub(super) fn pids() -> Vec<i32> {
     let Ok(entries) = std::fs::read_dir("/proc") else {
         return Vec::new();
     };
@@ -310,7 +288,7 @@ fn pids() -> Vec<i32> {
         .collect()
 }
 
-fn name(pid: i32) -> String {
+pub(super) fn name(pid: i32) -> String {
     std::fs::read(format!("/proc/{pid}/comm")).map_or_else(
         |_| "?".into(),
         |name| {
@@ -323,7 +301,7 @@ fn name(pid: i32) -> String {
 }
 
 /// A kernel thread or a zombie: it maps nothing, whoever may look.
-fn is_without_memory(pid: i32) -> bool {
+pub(super) fn is_without_memory(pid: i32) -> bool {
     const PF_KTHREAD: u32 = 0x0020_0000;
     procfs::process::Process::new(pid)
         .and_then(|process| process.stat())
@@ -337,26 +315,13 @@ fn descriptor_flags(proc: &Path, number: Option<RawFd>) -> Option<i32> {
     i32::from_str_radix(flags.trim(), 8).ok()
 }
 
-fn is_denied(error: &std::io::Error) -> bool {
+pub(super) fn is_denied(error: &std::io::Error) -> bool {
     error.kind() == std::io::ErrorKind::PermissionDenied
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_line_of_maps_is_read() {
-        let text = b"7f00-7f10 rw-s 00000000 fe:10 4711                     /a b (deleted)";
-        let line = Line::parse(text).unwrap();
-        assert_eq!(line.range, "7f00-7f10");
-        assert_eq!(line.device, Some(rustix::fs::makedev(0xfe, 0x10)));
-        assert_eq!(line.inode, 4711);
-        assert_eq!(line.path, b"/a b (deleted)");
-        assert!(Line::parse(b"7f00-7f10 rw-p 00000000 00:00 0 ").is_none());
-        assert!(Line::parse(b"").is_none());
-        assert!(Line::parse(b"garbage").is_none());
-    }
 
     #[test]
     fn the_message_names_pid_and_program() {
