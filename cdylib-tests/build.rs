@@ -1,4 +1,4 @@
-//! Compiles every program of `programs/` into `OUT_DIR`, so that the tests need no compiler: they
+//! Compiles every program of `programs/`, and the examples, into `OUT_DIR`, so that the tests need no compiler: they
 //! also run in a virtual machine that has none.
 
 use std::path::{Path, PathBuf};
@@ -7,6 +7,8 @@ use std::{env, fs};
 
 fn main() {
     println!("cargo:rerun-if-changed=programs");
+    println!("cargo:rerun-if-changed=../examples");
+    println!("cargo:rerun-if-changed=../include");
     println!("cargo:rerun-if-env-changed=CC");
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
     let mut sources: Vec<PathBuf> = fs::read_dir("programs")
@@ -25,21 +27,46 @@ fn main() {
             assert!(status.success(), "cc: {}: {status}", source.display());
         }
     }
+    // As a program of somebody else's would be compiled: by any standard, without extensions.
+    example(&out, "ask", &["-std=c99"]);
+    example(&out, "ask_cpp", &["-x", "c++", "-std=c++98"]);
+}
+
+fn example(out: &Path, name: &str, language: &[&str]) {
+    let status = Command::new(cc())
+        .args(language)
+        .args(["-O2", "-Wall", "-Wextra", "-Wpedantic", "-Werror"])
+        .args(["-I../include", "../examples/ask.c", "-o"])
+        .arg(out.join(name))
+        .status()
+        .expect("a C and C++ compiler is installed (Debian: apt-get install g++)");
+    assert!(
+        status.success(),
+        "cc {language:?}: examples/ask.c: {status}"
+    );
+}
+
+fn cc() -> String {
+    env::var("CC").unwrap_or_else(|_| "cc".into())
 }
 
 /// Starts the compiler, unless what it made last time is newer than the source.
 fn compile(source: &Path, out: &Path) -> Option<(PathBuf, Child)> {
     let program = out.join(source.file_stem()?);
     let changed = |path: &Path| path.metadata().and_then(|m| m.modified()).ok();
-    let newest = ["programs/common.h", "programs/times.h"]
-        .iter()
-        .fold(changed(source), |newest, header| {
-            newest.max(changed(Path::new(header)))
-        });
+    let newest = [
+        "programs/common.h",
+        "programs/times.h",
+        "../include/daxshim.h",
+    ]
+    .iter()
+    .fold(changed(source), |newest, header| {
+        newest.max(changed(Path::new(header)))
+    });
     if changed(&program) > newest {
         return None;
     }
-    let compiler = Command::new(env::var("CC").unwrap_or_else(|_| "cc".into()))
+    let compiler = Command::new(cc())
         .args([
             "-O1",
             "-g",
@@ -47,6 +74,7 @@ fn compile(source: &Path, out: &Path) -> Option<(PathBuf, Child)> {
             "-Wextra",
             "-Werror",
             "-D_GNU_SOURCE",
+            "-I../include",
             "-pthread",
             "-o",
         ])

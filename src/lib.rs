@@ -6,6 +6,7 @@
 //! To add a hook: a row in `core/src/symbols.rs`, a function of that name in `hooks/`, a program
 //! of that name in `cdylib-tests/programs/`.
 
+mod ask;
 mod dax_devices;
 mod descriptors;
 mod eadr;

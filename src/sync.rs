@@ -125,6 +125,8 @@ impl Request {
 
     /// The kernel's msync of a part, with its errors.
     fn kernel(&self, start: usize, end: usize) -> Result<(), Errno> {
+        // Only a range of bytes begins within a page.
+        let start = start & !(PAGE - 1);
         // SAFETY: msync changes no memory; the kernel checks the range.
         unsafe { sys!(SYS_msync, start, end - start, self.flags) }.map(|_| ())
     }
@@ -268,6 +270,46 @@ fn by_parts(call: &mut Call, flush: Option<Flush>) -> Step {
         Ok(()) => Step::answer_cancellable(0),
         Err(errno) => Step::fail(errno),
     }
+}
+
+/// As msync(2) with MS_SYNC, for a range of bytes: of sync mappings just its lines are written back.
+/// Counted as msync; no cancellation point.
+pub fn persist(start: usize, length: usize) -> Result<(), Errno> {
+    let started = begin();
+    let end = start.checked_add(length).ok_or(libc::ENOMEM)?;
+    if length == 0 {
+        return Ok(());
+    }
+    let request = Request {
+        start,
+        end,
+        flags: MS_SYNC,
+    };
+    let flush = Flush::publish();
+    if let Some(flush) = &flush
+        && let Some(region) = flush.last(start)
+        && end <= region.end.min(region.data_end)
+        && Attributes::of(region).is_plainly_flushable()
+        && length <= process::plain_flush_limit()
+    {
+        // SAFETY: as in `msync`.
+        unsafe { process::write_back().lines(start, end) };
+        fence();
+        return Ok(());
+    }
+    let plan = flush.as_ref().map(|flush| request.plan(flush));
+    let is_tagged = plan.as_ref().is_none_or(|plan| plan.tagged);
+    let by_user = plan.is_some_and(|plan| plan.flushable > 0 && choose_user(plan.flushable));
+    let (way, lines, outcome) = match flush.filter(|_| by_user) {
+        Some(flush) => request.carry_out(&flush),
+        None => (Way::Kernel, 0, request.kernel(start, end)),
+    };
+    if is_tagged && let Some(page) = process::page() {
+        let elapsed = ticks().wrapping_sub(started);
+        let (bytes, failed) = (request.bytes(), outcome.is_err());
+        page.synced(report::Call::Msync, way, bytes, lines, elapsed, failed);
+    }
+    outcome
 }
 
 /// fsync(2) and fdatasync(2): the kernel's, counted.

@@ -1,7 +1,7 @@
 //! The library as a file: what it exports, what it needs, how big it is; and that each row of the
 //! table of hooks has its program.
 
-use daxshim_core::symbols::HOOKS;
+use daxshim_core::symbols::{HOOKS, QUESTIONS};
 use daxshim_tests::{library, program};
 use object::elf::{DT_NEEDED, FileHeader64, STT_FUNC, STT_GNU_IFUNC};
 use object::read::elf::{Dyn, FileHeader, Sym};
@@ -64,11 +64,12 @@ fn every_name_of_every_row_is_exported() {
     let missing: Vec<_> = HOOKS
         .iter()
         .flat_map(|hook| hook.symbols)
+        .chain(QUESTIONS)
         .filter(|&&name| !exported.contains(name))
         .collect();
     assert!(
         missing.is_empty(),
-        "in a row, yet not exported: {missing:?}"
+        "in the table, yet not exported: {missing:?}"
     );
 }
 
@@ -78,13 +79,29 @@ fn nothing_else_is_exported() {
     let rows: BTreeSet<&str> = HOOKS
         .iter()
         .flat_map(|hook| hook.symbols)
+        .chain(QUESTIONS)
         .copied()
         .collect();
     let stray: Vec<_> = exported
         .iter()
         .filter(|name| !rows.contains(name.as_str()))
         .collect();
-    assert!(stray.is_empty(), "exported, yet in no row: {stray:?}");
+    assert!(
+        stray.is_empty(),
+        "exported, yet not in the table: {stray:?}"
+    );
+}
+
+#[test]
+fn the_header_declares_every_question_and_nothing_else() {
+    let header = concat!(env!("CARGO_MANIFEST_DIR"), "/../include/daxshim.h");
+    let header = std::fs::read_to_string(header).expect("the header can be read");
+    let declared: Vec<_> = header
+        .split("DAXSHIM_WEAK(\"")
+        .skip(1)
+        .filter_map(|rest| rest.split('"').next())
+        .collect();
+    assert_eq!(declared, QUESTIONS);
 }
 
 #[test]

@@ -10,6 +10,15 @@
 
 use crate::contract::Operation;
 
+/// What the library exports besides: functions for programs that know of it, `src/ask.rs` and
+/// `include/daxshim.h`.
+pub const QUESTIONS: &[&str] = &[
+    "daxshim_is_sync",
+    "daxshim_needs_msync",
+    "daxshim_mincore",
+    "daxshim_persist",
+];
+
 /// Hands every row to the macro `$expand`:
 /// `family::function [names…] SYS_syscall => [operations…];`
 #[macro_export]
