@@ -6,12 +6,16 @@
 //! for a call of the table is turned into a jump to a stub of ours, which asks the same hook as the
 //! symbol does and goes on behind the `mov`, to libc's own `syscall` instruction, or behind that.
 //!
+//! What libc reads concerns only `DAXSHIM_READS=deny`, so those places are left alone otherwise.
+//! Such a call is shorter than a jump: libc's own `syscall` instruction is gone then, and the call
+//! is made by us.
+//!
 //! Places of another form are left alone. Where code can't be changed at all (a policy against it,
 //! another thread at work already), nothing is, and the report says so; then the symbols are what is
 //! hooked.
 
 use crate::memory::PAGE;
-use crate::process::event;
+use crate::process::{config, event};
 use crate::real::sys;
 use crate::trampoline::{SITE_SLOTS, SLOTS, SiteSlot, site_enter};
 use core::ffi::{CStr, c_int, c_void};
@@ -22,6 +26,8 @@ use libc::{PROT_EXEC, PROT_READ, PROT_WRITE, dl_phdr_info};
 
 /// Bytes of a stub.
 const STUB: usize = 48;
+/// Bytes of `syscall`.
+const SYSCALL: usize = 2;
 /// Room for stubs, bytes: some 340 of them.
 const ROOM: usize = 16 << 10;
 
@@ -88,6 +94,8 @@ fn turn_in(code: Code) -> Result<(), i32> {
             jump.add(1).cast::<i32>().write_unaligned(distance);
         }
         next += STUB;
+        slot.makes_call
+            .store(!site.keeps_syscall, Ordering::Relaxed);
         slot.turned.store(true, Ordering::Relaxed);
     }
     lead_symbols_straight(code);
@@ -115,7 +123,7 @@ fn lead_symbols_straight(code: Code) {
     }
 }
 
-/// The middle instructions; r11: the slot; rcx: where `syscall` is; on to [`site_enter`]. Both
+/// The middle instructions; r11: the slot; rcx: where `syscall` is, or would be; on to [`site_enter`]. Both
 /// registers are free there, as `syscall` itself destroys them.
 ///
 /// # Safety
@@ -134,7 +142,7 @@ unsafe fn write_stub(at: usize, site: &Site, place: usize, slot: &'static SiteSl
     put(&[0x49, 0xbb]);
     put(&(slot as *const SiteSlot as usize).to_le_bytes());
     put(&[0x48, 0xb9]);
-    put(&(place + MOV + site.middle).to_le_bytes());
+    put(&(place + (site.behind - site.offset) - SYSCALL).to_le_bytes());
     put(&[0xff, 0x25, 0, 0, 0, 0]);
     put(&(site_enter as *const () as usize).to_le_bytes());
 }
@@ -147,16 +155,17 @@ fn site_slot(number: u32) -> Option<&'static SiteSlot> {
 }
 
 /// What libc maps for itself is nobody's tagged file; it syncs nothing, asks by ioctl for nothing that
-/// concerns us, and reads for streams. Of what changes descriptors it closes some (fclose); where it
-/// duplicates them, the program asked for it by symbol. Its own children (posix_spawn) learn nothing
-/// of descriptors before they execute something.
+/// concerns us, and what it reads for streams concerns us only where reading is refused. Of what
+/// changes descriptors it closes some (fclose); where it duplicates them, the program asked for it by
+/// symbol. Its own children (posix_spawn) learn nothing of descriptors before they execute something.
 fn concerns_libc(slot: &SiteSlot) -> bool {
     let closes = || {
         let number = slot.slot.number as libc::c_long;
         matches!(number, libc::SYS_close | libc::SYS_close_range)
     };
     match slot.family {
-        "map" | "sync" | "ioctl" | "read" => false,
+        "map" | "sync" | "ioctl" => false,
+        "read" => config().policy.deny_reads,
         "descriptors" => closes(),
         "share" => slot.slot.number as libc::c_long == libc::SYS_vfork,
         _ => true,

@@ -32,6 +32,9 @@ impl Step {
     /// On to the real function.
     pub const PASS: Step = Step { kind: 0, value: 0 };
 
+    /// The real function, and then what [`Call::after`] says.
+    const AROUND: Step = Step { kind: 2, value: 0 };
+
     /// Whether it is [`Step::PASS`].
     pub const fn is_pass(&self) -> bool {
         self.kind == 0
@@ -156,7 +159,7 @@ impl Call {
     /// Calls the real function, then `after`.
     pub fn then(&mut self, after: After) -> Step {
         self.after = Some(after);
-        Step { kind: 2, value: 0 }
+        Step::AROUND
     }
 }
 
@@ -345,6 +348,8 @@ pub struct SiteSlot {
     pub family: &'static str,
     /// Whether libc's places of it were turned.
     pub turned: AtomicBool,
+    /// Whether their `syscall` instructions are gone, so that every call is made here.
+    pub makes_call: AtomicBool,
 }
 
 impl SiteSlot {
@@ -357,6 +362,7 @@ impl SiteSlot {
             },
             family,
             turned: AtomicBool::new(false),
+            makes_call: AtomicBool::new(false),
         }
     }
 }
@@ -412,7 +418,7 @@ pub unsafe extern "C" fn site_enter() {
         "movups [rsp + 96 + 16 * \\n], xmm\\n",
         ".endr",
         "mov rdi, rsp",
-        "mov rsi, [r11 + {check}]",
+        "mov rsi, r11",
         "call {ask}",
         "mov rcx, [rbp + 8]",
         "test eax, eax",
@@ -470,7 +476,6 @@ pub unsafe extern "C" fn site_enter() {
         red_zone = const RED_ZONE,
         frame = const SITE_FRAME,
         slot = const offset_of!(Call, slot),
-        check = const offset_of!(SiteSlot, slot) + offset_of!(Slot, check),
         ask = sym ask_at_site,
         around = sym site_around,
     )
@@ -478,11 +483,15 @@ pub unsafe extern "C" fn site_enter() {
 
 /// Asks the hook. Its answer is what the kernel would give, an error a negative number; errno is
 /// left to libc.
-extern "C" fn ask_at_site(call: &mut Call, check: Check) -> Step {
+extern "C" fn ask_at_site(call: &mut Call, site: &SiteSlot) -> Step {
     let errno = crate::real::errno();
-    let mut step = check(call);
+    call.after = None;
+    let mut step = (site.slot.check)(call);
     if step.value == -1 {
         step.value = -(crate::real::errno() as isize);
+    }
+    if step.is_pass() && site.makes_call.load(Ordering::Relaxed) {
+        step = Step::AROUND;
     }
     crate::real::set_errno(errno);
     step

@@ -115,6 +115,14 @@ impl Shim {
         self
     }
 
+    /// Whether reading is refused.
+    #[must_use]
+    pub fn is_denying(&self) -> bool {
+        let denies =
+            |(name, value): &(OsString, OsString)| name == "DAXSHIM_READS" && value == "deny";
+        self.environment.iter().any(denies)
+    }
+
     /// A command that runs so, with none of our variables inherited.
     #[must_use]
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {

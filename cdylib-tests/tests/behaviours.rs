@@ -7,6 +7,7 @@ use libtest_mimic::{Arguments, Trial};
 const BEHAVIOURS: &[(&str, &str, bool)] = &[
     ("aio_write", "aio_write", false),
     ("cancel_before_open", "open", false),
+    ("cancel_blocked_fread", "getc", false),
     ("cancel_blocked_fwrite", "fwrite", false),
     ("cancel_blocked_open", "open", false),
     ("cancel_blocked_write", "write", false),
@@ -19,6 +20,7 @@ const BEHAVIOURS: &[(&str, &str, bool)] = &[
     ("errno_unchanged_at_main", "open", false),
     ("fopen_w", "fopen", false),
     ("fork_child_msync", "msync", true),
+    ("fread", "fread", false),
     ("freopen_w", "freopen", false),
     ("many_mappings", "msync", true),
     ("map_fixed_over_sync_mapping", "msync", true),
@@ -40,6 +42,9 @@ const BEHAVIOURS: &[(&str, &str, bool)] = &[
     ("write_on_passed_descriptors", "write", false),
 ];
 
+/// Those that are run with `DAXSHIM_READS=deny` too.
+const READING: &[&str] = &["cancel_blocked_fread", "fread"];
+
 fn main() {
     let mut trials = Vec::new();
     for &(name, symbol, stores) in BEHAVIOURS {
@@ -49,18 +54,26 @@ fn main() {
             ("report", Tag::Valid, true),
         ] {
             trials.push(Trial::test(format!("{name}/{how}"), move || {
-                run(name, symbol, tag, stores, report)
+                run(&Shim::new(), name, symbol, tag, stores, report)
             }));
+        }
+        for (how, tag) in [("deny", Tag::Valid), ("deny, untagged", Tag::None)] {
+            if READING.contains(&name) {
+                trials.push(Trial::test(format!("{name}/{how}"), move || {
+                    let shim = Shim::new().with("DAXSHIM_READS", "deny");
+                    run(&shim, name, symbol, tag, stores, false)
+                }));
+            }
         }
     }
     libtest_mimic::run(&Arguments::from_args(), trials).exit();
 }
 
-fn run(name: &str, symbol: &str, tag: Tag, stores: bool, report: bool) -> Outcome {
+fn run(shim: &Shim, name: &str, symbol: &str, tag: Tag, stores: bool, report: bool) -> Outcome {
     let native = Run::natively(name, symbol)?;
     let scene = Scene::new(tag)?;
     let before = scene.snapshot("file")?;
-    let mut shim = Shim::new();
+    let mut shim = shim.clone();
     if report {
         shim = shim.with("DAXSHIM_REPORT", scene.report()?);
     }
@@ -69,7 +82,8 @@ fn run(name: &str, symbol: &str, tag: Tag, stores: bool, report: bool) -> Outcom
         return run.expect(&native.output, &native);
     }
     // Without a text of its own, everything is "=".
-    let expected = match expectation(&format!("{name}.tagged.expected")) {
+    let list = if shim.is_denying() { "deny" } else { "tagged" };
+    let expected = match expectation(&format!("{name}.{list}.expected")) {
         Some(listed) => native.except(&listed)?,
         None => native.output.clone(),
     };

@@ -1,5 +1,9 @@
 //! Where a stretch of code makes system calls: `mov $NUMBER, %eax`, at most a few plain moves, and
 //! `syscall`. That is how the C library's own calls look, those that no symbol leads to included.
+//!
+//! read(2) has the number 0: it is `xor %eax, %eax`, `syscall`, `cmp $-4096, %rax`, whose two first
+//! are shorter than a jump. But the jump ends behind the prefix of the last, and what follows there
+//! is `cmp $-4096, %eax`: for what read can return, the same.
 
 /// Bytes of `mov $imm32, %eax`; a jump takes as many.
 pub const MOV: usize = 5;
@@ -7,24 +11,24 @@ pub const MOV: usize = 5;
 const SYSCALL: [u8; 2] = [0x0f, 0x05];
 /// Most bytes between the two.
 pub const MIDDLE: usize = 12;
+/// How libc calls read(2).
+const READ: [u8; 10] = [0x31, 0xc0, 0x0f, 0x05, 0x48, 0x3d, 0x00, 0xf0, 0xff, 0xff];
+/// Where its `syscall` begins.
+const READ_SYSCALL: usize = 2;
 
 /// A system call in a stretch of code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Site {
-    /// Where its `mov` begins.
+    /// Where its `mov` (or `xor`) begins.
     pub offset: usize,
     /// The call's number.
     pub number: u32,
     /// Bytes between `mov` and `syscall`: whole instructions that can be run anywhere.
     pub middle: usize,
-}
-
-impl Site {
-    /// Where its `syscall` begins.
-    #[must_use]
-    pub const fn syscall(&self) -> usize {
-        self.offset + MOV + self.middle
-    }
+    /// Where the code goes on behind the call.
+    pub behind: usize,
+    /// Whether its `syscall` is still there once a jump is at `offset`.
+    pub keeps_syscall: bool,
 }
 
 /// The site whose `syscall` begins at `at`, if it is of a form that is understood.
@@ -32,6 +36,9 @@ impl Site {
 pub fn site_at(code: &[u8], at: usize) -> Option<Site> {
     if code.get(at..at.checked_add(2)?)? != SYSCALL {
         return None;
+    }
+    if let Some(read) = read_at(code, at) {
+        return Some(read);
     }
     (0..=MIDDLE).find_map(|middle| {
         let offset = at.checked_sub(middle + MOV)?;
@@ -49,7 +56,20 @@ pub fn site_at(code: &[u8], at: usize) -> Option<Site> {
             offset,
             number,
             middle,
+            behind: at + SYSCALL.len(),
+            keeps_syscall: true,
         })
+    })
+}
+
+fn read_at(code: &[u8], at: usize) -> Option<Site> {
+    let offset = at.checked_sub(READ_SYSCALL)?;
+    (code.get(offset..offset + READ.len())? == READ).then_some(Site {
+        offset,
+        number: 0,
+        middle: 0,
+        behind: offset + MOV,
+        keeps_syscall: false,
     })
 }
 
@@ -162,7 +182,20 @@ mod tests {
     fn a_call_right_behind_its_number_is_found() {
         let site = only(b"\x90\xb8\x01\x00\x00\x00\x0f\x05\xc3").unwrap();
         assert_eq!((site.offset, site.number, site.middle), (1, 1, 0));
-        assert_eq!(site.syscall(), 6);
+        assert_eq!((site.behind, site.keeps_syscall), (8, true));
+    }
+
+    #[test]
+    fn a_read_is_found_by_what_is_behind_it() {
+        let code = b"\x90\x31\xc0\x0f\x05\x48\x3d\x00\xf0\xff\xff\x77\x5b\xc3";
+        let site = only(code).unwrap();
+        assert_eq!((site.offset, site.number, site.middle), (1, 0, 0));
+        assert_eq!((site.behind, site.keeps_syscall), (6, false));
+        // There: cmp $-4096, %eax.
+        assert_eq!(&code[site.behind..site.behind + 5], b"\x3d\x00\xf0\xff\xff");
+        for end in 5..11 {
+            assert_eq!(only(&code[..end]), None);
+        }
     }
 
     #[test]
