@@ -56,6 +56,7 @@ fn compile(source: &Path, out: &Path) -> Option<(PathBuf, Child)> {
     let changed = |path: &Path| path.metadata().and_then(|m| m.modified()).ok();
     let newest = [
         "programs/common.h",
+        "programs/executed.h",
         "programs/times.h",
         "../include/daxshim.h",
     ]

@@ -106,3 +106,98 @@ pub fn copy_string(string: *const c_char, into: &mut [u8]) -> Option<&[u8]> {
     let end = read.iter().position(|&byte| byte == 0)?;
     read.get(..end)
 }
+
+/// Reads all of `from`, one behind the other. `None` if any of it is unreadable.
+pub fn read_all<'a>(from: &[iovec], into: &'a mut [u8]) -> Option<&'a [u8]> {
+    let total: usize = from.iter().map(|part| part.iov_len).sum();
+    let into = into.get_mut(..total)?;
+    match read(into, from) {
+        Ok(len) if len == total => {}
+        Ok(_) | Err(libc::EFAULT) => return None,
+        Err(_) => {
+            let mut rest = &mut *into;
+            for part in from {
+                let (here, behind) = rest.split_at_mut_checked(part.iov_len)?;
+                // SAFETY: as in `copy_string`.
+                unsafe {
+                    let bytes = part.iov_base.cast::<u8>();
+                    core::ptr::copy_nonoverlapping(bytes, here.as_mut_ptr(), here.len());
+                }
+                rest = behind;
+            }
+        }
+    }
+    Some(into)
+}
+
+/// `address` and up to `length` bytes, no further than its page: whether memory can be read changes
+/// at pages only.
+pub fn within_page(address: usize, length: usize) -> iovec {
+    iovec {
+        iov_base: address as *mut c_void,
+        iov_len: length.min(PAGE - address % PAGE),
+    }
+}
+
+/// A copy of the page that was looked at last: texts that lie together, as those of an environment
+/// do, cost one call.
+pub struct PageCopy {
+    address: usize,
+    bytes: [u8; PAGE],
+}
+
+impl PageCopy {
+    /// Of no page yet.
+    pub const fn new() -> PageCopy {
+        PageCopy {
+            address: 0,
+            bytes: [0; PAGE],
+        }
+    }
+
+    /// From `address` to the end of its page. `None` if it is unreadable.
+    fn from(&mut self, address: usize) -> Option<&[u8]> {
+        let page = address & !(PAGE - 1);
+        // Nothing is in the page at 0.
+        if page != self.address || page == 0 {
+            self.address = 0;
+            read_all(&[within_page(page, PAGE)], &mut self.bytes)?;
+            self.address = page;
+        }
+        self.bytes.get(address - page..)
+    }
+
+    /// Fills `into` with what is at `address`. `None` if any of it is unreadable.
+    pub fn exactly<'a>(&mut self, address: usize, into: &'a mut [u8]) -> Option<&'a [u8]> {
+        let mut length = 0;
+        while length < into.len() {
+            let here = self.from(address.checked_add(length)?)?;
+            length += copy_to(into.get_mut(length..)?, here);
+        }
+        Some(into)
+    }
+
+    /// The beginning of a C string: as much as there is room for, or up to its NUL. `None` if it is
+    /// unreadable.
+    pub fn prefix<'a>(&mut self, text: usize, into: &'a mut [u8]) -> Option<&'a [u8]> {
+        let mut length = 0;
+        while length < into.len() {
+            let here = self.from(text.checked_add(length)?)?;
+            let copied = copy_to(into.get_mut(length..)?, here);
+            let copy = into.get(length..length + copied)?;
+            if let Some(end) = copy.iter().position(|&byte| byte == 0) {
+                return into.get(..length + end);
+            }
+            length += copied;
+        }
+        Some(into)
+    }
+}
+
+/// Copies what there is and what fits; how much that is.
+fn copy_to(to: &mut [u8], from: &[u8]) -> usize {
+    for (to, from) in to.iter_mut().zip(from) {
+        *to = *from;
+    }
+    to.len().min(from.len())
+}

@@ -1,6 +1,6 @@
 //! What the process is set up with: configuration, flush instruction, report page.
 
-use crate::{logger, mappings, real, sites, sync, trampoline};
+use crate::{environment, logger, mappings, real, scratch, sites, sync, trampoline};
 use core::ffi::{CStr, c_char, c_int, c_void};
 use core::ptr;
 use core::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, AtomicUsize, Ordering};
@@ -135,6 +135,8 @@ extern "C" fn start(_: c_int, _: *const *const c_char, environment: *const *cons
             trampoline::lead_straight("read");
         }
         if config.policy.mode != Mode::Off {
+            // SAFETY: as in `lookup`.
+            unsafe { environment::remember(environment, own_path()) };
             sites::turn();
             trampoline::ask_by_number();
         }
@@ -176,6 +178,22 @@ unsafe fn variable(environment: *const *const c_char, name: &CStr) -> Option<&'s
     }
 }
 
+/// This library, as the loader names it.
+fn own_path() -> &'static CStr {
+    let address: *const c_void = (start as *const ()).cast();
+    let mut found = core::mem::MaybeUninit::<libc::Dl_info>::zeroed();
+    // SAFETY: dladdr(3) fills it in, or leaves zeros; the name lives as long as the library.
+    unsafe {
+        libc::dladdr(address, found.as_mut_ptr());
+        let name = found.assume_init().dli_fname;
+        if name.is_null() {
+            c""
+        } else {
+            CStr::from_ptr(name)
+        }
+    }
+}
+
 /// In a forked child: only this thread is left, and the parent's page is the parent's.
 unsafe extern "C" fn forked() {
     let errno = real::errno();
@@ -183,6 +201,7 @@ unsafe extern "C" fn forked() {
     // Other threads' children are the parent's.
     VFORKED.store(0, Ordering::Relaxed);
     mappings::forked();
+    scratch::forked();
     let page = PAGE.swap(ptr::null_mut(), Ordering::AcqRel);
     if !page.is_null() {
         // A failure leaves the child without a report, as a full directory would the parent.
@@ -195,7 +214,13 @@ unsafe extern "C" fn forked() {
 /// Whether this is the process whose memory this is: a child of vfork(2) shares its parent's, but
 /// not its descriptors. Asks the kernel only while there is such a child.
 pub fn is_own() -> bool {
-    VFORKED.load(Ordering::Relaxed) == 0 || OWNER.load(Ordering::Relaxed) == pid()
+    VFORKED.load(Ordering::Relaxed) == 0 || is_owner()
+}
+
+/// As [`is_own`], but true for no child at all, those of posix_spawn(3) included. Asks the kernel
+/// each time.
+pub fn is_owner() -> bool {
+    OWNER.load(Ordering::Relaxed) == pid()
 }
 
 /// From now on [`is_own`] asks the kernel each time.

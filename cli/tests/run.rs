@@ -697,15 +697,141 @@ fn programs_that_the_shim_will_not_see_are_announced() {
     }
 }
 
+/// Nothing but `exit(0)`.
+fn program_of_32_bit() -> Vec<u8> {
+    let code = b"\xb8\x01\x00\x00\x00\x31\xdb\xcd\x80";
+    let (start, headers) = (0x0804_8000u32, 52 + 32);
+    let size = headers + code.len() as u32;
+    let mut program = b"\x7fELF\x01\x01\x01\0\0\0\0\0\0\0\0\0\x02\0\x03\0".to_vec();
+    for word in [1, start + headers, 52, 0, 0] {
+        program.extend(word.to_le_bytes());
+    }
+    for half in [52u16, 32, 1, 0, 0, 0] {
+        program.extend(half.to_le_bytes());
+    }
+    for word in [1, 0, start, start, size, size, 5, 4096] {
+        program.extend(word.to_le_bytes());
+    }
+    program.extend(code);
+    program
+}
+
 #[test]
-fn a_cleaned_environment_is_explained() {
-    let output = run(["--report", "-", "--", "env", "-i", "/bin/true"]);
-    // env itself was seen.
-    assert!(
-        stderr(&output).contains("no tagged file was mapped"),
-        "{}",
-        stderr(&output)
+fn programs_that_children_execute_without_the_shim_are_named() {
+    // Not under nosuid.
+    let directory = tempfile::tempdir_in(scratch()).unwrap();
+    fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let at = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+    compile("actor.c", &["-static"], Path::new(&at("static")));
+    let script = format!("#! {} \n", at("static"));
+    install(script.as_bytes(), 0o755, Path::new(&at("script")));
+    let runs_32_bit = Command::new(install(&program_of_32_bit(), 0o755, Path::new(&at("i386"))))
+        .status()
+        .is_ok_and(|status| status.success());
+    install(b"", 0o755, Path::new(&at("empty")));
+    install_copy(at("static"), 0o644, Path::new(&at("data")));
+    let mut wanted = vec![("static", "statically linked", 3)];
+    let mut execute = vec![
+        "static", "static", "script", "i386", "empty", "data", "none",
+    ];
+    if runs_32_bit {
+        wanted.push(("i386", "another kind of machine", 1));
+    }
+    install_copy("/bin/true", 0o755, Path::new(&at("setuid")));
+    if chown(at("setuid"), Some(65534), Some(65534)).is_ok() {
+        wanted.push(("setuid", "set-user-ID", 1));
+        wanted.push(("setgid", "set-group-ID", 1));
+        execute.extend(["setuid", "setgid", "own"]);
+        install_copy("/bin/true", 0o4755, Path::new(&at("own")));
+        install_copy("/bin/true", 0o755, Path::new(&at("setgid")));
+        chown(at("setgid"), Some(65534), Some(65534)).unwrap();
+        for (name, mode) in [("setuid", 0o4755), ("setgid", 0o2755)] {
+            fs::set_permissions(at(name), fs::Permissions::from_mode(mode)).unwrap();
+        }
+    }
+    let commands: Vec<String> = execute.iter().map(|name| at(name)).collect();
+    let script = format!("{}; exit 0", commands.join("; "));
+    let output = run(["--json", "-", "--", "env", "-i", "bash", "-c", &script]);
+    let json: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    for list in [&json["unseen"], &json["total"]["unseen"]] {
+        let list = list.as_array().unwrap();
+        assert_eq!(list.len(), wanted.len(), "{list:?}");
+        for (name, why, count) in &wanted {
+            let found = list.iter().find(|u| u["program"] == at(name).as_str());
+            let found = found.unwrap_or_else(|| panic!("{name} is not in {list:?}"));
+            assert!(found["reason"].as_str().unwrap().contains(why), "{found}");
+            assert_eq!(found["count"], *count, "{found}");
+        }
+    }
+    let output = run(["--report", "-", "--", "bash", "-c", &script]);
+    let text = stderr(&output);
+    let line = format!(
+        "the shim does not see {}, executed 3 times: it is",
+        at("static")
     );
+    assert!(text.contains(&line), "{text}");
+}
+
+#[test]
+fn file_capabilities_of_executed_programs_are_named() {
+    let directory = tempfile::tempdir_in(scratch()).unwrap();
+    fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let program = directory.path().join("true");
+    install_copy("/bin/true", 0o755, &program);
+    // struct vfs_ns_cap_data, version 2: cap_net_raw, permitted.
+    let capability = "0x0000000200200000000000000000000000000000";
+    let given = Command::new("setfattr")
+        .args(["-n", "security.capability", "-v", capability])
+        .arg(&program)
+        .status();
+    if !given.is_ok_and(|status| status.success()) {
+        return;
+    }
+    // Somebody who may write reports and is not root.
+    let reports = directory.path().join("reports");
+    fs::create_dir(&reports).unwrap();
+    fs::set_permissions(&reports, fs::Permissions::from_mode(0o777)).unwrap();
+    let program = program.to_str().unwrap();
+    for (words, count) in [
+        (&["setpriv", "--reuid=65534", "sh", "-c"][..], 1),
+        (&["sh", "-c"], 0),
+    ] {
+        let script = format!("{program}; exit 0");
+        let output = daxshim()
+            .args(["run", "--json", "-", "--"])
+            .args(words)
+            .arg(&script)
+            .env("DAXSHIM_REPORT", &reports)
+            .output()
+            .unwrap();
+        let json: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let unseen = json["unseen"].as_array().unwrap();
+        assert_eq!(unseen.len(), count, "{unseen:?}");
+        if let [unseen] = unseen.as_slice() {
+            assert!(unseen["reason"].as_str().unwrap().contains("capabilities"));
+        }
+    }
+}
+
+#[test]
+fn io_uring_is_reported() {
+    let (_, text, json) = Tagged::new().report(&[], &["io-uring"]);
+    let events = &json["total"]["events"];
+    assert_eq!(events[0]["event"], "io-uring", "{events}");
+    assert!(text.contains("io_uring is used"), "{text}");
+}
+
+#[test]
+fn programs_with_a_cleaned_environment_are_under_the_shim() {
+    let output = run(["--json", "-", "--", "env", "-i", "/bin/true"]);
+    let json: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let programs = json["programs"].as_array().unwrap();
+    let names: Vec<_> = programs
+        .iter()
+        .map(|p| p["program"].as_str().unwrap())
+        .collect();
+    assert_eq!(names, ["/usr/bin/env", "/usr/bin/true"]);
 }
 
 #[test]

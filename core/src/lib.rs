@@ -12,6 +12,7 @@ pub mod flush;
 pub mod line;
 pub mod maps;
 pub mod pagemap;
+pub mod preload;
 pub mod regions;
 pub mod report;
 pub mod sites;

@@ -161,8 +161,45 @@ events! {
     DrainTimeout "a mapping was changed while another thread's flush on it did not end",
     /// libc's code could not be changed, or has not the form that is known.
     NotTurned "what libc does inside itself is not watched (fopen, fwrite, posix_fallocate …): its code could not be changed, or is not of a known form",
+    /// io_uring_setup(2) was called.
+    IoUring "io_uring is used: what goes through it is not seen, so it is not refused",
+    /// An exec whose environment could not be completed.
+    ExecLeft "a program was executed with the environment it was given, as there was no room for more: it may run without the shim",
     /// A fork or clone that the library was not told of left a lock held.
     LockTimeout "the mapping table was locked for too long and was not updated; msync went to the kernel",
+}
+
+macro_rules! unseen {
+    ($($(#[$doc:meta])* $name:ident $words:literal,)+) => {
+        /// Why the library is not loaded into a program that was executed.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        #[repr(u8)]
+        pub enum Unseen { $($(#[$doc])* $name,)+ }
+
+        impl Unseen {
+            /// All of them, in table order.
+            pub const ALL: &'static [Unseen] = &[$(Unseen::$name),+];
+
+            /// The words in reports.
+            #[must_use]
+            pub const fn words(self) -> &'static str {
+                match self { $(Unseen::$name => $words,)+ }
+            }
+        }
+    };
+}
+
+unseen! {
+    /// No PT_INTERP.
+    Static "it is statically linked, so there is no dynamic loader that would read LD_PRELOAD",
+    /// For another kind of machine, 32-bit programs among them.
+    Machine "it is built for another kind of machine than libdaxshim.so",
+    /// It changes the user that runs it, or runs as another one than the real user.
+    SetUser "it is set-user-ID, so the loader ignores LD_PRELOAD",
+    /// The same for the group.
+    SetGroup "it is set-group-ID, so the loader ignores LD_PRELOAD",
+    /// It has file capabilities.
+    Capabilities "its file has capabilities, so the loader ignores LD_PRELOAD",
 }
 
 /// Buckets of a [`Histogram`]: eight per power of two of 64-bit values.
@@ -257,6 +294,26 @@ pub struct MappingCounters {
 /// How many different mappings a page can describe.
 pub const MAPPINGS: usize = 64;
 
+/// Executions of a program that the library is not loaded into.
+#[repr(C)]
+pub struct UnseenCounters {
+    /// 0 free, 1 being filled in, 2 valid.
+    pub state: AtomicU8,
+    /// [`Unseen`].
+    pub reason: AtomicU8,
+    /// Bytes of `path`.
+    pub path_len: AtomicU8,
+    /// Reserved, 0.
+    pub reserved: [AtomicU8; 5],
+    /// How often executed.
+    pub count: AtomicU64,
+    /// The program's file.
+    pub path: [AtomicU8; PATH_LEN],
+}
+
+/// How many different programs without the library a page can name.
+pub const UNSEEN: usize = 32;
+
 /// What a process did, in the words of the contract.
 #[repr(C)]
 pub struct Page {
@@ -281,7 +338,9 @@ pub struct Page {
     /// Bytes of `program`.
     pub program_len: AtomicU8,
     /// Reserved, 0.
-    pub reserved: [AtomicU8; 2],
+    pub reserved: [AtomicU8; 6],
+    /// Executions that found no room in `unseen`.
+    pub unseen_left_out: AtomicU32,
     /// [`Misunderstood`](crate::config::Misunderstood).
     pub misunderstood: AtomicU32,
     /// Mappings that found no room in `mappings`.
@@ -301,6 +360,8 @@ pub struct Page {
     pub syncs: [[SyncCounters; Way::ALL.len()]; Call::ALL.len()],
     /// Different mappings of tagged files.
     pub mappings: [MappingCounters; MAPPINGS],
+    /// Programs it executed that the library is not loaded into.
+    pub unseen: [UnseenCounters; UNSEEN],
 }
 
 impl Page {
@@ -379,6 +440,66 @@ impl Page {
         }
         self.mappings_left_out.fetch_add(1, Ordering::Relaxed);
     }
+
+    /// Where executions of the program at `path` are counted.
+    #[must_use]
+    pub fn unseen(&self, reason: Unseen, path: &[u8]) -> Executions<'_> {
+        let path = path.get(..PATH_LEN).unwrap_or(path);
+        for slot in &self.unseen {
+            let state = slot
+                .state
+                .compare_exchange(0, 1, Ordering::Acquire, Ordering::Acquire);
+            match state {
+                Ok(_) => {
+                    store_bytes(&slot.path, path);
+                    slot.path_len.store(path.len() as u8, Ordering::Relaxed);
+                    slot.reason.store(reason as u8, Ordering::Relaxed);
+                    slot.state.store(2, Ordering::Release);
+                    return Executions::Of(&slot.count);
+                }
+                Err(2)
+                    if slot.reason.load(Ordering::Relaxed) == reason as u8
+                        && usize::from(slot.path_len.load(Ordering::Relaxed)) == path.len()
+                        && slot
+                            .path
+                            .iter()
+                            .zip(path)
+                            .all(|(cell, byte)| cell.load(Ordering::Relaxed) == *byte) =>
+                {
+                    return Executions::Of(&slot.count);
+                }
+                Err(_) => {}
+            }
+        }
+        Executions::LeftOut(&self.unseen_left_out)
+    }
+}
+
+/// A counter of [`Page::unseen`].
+#[derive(Clone, Copy, Debug)]
+pub enum Executions<'a> {
+    /// Of one program.
+    Of(&'a AtomicU64),
+    /// Of those that found no room.
+    LeftOut(&'a AtomicU32),
+}
+
+impl Executions<'_> {
+    /// One more. It is counted beforehand, as nothing is left to count it afterwards.
+    pub fn begin(self) {
+        match self {
+            Executions::Of(count) => count.fetch_add(1, Ordering::Relaxed),
+            Executions::LeftOut(count) => count.fetch_add(1, Ordering::Relaxed).into(),
+        };
+    }
+
+    /// It failed.
+    pub fn failed(self) {
+        match self {
+            Executions::Of(count) => count.fetch_sub(1, Ordering::Relaxed),
+            Executions::LeftOut(count) => count.fetch_sub(1, Ordering::Relaxed).into(),
+        };
+    }
 }
 
 /// Stores as many bytes as fit.
@@ -433,6 +554,32 @@ mod tests {
             page.mapped(file + 10, Kind::Sync, 1, true, name);
         }
         assert_eq!(page.mappings_left_out.load(Ordering::Relaxed), 38);
+    }
+
+    #[test]
+    fn a_page_counts_each_unseen_program_once() {
+        // SAFETY: all-zero is a valid, empty page.
+        let page = unsafe { Box::<Page>::new_zeroed().assume_init() };
+        for (reason, path) in [
+            (Unseen::Static, &b"/x"[..]),
+            (Unseen::Static, b"/x"),
+            (Unseen::Machine, b"/x"),
+            (Unseen::Static, b"/x/y"),
+        ] {
+            page.unseen(reason, path).begin();
+        }
+        page.unseen(Unseen::Static, b"/x/y").failed();
+        let counts: Vec<_> = page
+            .unseen
+            .iter()
+            .filter(|slot| slot.state.load(Ordering::Relaxed) == 2)
+            .map(|slot| slot.count.load(Ordering::Relaxed))
+            .collect();
+        assert_eq!(counts, [2, 1, 0]);
+        for number in 0..40u8 {
+            page.unseen(Unseen::Static, &[number]).begin();
+        }
+        assert_eq!(page.unseen_left_out.load(Ordering::Relaxed), 11);
     }
 
     #[test]

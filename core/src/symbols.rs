@@ -120,6 +120,10 @@ macro_rules! for_each_hook {
             share::clone3 [] SYS_clone3 => [Handle];
             share::unshare [unshare] SYS_unshare => [Handle];
 
+            exec::execve [execve] SYS_execve => [Handle];
+            exec::execveat [execveat] SYS_execveat => [Handle];
+            exec::fexecve [fexecve] NONE => [Handle];
+
             ioctl::ioctl [ioctl] SYS_ioctl => [ShareExtents SetFlags Allocate LoopAttach];
             system::syscall [syscall] ITS_ARGUMENT => [Handle];
         }

@@ -4,6 +4,7 @@
 pub mod attributes;
 pub mod copy;
 pub mod descriptors;
+pub mod exec;
 pub mod ioctl;
 pub mod map;
 pub mod names;

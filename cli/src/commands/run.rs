@@ -16,7 +16,7 @@ use crate::run::directory::{self, ReportDirectory, warn_unusable};
 use crate::run::environment::Environment;
 use crate::run::launch::Image;
 use crate::run::outcome::{Ended, Outcome, SCHEMA};
-use crate::run::program::{Inspection, inspect};
+use crate::run::program::{Inspection, inspect, unseen};
 use crate::run::{FAILED, Failure, NOT_EXECUTABLE, NOT_FOUND, library, lookup, text, warn};
 
 /// Run a program under the shim, and report what that did
@@ -115,7 +115,7 @@ impl Run {
             command: words.map(Cow::into_owned).collect(),
             ended: Ended::from(status),
             conclusion: Conclusion::of(&report, &inspection.unseen),
-            unseen: inspection.unseen,
+            unseen: unseen(inspection.unseen, &report.total.unseen),
             misunderstood,
             report,
         }))

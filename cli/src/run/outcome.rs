@@ -27,7 +27,7 @@ pub struct Outcome {
     pub ended: Ended,
     /// Whether syncs were accelerated, and why not.
     pub conclusion: Conclusion,
-    /// Programs that were known beforehand to run without the shim.
+    /// Programs that ran without the shim.
     pub unseen: Vec<Unseen>,
     /// Variables of the environment that were complained about before the program started.
     #[serde(skip)]

@@ -8,6 +8,8 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use daxshim_core::host::report::Execution;
+use daxshim_core::report::Unseen as Reported;
 use object::Endianness;
 use object::elf::{EM_X86_64, FileHeader32, FileHeader64, PT_INTERP};
 use object::read::ReadCache;
@@ -32,6 +34,39 @@ pub struct Unseen {
     /// Why the shim is not in it.
     #[serde(serialize_with = "as_text")]
     pub reason: Reason,
+    /// How often it was executed.
+    pub count: u64,
+}
+
+/// Those that were known beforehand, and those that the report names.
+pub fn unseen(beforehand: Vec<Unseen>, reported: &[Execution]) -> Vec<Unseen> {
+    let mut all = beforehand;
+    for execution in reported {
+        let program = PathBuf::from(&execution.program);
+        let reason = Reason::from(execution.reason);
+        let same = |known: &&mut Unseen| known.program == program && known.reason == reason;
+        match all.iter_mut().find(same) {
+            Some(known) => known.count = known.count.saturating_add(execution.count),
+            None => all.push(Unseen {
+                program,
+                reason,
+                count: execution.count,
+            }),
+        }
+    }
+    all
+}
+
+impl From<Reported> for Reason {
+    fn from(reason: Reported) -> Reason {
+        match reason {
+            Reported::Static => Reason::Static,
+            Reported::Machine => Reason::Machine,
+            Reported::SetUser => Reason::SetId(true),
+            Reported::SetGroup => Reason::SetId(false),
+            Reported::Capabilities => Reason::Capabilities,
+        }
+    }
 }
 
 /// Why the shim is not loaded into a program.
@@ -56,22 +91,14 @@ pub enum Reason {
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Reason::Static => f.write_str(
-                "it is statically linked, so there is no dynamic loader that would read LD_PRELOAD",
-            ),
-            Reason::Machine => {
-                f.write_str("it is built for another kind of machine than libdaxshim.so")
-            }
+            Reason::Static => f.write_str(Reported::Static.words()),
+            Reason::Machine => f.write_str(Reported::Machine.words()),
             Reason::Loader(loader) => {
                 write!(f, "its loader, {}, is not glibc's", loader.display())
             }
-            Reason::SetId(user) => {
-                let what = if *user { "user" } else { "group" };
-                write!(f, "it is set-{what}-ID, so the loader ignores LD_PRELOAD")
-            }
-            Reason::Capabilities => {
-                f.write_str("its file has capabilities, so the loader ignores LD_PRELOAD")
-            }
+            Reason::SetId(true) => f.write_str(Reported::SetUser.words()),
+            Reason::SetId(false) => f.write_str(Reported::SetGroup.words()),
+            Reason::Capabilities => f.write_str(Reported::Capabilities.words()),
             Reason::Format => f.write_str("it is neither an ELF program nor a script"),
             Reason::Depth => write!(f, "more than {DEPTH} interpreters run one another"),
         }
@@ -122,8 +149,11 @@ pub fn inspect(file: &Path, path: Option<&OsStr>) -> Inspection {
     for depth in 0.. {
         let Some(file) = files.pop() else { break };
         let mut unseen = |reason| {
-            let program = file.clone();
-            inspection.unseen.push(Unseen { program, reason });
+            inspection.unseen.push(Unseen {
+                program: file.clone(),
+                reason,
+                count: 1,
+            });
         };
         if depth > DEPTH {
             unseen(Reason::Depth);

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -61,6 +62,7 @@ int main(int argc, char **argv) {
         else if (strcmp(op, "truncate") == 0) { opened(); (void)!ftruncate(file, (off_t)size); }
         else if (strcmp(op, "fork") == 0) in_child(0);
         else if (strcmp(op, "exec") == 0) in_child(1);
+        else if (strcmp(op, "io-uring") == 0) syscall(SYS_io_uring_setup, 0, NULL);
         else if (strcmp(op, "kill") == 0) kill(getpid(), atoi(argv[++i]));
         else if (strcmp(op, "exit") == 0) return atoi(argv[++i]);
         else if (strcmp(op, "signals") == 0) {

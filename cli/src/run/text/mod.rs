@@ -92,8 +92,12 @@ fn warnings(outcome: &Outcome) -> Option<String> {
     // That no process reported is said already, with the reason.
     let is_said = outcome.conclusion.reason == Reason::NoProcess;
     for unseen in outcome.unseen.iter().filter(|_| !is_said) {
+        let times = match unseen.count {
+            1 => String::new(),
+            count => format!(", executed {} times", number(count)),
+        };
         lines.push(format!(
-            "the shim does not see {}: {} ({})",
+            "the shim does not see {}{times}: {} ({})",
             clean(&unseen.program.to_string_lossy()),
             unseen.reason,
             unseen.reason.help()
@@ -104,6 +108,12 @@ fn warnings(outcome: &Outcome) -> Option<String> {
             "{} ×  {}",
             number(counted.count),
             counted.event.words()
+        ));
+    }
+    if report.total.unseen_left_out > 0 {
+        let left_out = counted(report.total.unseen_left_out, "execution");
+        lines.push(format!(
+            "{left_out} of programs without the shim found no room in the report and are not listed"
         ));
     }
     if report.total.mappings_left_out > 0 {

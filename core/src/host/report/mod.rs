@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 pub use latency::Latency;
-pub use tally::{Counted, Mapping, Refusal, Sync, Tally};
+pub use tally::{Counted, Execution, Mapping, Refusal, Sync, Tally};
 
 use crate::report::FILE_PREFIX;
 use latency::Clock;

@@ -8,13 +8,14 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use super::latency::Moment;
-use super::tally::{Counted, Mapping, Refusal, Sync, Tally};
+use super::tally::{Counted, Execution, Mapping, Refusal, Sync, Tally};
 use super::{Program, latency::Buckets};
 use crate::config::{FlushPolicy, Misunderstood};
 use crate::contract::{Mode, Operation};
 use crate::flush::WriteBack;
 use crate::report::{
-    Call, Event, Kind, MAGIC, MappingCounters, OperationCounters, PATH_LEN, Page, SyncCounters, Way,
+    Call, Event, Kind, MAGIC, MappingCounters, OperationCounters, PATH_LEN, Page, SyncCounters,
+    Unseen, UnseenCounters, Way,
 };
 
 /// Why a file is no report page.
@@ -173,6 +174,8 @@ fn tally(page: &Page) -> Tally {
             })
             .filter(|counted| counted.count > 0)
             .collect(),
+        unseen: page.unseen.iter().filter_map(execution).collect(),
+        unseen_left_out: u64::from(number(&page.unseen_left_out)),
     }
 }
 
@@ -212,6 +215,17 @@ fn mapping(counters: &MappingCounters) -> Option<Mapping> {
         largest: wide(&counters.largest),
         huge_aligned: byte(&counters.huge_aligned) != 0,
         file: wide(&counters.file),
+    })
+}
+
+fn execution(counters: &UnseenCounters) -> Option<Execution> {
+    let reason = *Unseen::ALL.get(usize::from(byte(&counters.reason)))?;
+    let count = wide(&counters.count);
+    // None where the execution failed after all.
+    (byte(&counters.state) == 2 && count > 0).then(|| Execution {
+        program: text(&counters.path, &counters.path_len),
+        reason,
+        count,
     })
 }
 

@@ -4,7 +4,7 @@ use serde::{Serialize, Serializer};
 
 use super::latency::{Buckets, Clock, Latency};
 use crate::contract::Operation;
-use crate::report::{Call, Event, Kind, Way};
+use crate::report::{Call, Event, Kind, Unseen, Way};
 
 /// What was refused, synced and mapped. Only what happened at least once has an entry.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -19,6 +19,10 @@ pub struct Tally {
     pub mappings_left_out: u64,
     /// Things worth a warning.
     pub events: Vec<Counted>,
+    /// Programs that were executed and run without the library.
+    pub unseen: Vec<Execution>,
+    /// Executions that found no room in the report.
+    pub unseen_left_out: u64,
 }
 
 /// What became of the calls that attempt one operation.
@@ -91,6 +95,18 @@ pub struct Counted {
     pub count: u64,
 }
 
+/// Executions of a program that the library is not loaded into.
+#[derive(Clone, Debug, Serialize)]
+pub struct Execution {
+    /// The program's file.
+    pub program: String,
+    /// Why the library is not in it.
+    #[serde(serialize_with = "unseen")]
+    pub reason: Unseen,
+    /// How often.
+    pub count: u64,
+}
+
 impl Tally {
     /// Adds what another process did. Latencies need [`Tally::finish`] afterwards.
     pub(super) fn add(&mut self, other: &Tally) {
@@ -132,6 +148,16 @@ impl Tally {
                 None => self.events.push(*counted),
             }
         }
+        for execution in &other.unseen {
+            let same = |known: &&mut Execution| {
+                known.program == execution.program && known.reason == execution.reason
+            };
+            match self.unseen.iter_mut().find(same) {
+                Some(known) => accumulate(&mut known.count, execution.count),
+                None => self.unseen.push(execution.clone()),
+            }
+        }
+        accumulate(&mut self.unseen_left_out, other.unseen_left_out);
     }
 
     /// Computes latencies and puts everything in table order.
@@ -145,6 +171,8 @@ impl Tally {
         self.mappings
             .sort_by(|a, b| (&a.path, a.kind as u8).cmp(&(&b.path, b.kind as u8)));
         self.events.sort_by_key(|counted| counted.event as u8);
+        self.unseen
+            .sort_by(|a, b| (&a.program, a.reason).cmp(&(&b.program, b.reason)));
     }
 
     /// The sum of a counter of the sync calls that `which` picks.
@@ -211,6 +239,10 @@ fn operation<S: Serializer>(operation: &Operation, serializer: S) -> Result<S::O
 
 fn call<S: Serializer>(call: &Call, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(call.word())
+}
+
+fn unseen<S: Serializer>(unseen: &Unseen, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(unseen.words())
 }
 
 /// The name of a unit variant as documents have it: `NotGranted` is `not-granted`.

@@ -1,0 +1,179 @@
+//! `LD_PRELOAD`: what a program started under the library must have there (ld.so(8)).
+
+/// The list that the library came with.
+#[derive(Clone, Copy, Debug)]
+pub struct Preload<'a> {
+    /// Up to the library and no further: what was in front of it may stay there (a sanitizer's
+    /// runtime insists on being first).
+    lead: &'a [u8],
+    /// The library, as it was named there.
+    ours: &'a [u8],
+}
+
+impl<'a> Preload<'a> {
+    /// The list `value`, in which the library is the entry with the file name `name`. `None` if
+    /// there is none: it was loaded by other means.
+    #[must_use]
+    pub fn new(value: &'a [u8], name: &[u8]) -> Option<Preload<'a>> {
+        let mut rest = value;
+        while let Some((entry, behind)) = next(rest) {
+            if file_name(entry) == name {
+                let end = value.len().checked_sub(behind.len())?;
+                return Some(Preload {
+                    lead: value.get(..end)?,
+                    ours: entry,
+                });
+            }
+            rest = behind;
+        }
+        None
+    }
+
+    /// Whether a program with this list is under the library: it is there once, behind nothing but
+    /// what it was behind.
+    #[must_use]
+    pub fn is_kept(&self, list: &[u8]) -> bool {
+        let behind = list
+            .strip_prefix(self.lead)
+            .or_else(|| list.strip_prefix(self.ours));
+        behind.is_some_and(|behind| {
+            behind.first().is_none_or(is_separator)
+                && entries(behind).all(|entry| !self.is_ours(entry))
+        })
+    }
+
+    /// Bytes that are enough for [`Preload::write`].
+    #[must_use]
+    pub const fn room(&self, list: &[u8]) -> usize {
+        self.lead.len() + 1 + list.len()
+    }
+
+    /// Writes the list with the library in its place, once, and everything else of `list` behind it
+    /// in its order; how long that is. `None` if it does not fit.
+    pub fn write(&self, list: &[u8], into: &mut [u8]) -> Option<usize> {
+        let mut at = 0;
+        let mut put = |bytes: &[u8]| {
+            let end = at + bytes.len();
+            into.get_mut(at..end)?.copy_from_slice(bytes);
+            at = end;
+            Some(())
+        };
+        put(self.lead)?;
+        let is_new = |entry: &&[u8]| {
+            !self.is_ours(entry) && entries(self.lead).all(|before| before != *entry)
+        };
+        for entry in entries(list).filter(is_new) {
+            put(b":")?;
+            put(entry)?;
+        }
+        Some(at)
+    }
+
+    /// By file name: another copy of the library would be a second one too.
+    fn is_ours(&self, entry: &[u8]) -> bool {
+        file_name(entry) == file_name(self.ours)
+    }
+}
+
+const fn is_separator(byte: &u8) -> bool {
+    matches!(byte, b' ' | b':')
+}
+
+/// The first entry of a list, and what is behind it.
+fn next(list: &[u8]) -> Option<(&[u8], &[u8])> {
+    let start = list.iter().position(|byte| !is_separator(byte))?;
+    let list = list.get(start..)?;
+    let end = list.iter().position(is_separator).unwrap_or(list.len());
+    list.split_at_checked(end)
+}
+
+fn entries(mut list: &[u8]) -> impl Iterator<Item = &[u8]> {
+    core::iter::from_fn(move || {
+        let (entry, behind) = next(list)?;
+        list = behind;
+        Some(entry)
+    })
+}
+
+/// What is behind the last slash.
+#[must_use]
+pub fn file_name(path: &[u8]) -> &[u8] {
+    path.rsplit(|&byte| byte == b'/').next().unwrap_or(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn preload(value: &str) -> Preload<'_> {
+        Preload::new(value.as_bytes(), b"ours.so").unwrap()
+    }
+
+    fn written(preload: &Preload, list: &str) -> String {
+        let mut text = vec![0; preload.room(list.as_bytes())];
+        let length = preload.write(list.as_bytes(), &mut text).unwrap();
+        text.truncate(length);
+        assert!(preload.is_kept(&text));
+        String::from_utf8(text).unwrap()
+    }
+
+    #[test]
+    fn the_library_is_first_and_there_once() {
+        for (start, list, expected) in [
+            ("/l/ours.so", "", "/l/ours.so"),
+            ("/l/ours.so", ": ", "/l/ours.so"),
+            ("/l/ours.so", "a.so b.so:c.so", "/l/ours.so:a.so:b.so:c.so"),
+            (
+                "/l/ours.so",
+                "a.so:/l/ours.so:b.so /old/ours.so",
+                "/l/ours.so:a.so:b.so",
+            ),
+            ("/l/ours.so:a.so", "b.so", "/l/ours.so:b.so"),
+            ("/l/ours.so:/l/ours.so:a.so", "", "/l/ours.so"),
+            (
+                "san.so:/l/ours.so:a.so",
+                "b.so san.so",
+                "san.so:/l/ours.so:b.so",
+            ),
+        ] {
+            assert_eq!(written(&preload(start), list), expected);
+        }
+    }
+
+    #[test]
+    fn what_is_right_is_left_alone() {
+        let kept = |start, list: &str| preload(start).is_kept(list.as_bytes());
+        for list in ["/l/ours.so", "/l/ours.so:a.so", "/l/ours.so a.so  b.so:"] {
+            assert!(kept("/l/ours.so", list) && kept("san.so:/l/ours.so", list));
+        }
+        assert!(kept("san.so:/l/ours.so:a.so", "san.so:/l/ours.so:a.so"));
+        for list in [
+            "",
+            "a.so",
+            "a.so:/l/ours.so",
+            "/l/ours.so:/l/ours.so",
+            "/l/ours.so:/old/ours.so",
+            "/l/ours.so.1",
+            "/old/ours.so",
+        ] {
+            assert!(!kept("/l/ours.so", list), "{list}");
+        }
+    }
+
+    #[test]
+    fn a_list_without_the_library_is_none_of_ours() {
+        for list in ["", " :", "a.so", "ours.so.1:/ours.so/a"] {
+            assert!(Preload::new(list.as_bytes(), b"ours.so").is_none());
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_said() {
+        let mut small = [0; 12];
+        assert_eq!(
+            preload("/l/ours.so").write(b"", &mut small),
+            Some("/l/ours.so".len())
+        );
+        assert_eq!(preload("/l/ours.so").write(b"a.so", &mut small), None);
+    }
+}

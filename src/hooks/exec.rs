@@ -1,0 +1,120 @@
+//! execve(2) and its kin: the program that is executed stays under the library. All other ways to
+//! execute one (execvp, posix_spawn, system, popen …) end in one of these inside libc.
+
+use crate::environment;
+use crate::process::{self, event};
+use crate::real::syscall;
+use crate::trampoline::{Call, Step};
+use crate::unseen;
+use daxshim_core::contract::Mode;
+use daxshim_core::report::Event;
+
+/// execve(2).
+pub extern "C" fn execve(call: &mut Call) -> Step {
+    let [path, arguments, environment, ..] = call.args;
+    execute(Execution {
+        at: libc::AT_FDCWD,
+        path,
+        arguments,
+        environment,
+        flags: 0,
+    })
+}
+
+/// execveat(2).
+pub extern "C" fn execveat(call: &mut Call) -> Step {
+    let [at, path, arguments, environment, flags, ..] = call.args;
+    execute(Execution {
+        at: at as i32,
+        path,
+        arguments,
+        environment,
+        flags: flags as i32,
+    })
+}
+
+/// fexecve(3).
+pub extern "C" fn fexecve(call: &mut Call) -> Step {
+    let [fd, arguments, environment, ..] = call.args;
+    if (fd as i32) < 0 || arguments == 0 || environment == 0 {
+        return Step::PASS;
+    }
+    execute(Execution {
+        at: fd as i32,
+        path: c"".as_ptr() as usize,
+        arguments,
+        environment,
+        flags: libc::AT_EMPTY_PATH,
+    })
+}
+
+/// The arguments of execveat(2).
+struct Execution {
+    at: i32,
+    path: usize,
+    arguments: usize,
+    environment: usize,
+    flags: i32,
+}
+
+fn execute(execution: Execution) -> Step {
+    if process::config().policy.mode == Mode::Off {
+        return Step::PASS;
+    }
+    let lacks = environment::look(execution.environment);
+    let counter = unseen::look(execution.at, execution.path, execution.flags);
+    if lacks.is_none() && counter.is_none() {
+        return Step::PASS;
+    }
+    let completed = lacks.map(|lacks| lacks.complete());
+    let environment = match &completed {
+        Some(Ok(Some(scratch))) => scratch.address(),
+        Some(Err(_)) => {
+            event(Event::ExecLeft);
+            execution.environment
+        }
+        _ => execution.environment,
+    };
+    if let Some(counter) = counter {
+        counter.begin();
+    }
+    let errno = match execution.carry_out(environment) {
+        // What does not fit now may have fitted as it was.
+        libc::E2BIG if environment != execution.environment => {
+            event(Event::ExecLeft);
+            execution.carry_out(execution.environment)
+        }
+        errno => errno,
+    };
+    if let Some(counter) = counter {
+        counter.failed();
+    }
+    Step::fail(errno)
+}
+
+impl Execution {
+    /// Returns only if it fails.
+    fn carry_out(&self, environment: usize) -> i32 {
+        // Not always execveat: through a seccomp filter must go what the program called.
+        let (number, arguments) = match (self.at, self.flags) {
+            (libc::AT_FDCWD, 0) => (
+                libc::SYS_execve,
+                [self.path, self.arguments, environment, 0, 0, 0],
+            ),
+            (at, flags) => (
+                libc::SYS_execveat,
+                [
+                    at as usize,
+                    self.path,
+                    self.arguments,
+                    environment,
+                    flags as usize,
+                    0,
+                ],
+            ),
+        };
+        // SAFETY: the program's pointers, or an environment that was completed; the kernel answers
+        // EFAULT to those it can't follow.
+        unsafe { syscall(number, arguments) }.err().unwrap_or(0)
+    }
+}
