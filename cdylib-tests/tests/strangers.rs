@@ -18,6 +18,7 @@ const TRIALS: &[Test] = &[
     ),
     ("fio: mmap engine with verify", fio_mmap),
     ("fio: psync engine is refused", fio_psync),
+    ("fio: libaio engine is refused", fio_libaio),
     ("cp: from a tagged file", cp_from),
     ("cp: over a tagged file", cp_over),
     ("dd conv=notrunc: refused", dd_notrunc),
@@ -224,6 +225,28 @@ fn fio_psync() -> Outcome {
         fail!("fio was not refused: {}\n{}", run.status, run.output);
     }
     before.same(&scene.snapshot("large")?)
+}
+
+fn fio_libaio() -> Outcome {
+    let words = [
+        &FIO[..],
+        &["--ioengine=libaio", "--iodepth=8", "--verify=crc32c"],
+    ]
+    .concat();
+    let scene = for_fio()?;
+    let before = scene.snapshot("large")?;
+    let refused = run(&Shim::new(), &scene, &words)?;
+    if refused.status.success() || !refused.output.contains("not permitted") {
+        fail!(
+            "fio was not refused: {}\n{}",
+            refused.status,
+            refused.output
+        );
+    }
+    before.same(&scene.snapshot("large")?)?;
+    let untagged = Scene::new(Tag::None)?;
+    std::fs::write(untagged.path("large"), scene::pattern(1 << 20))?;
+    ends(&run(&Shim::new(), &untagged, &words)?, 0)
 }
 
 fn cp_from() -> Outcome {

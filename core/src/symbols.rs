@@ -124,6 +124,10 @@ macro_rules! for_each_hook {
             exec::execveat [execveat] SYS_execveat => [Handle];
             exec::fexecve [fexecve] NONE => [Handle];
 
+            aio::io_submit_by_number [] SYS_io_submit => [Write Read];
+            aio::io_submit [io_submit] NONE => [Write Read];
+            aio::io_uring_setup [] SYS_io_uring_setup => [Handle];
+
             ioctl::ioctl [ioctl] SYS_ioctl => [ShareExtents SetFlags Allocate LoopAttach];
             system::syscall [syscall] ITS_ARGUMENT => [Handle];
         }

@@ -1,6 +1,7 @@
 //! The hooks, a file per family. Each names the operation and its subject, asks the contract, and
 //! passes on; a second idea belongs below.
 
+pub mod aio;
 pub mod attributes;
 pub mod copy;
 pub mod descriptors;
