@@ -396,11 +396,16 @@ fn read(place: Place) -> Reading {
     }
 }
 
-/// The tag in force on a file. `Err` where nothing could be learnt (it may not even exist).
-fn tag(place: Place) -> Result<Option<Tag>, ()> {
+/// Whether any tag can be in force in this process. For calls to which a look would be dear.
+pub fn can_bind() -> bool {
     let config = process::config();
     let by_kernel_s_word = !config.emulate && config.force_pmem != Some(true);
-    if config.policy.mode == Mode::Off || (by_kernel_s_word && !dax_devices::may_exist()) {
+    config.policy.mode != Mode::Off && (!by_kernel_s_word || dax_devices::may_exist())
+}
+
+/// The tag in force on a file. `Err` where nothing could be learnt (it may not even exist).
+fn tag(place: Place) -> Result<Option<Tag>, ()> {
+    if !can_bind() {
         return Ok(None);
     }
     match read(place) {
