@@ -23,7 +23,18 @@ pub struct Latency {
 
 /// How many latencies fell into each bucket of the page's histogram.
 #[derive(Clone, Debug)]
-pub(super) struct Buckets(Vec<u64>);
+pub struct Buckets(Vec<u64>);
+
+/// Latencies between two bounds.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Bar {
+    /// The shortest, nanoseconds.
+    pub from_ns: f64,
+    /// What they stay below, nanoseconds.
+    pub to_ns: f64,
+    /// How many.
+    pub calls: u64,
+}
 
 impl Default for Buckets {
     fn default() -> Buckets {
@@ -38,14 +49,38 @@ impl FromIterator<u64> for Buckets {
 }
 
 impl Buckets {
-    pub(super) fn add(&mut self, other: &Buckets) {
+    /// Adds the counts of others.
+    pub fn add(&mut self, other: &Buckets) {
         for (sum, count) in self.0.iter_mut().zip(&other.0) {
             *sum = sum.saturating_add(*count);
         }
     }
 
+    /// The buckets that are not empty, in order; none if the length of a tick is unknown.
+    #[must_use]
+    pub fn bars(&self, clock: &Clock) -> Vec<Bar> {
+        let filled = self.0.iter().enumerate().filter(|(_, calls)| **calls > 0);
+        let bar = |(index, &calls): (usize, &u64)| {
+            let nanoseconds_per_tick = clock.nanoseconds_per_tick?;
+            let bound = |ticks: u64| ticks as f64 * nanoseconds_per_tick;
+            let floor = bucket_floor(index);
+            let next = if index + 1 < BUCKETS {
+                bucket_floor(index + 1)
+            } else {
+                u64::MAX
+            };
+            Some(Bar {
+                from_ns: bound(floor),
+                to_ns: bound(next),
+                calls,
+            })
+        };
+        filled.filter_map(bar).collect()
+    }
+
     /// `None` if nothing was measured, or the length of a tick is unknown.
-    pub(super) fn latency(&self, clock: &Clock) -> Option<Latency> {
+    #[must_use]
+    pub fn latency(&self, clock: &Clock) -> Option<Latency> {
         // A page whose counts do not even add up is corrupt.
         let add = |sum: u64, count: &u64| sum.checked_add(*count);
         self.0.iter().try_fold(0, add)?;
@@ -93,7 +128,8 @@ impl Moment {
 }
 
 /// How long a tick is: the same for all processes of this boot.
-pub(super) struct Clock {
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Clock {
     nanoseconds_per_tick: Option<f64>,
 }
 
@@ -103,6 +139,15 @@ impl Clock {
         let earliest = moments.min_by_key(|moment| moment.nanoseconds);
         Clock {
             nanoseconds_per_tick: earliest.and_then(|then| Clock::between(then, Moment::now())),
+        }
+    }
+
+    /// Itself, or another one if it does not know.
+    #[must_use]
+    pub fn or(self, other: Clock) -> Clock {
+        let nanoseconds_per_tick = self.nanoseconds_per_tick.or(other.nanoseconds_per_tick);
+        Clock {
+            nanoseconds_per_tick,
         }
     }
 
@@ -151,6 +196,21 @@ mod tests {
             let error = (found as f64 - expected).abs() / expected;
             assert!(error < 0.07, "{found} for {expected}");
         }
+    }
+
+    #[test]
+    fn bars_have_every_call_between_bounds_that_follow_each_other() {
+        let mut counts = vec![0; BUCKETS];
+        counts[bucket(100)] = 3;
+        counts[bucket(100) + 1] = 4;
+        counts[BUCKETS - 1] = 1;
+        let bars = counts.into_iter().collect::<Buckets>().bars(&clock(0.5));
+        let calls: Vec<u64> = bars.iter().map(|bar| bar.calls).collect();
+        assert_eq!(calls, [3, 4, 1]);
+        assert!(bars[0].from_ns <= 50.0 && 50.0 < bars[0].to_ns);
+        assert_eq!(bars[0].to_ns, bars[1].from_ns);
+        let one: Buckets = std::iter::once(1).collect();
+        assert_eq!(one.bars(&Clock::default()), []);
     }
 
     #[test]

@@ -14,11 +14,10 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-pub use latency::Latency;
+pub use latency::{Bar, Buckets, Clock, Latency};
 pub use tally::{Counted, Execution, Mapping, Refusal, Sync, Tally};
 
 use crate::report::FILE_PREFIX;
-use latency::Clock;
 use snapshot::Snapshot;
 
 /// What all processes of a run did.
@@ -30,6 +29,9 @@ pub struct Report {
     pub total: Tally,
     /// Files that could not be read.
     pub unreadable: Vec<Unreadable>,
+    /// The length of a tick.
+    #[serde(skip)]
+    pub clock: Clock,
 }
 
 /// What one process did while it ran one program; an exec begins the next.
@@ -122,12 +124,22 @@ impl Report {
         let order = |program: &Program| (program.pid, program.image);
         report.programs.sort_by_key(order);
         let clock = Clock::since(moments.into_iter());
+        report.clock = clock;
         for program in &mut report.programs {
             report.total.add(&program.tally);
             program.tally.finish(&clock);
         }
         report.total.finish(&clock);
         Ok(report)
+    }
+
+    /// Adds what another run did.
+    pub fn add(&mut self, other: Report) {
+        self.clock = self.clock.or(other.clock);
+        self.total.add(&other.total);
+        self.total.finish(&self.clock);
+        self.programs.extend(other.programs);
+        self.unreadable.extend(other.unreadable);
     }
 
     /// How many processes reported; each may have run several programs.

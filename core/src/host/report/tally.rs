@@ -60,8 +60,9 @@ pub struct Sync {
     pub errors: u64,
     /// Nanoseconds from entry to return.
     pub latency_ns: Option<Latency>,
+    /// How many took how long.
     #[serde(skip)]
-    pub(super) buckets: Buckets,
+    pub buckets: Buckets,
 }
 
 /// Mappings of one file and kind.

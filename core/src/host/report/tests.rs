@@ -90,6 +90,24 @@ fn processes_are_summed() {
 }
 
 #[test]
+fn runs_are_summed() {
+    let directory = tempfile::tempdir().unwrap();
+    let page = page(10, 1);
+    page.synced(Call::Msync, Way::User, 4096, 64, 300, false);
+    write(directory.path(), "daxshim.10.0", &page);
+    let run = || Report::read(directory.path(), &BTreeSet::new()).unwrap();
+    let mut sum = Report::default();
+    sum.add(run());
+    sum.add(run());
+    assert_eq!(sum.programs.len(), 2);
+    let sync = &sum.total.syncs[0];
+    assert_eq!((sync.calls, sync.lines), (2, 128));
+    assert!(sync.latency_ns.is_some());
+    let bars = sync.buckets.bars(&sum.clock);
+    assert_eq!(bars.iter().map(|bar| bar.calls).sum::<u64>(), 2);
+}
+
+#[test]
 fn what_is_no_page_is_named_and_does_no_harm() {
     let directory = tempfile::tempdir().unwrap();
     let at = |name: &str| directory.path().join(name);
