@@ -12,6 +12,7 @@
 
 use std::process::ExitCode;
 
+mod ab;
 mod commands;
 mod output;
 mod run;

@@ -403,3 +403,28 @@ fn inspect_tells_that_a_broken_tag_takes_the_kernel() {
     assert_eq!(mapping["user_flush"], false);
     assert_eq!(mapping["reason"], "broken");
 }
+
+#[test]
+#[ignore = "needs fs-DAX: scripts/test runs it in the VM"]
+fn a_program_that_syncs_much_enters_the_kernel_less_with_user_flush() {
+    let scratch = pmem();
+    let file = tagged(&scratch, "data");
+    let library = bin_dir().join("libdaxshim.so");
+    let ran = daxshim(["ab", "--runs", "2", "--json", "-", "--", actor()])
+        .arg(&file)
+        .args(["msync"; 500])
+        .env("DAXSHIM_LIBRARY", library.to_str().unwrap())
+        .succeeds();
+    let document: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(document["conclusion"]["reason"], "user-flush");
+    let runs = document["runs"].as_array().unwrap();
+    assert_eq!(runs.len(), 6);
+    for run in runs {
+        let entries = run["kernel_entries"].as_u64().unwrap();
+        assert_eq!(run["sync_calls"], 500, "{run}");
+        match run["leg"].as_str() {
+            Some("b") => assert!(entries < 100, "{run}"),
+            _ => assert_eq!(entries, 500, "{run}"),
+        }
+    }
+}

@@ -2,24 +2,19 @@
 //!
 //! `DAXSHIM_BIN_DIR` names the directory of both; the default is the workspace's target/release.
 
+mod common;
+
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
-use std::sync::OnceLock;
 
+use common::{actor, bin_dir, compile, scratch};
 use serde_json::Value;
 use tempfile::TempDir;
-
-fn bin_dir() -> PathBuf {
-    let default = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/release");
-    let dir = std::env::var_os("DAXSHIM_BIN_DIR").map_or_else(default, PathBuf::from);
-    dir.canonicalize()
-        .unwrap_or_else(|_| panic!("{}: run cargo build --release first", dir.display()))
-}
 
 /// `daxshim` with a clean environment.
 fn daxshim() -> Command {
@@ -48,21 +43,6 @@ fn stdout(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-fn compile(source: &str, options: &[&str], to: &Path) {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/programs")
-        .join(source);
-    let status = Command::new("cc")
-        .arg("-O1")
-        .args(options)
-        .arg("-o")
-        .arg(to)
-        .arg(source)
-        .status()
-        .unwrap();
-    assert!(status.success());
-}
-
 /// Makes a file by install(1): had this process written it, a fork of another test's thread could
 /// hold it open for writing, and executing it would be ETXTBSY.
 fn install(content: &[u8], mode: u32, to: &Path) -> String {
@@ -79,26 +59,6 @@ fn install(content: &[u8], mode: u32, to: &Path) -> String {
 
 fn install_copy(from: impl AsRef<Path>, mode: u32, to: &Path) -> String {
     install(&fs::read(from).unwrap(), mode, to)
-}
-
-/// Cargo's own directory for what tests make.
-fn scratch() -> PathBuf {
-    let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
-    fs::create_dir_all(&directory).unwrap();
-    directory
-}
-
-/// tests/programs/actor.c, compiled once.
-fn actor() -> &'static str {
-    static ACTOR: OnceLock<String> = OnceLock::new();
-    ACTOR.get_or_init(|| {
-        let path = scratch().join("actor");
-        // Another run of the tests may be executing the old one.
-        let fresh = path.with_extension(std::process::id().to_string());
-        compile("actor.c", &[], &fresh);
-        fs::rename(&fresh, &path).unwrap();
-        path.to_str().unwrap().into()
-    })
 }
 
 /// An emulated tagged file on tmpfs, in a directory of its own.

@@ -8,10 +8,12 @@ use daxshim_core::host::Error;
 
 use crate::output;
 
+mod ab;
 mod completions;
 mod doctor;
 mod inspect;
 mod man;
+mod options;
 mod prepare;
 mod run;
 mod status;
@@ -50,6 +52,7 @@ pub enum Command {
     Verify(verify::Verify),
     Inspect(inspect::Inspect),
     Run(run::Run),
+    Ab(ab::Ab),
     Completions(completions::Completions),
     Man(man::Man),
 }
@@ -60,10 +63,11 @@ pub fn parse() -> Result<Arguments, ExitCode> {
     Arguments::try_parse().map_err(|error| {
         let _ = error.print();
         // As env(1) and timeout(1): what is below 125 is the program's.
-        let of_run = std::env::args_os().nth(1).is_some_and(|word| word == "run");
+        let command = std::env::args_os().nth(1);
+        let runs_programs = command.is_some_and(|word| word == "run" || word == "ab");
         match u8::try_from(error.exit_code()) {
             Ok(0) => ExitCode::SUCCESS,
-            Ok(code) if !of_run => ExitCode::from(code),
+            Ok(code) if !runs_programs => ExitCode::from(code),
             _ => ExitCode::from(crate::run::FAILED),
         }
     })
@@ -81,6 +85,7 @@ impl Command {
             Command::Verify(verify) => verify.execute(),
             Command::Inspect(inspect) => inspect.execute(),
             Command::Run(run) => run.execute(),
+            Command::Ab(ab) => ab.execute(),
             Command::Completions(completions) => completions.execute(),
             Command::Man(man) => man.execute(),
         }

@@ -8,16 +8,16 @@ use std::process::ExitCode;
 
 use clap::Args;
 use daxshim_core::host::report::Report;
-use daxshim_core::host::shown;
 
+use super::options::ShimOptions;
 use crate::run::conclusion::Conclusion;
 use crate::run::destination::{Content, Destination};
 use crate::run::directory::{self, ReportDirectory, warn_unusable};
 use crate::run::environment::Environment;
 use crate::run::launch::Image;
 use crate::run::outcome::{Ended, Outcome, SCHEMA};
-use crate::run::program::{Inspection, inspect, unseen};
-use crate::run::{FAILED, Failure, NOT_EXECUTABLE, NOT_FOUND, library, lookup, text, warn};
+use crate::run::program::{announce, cannot_run, inspect, unseen};
+use crate::run::{FAILED, Failure, library, lookup, text};
 
 /// Run a program under the shim, and report what that did
 ///
@@ -26,27 +26,13 @@ use crate::run::{FAILED, Failure, NOT_EXECUTABLE, NOT_FOUND, library, lookup, te
 #[derive(Args)]
 #[command(after_long_help = AFTER_HELP)]
 pub struct Run {
-    /// What is refused on tagged files: enforce answers EPERM, audit only counts, off touches
-    /// nothing (DAXSHIM_MODE) [default: enforce]
-    #[arg(long, value_name = "MODE", value_parser = ["enforce", "audit", "off"])]
-    mode: Option<String>,
+    #[command(flatten)]
+    shim: ShimOptions,
 
     /// How msync is carried out on sync mappings: auto takes what is cheaper, user writes cache
     /// lines back, kernel leaves it as it is, none does nothing (DAXSHIM_FLUSH) [default: auto]
     #[arg(long, value_name = "FLUSH", value_parser = ["auto", "user", "kernel", "none"])]
     flush: Option<String>,
-
-    /// Let through what changes nothing, as truncate to the present size (DAXSHIM_COMPAT=1)
-    #[arg(long)]
-    compat: bool,
-
-    /// Honour emulated tags, for development without DAX (DAXSHIM_EMULATE=1)
-    #[arg(long)]
-    emulate: bool,
-
-    /// Whether read(2) of tagged files is allowed (DAXSHIM_READS) [default: allow]
-    #[arg(long, value_name = "READS", value_parser = ["allow", "deny"])]
-    reads: Option<String>,
 
     /// When the program has ended, write to FILE what it did; - is standard error
     #[arg(long, value_name = "FILE")]
@@ -122,20 +108,9 @@ impl Run {
     }
 
     fn environment(&self, library: &Path) -> Environment {
-        let mut environment = Environment::inherited();
-        let preload = library::preload(library, environment.get("LD_PRELOAD"));
-        environment.set("LD_PRELOAD", preload);
-        let values = [
-            ("DAXSHIM_MODE", self.mode.as_deref()),
-            ("DAXSHIM_FLUSH", self.flush.as_deref()),
-            ("DAXSHIM_READS", self.reads.as_deref()),
-            ("DAXSHIM_COMPAT", self.compat.then_some("1")),
-            ("DAXSHIM_EMULATE", self.emulate.then_some("1")),
-        ];
-        for (name, value) in values {
-            if let Some(value) = value {
-                environment.set(name, value);
-            }
+        let mut environment = self.shim.environment(library);
+        if let Some(flush) = &self.flush {
+            environment.set("DAXSHIM_FLUSH", flush);
         }
         environment
     }
@@ -148,19 +123,8 @@ impl Run {
         };
         Ok(Destinations {
             text: open(&self.report, Content::Text)?,
-            json: open(&self.json, Content::Json)?,
+            json: open(&self.json, Content::Document)?,
         })
-    }
-}
-
-/// Says beforehand what the shim will not see.
-fn announce(inspection: &Inspection) {
-    for unseen in &inspection.unseen {
-        warn(
-            &format!("the shim will not see {}", shown(&unseen.program)),
-            &unseen.reason.to_string(),
-            unseen.reason.help(),
-        );
     }
 }
 
@@ -229,28 +193,6 @@ fn no_command() -> Failure {
         "no program was given",
         "daxshim run -- PROGRAM ARGUMENT…",
     )
-}
-
-fn cannot_run(file: &Path, error: &io::Error, inspection: &Inspection) -> Failure {
-    let status = match error.raw_os_error() {
-        Some(libc::EAGAIN) => FAILED,
-        _ if error.kind() == io::ErrorKind::NotFound => NOT_FOUND,
-        _ => NOT_EXECUTABLE,
-    };
-    let (why, help) = match (&inspection.missing, inspection.unseen.first()) {
-        (Some(interpreter), _) => (
-            format!("what runs it, {}, does not exist", shown(interpreter)),
-            "install it, or correct the #! line",
-        ),
-        (None, Some(unseen)) => (format!("{error}: {}", unseen.reason), unseen.reason.help()),
-        (None, None) => (error.to_string(), "see execve(2) about this error"),
-    };
-    Failure {
-        status,
-        what: format!("cannot run {}", shown(file)),
-        why,
-        help: help.into(),
-    }
 }
 
 fn cannot_wait(error: io::Error) -> Failure {

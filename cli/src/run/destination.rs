@@ -16,8 +16,8 @@ use super::Failure;
 pub enum Content {
     /// For people: `-` is standard error, which leaves the program's output clean.
     Text,
-    /// For machines: `-` is standard output.
-    Json,
+    /// A document: `-` is standard output.
+    Document,
 }
 
 /// A place that has been found writable.
@@ -64,12 +64,12 @@ impl Destination {
     pub fn write(self, text: &str) -> Result<(), Failure> {
         let written = match (&self.sink, self.content) {
             (Sink::Dash, Content::Text) => anstream::stderr().write_all(text.as_bytes()),
-            (Sink::Dash, Content::Json) => io::stdout().write_all(text.as_bytes()),
+            (Sink::Dash, Content::Document) => io::stdout().write_all(text.as_bytes()),
             (_, Content::Text) => {
                 let plain = anstream::adapter::strip_str(text).to_string();
                 self.sink.write(plain.as_bytes())
             }
-            (_, Content::Json) => self.sink.write(text.as_bytes()),
+            (_, Content::Document) => self.sink.write(text.as_bytes()),
         };
         written.map_err(|error| failure(&self.path, &error, ""))
     }

@@ -86,6 +86,15 @@ impl ReportDirectory {
     pub fn read(&self) -> io::Result<Report> {
         Report::read(&self.path, &self.before)
     }
+
+    /// Reads it and makes room for the next run.
+    pub fn take(&self) -> io::Result<Report> {
+        let report = self.read()?;
+        for name in report_files(&self.path)?.difference(&self.before) {
+            std::fs::remove_file(self.path.join(name))?;
+        }
+        Ok(report)
+    }
 }
 
 fn parents() -> Vec<PathBuf> {

@@ -8,6 +8,7 @@ use daxshim_core::config::{Config, FlushPolicy};
 use super::{named, warn};
 
 /// An environment under way to a program.
+#[derive(Clone)]
 pub struct Environment(Vec<(OsString, OsString)>);
 
 impl Environment {

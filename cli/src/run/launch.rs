@@ -1,11 +1,11 @@
 //! Executing the program: in place of the command, or as its child.
 
-use std::ffi::{CString, OsString};
+use std::ffi::{CString, OsStr, OsString};
 use std::io;
-use std::os::unix::ffi::OsStringExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus};
+use std::process::{Child, Command, ExitStatus};
 
 use nix::errno::Errno;
 use nix::unistd::execve;
@@ -17,6 +17,7 @@ use super::signals::{Inherited, Watch};
 pub const SHELL: &std::ffi::CStr = c"/bin/sh";
 
 /// A program ready to be executed.
+#[derive(Clone)]
 pub struct Image {
     file: CString,
     arguments: Vec<CString>,
@@ -47,6 +48,11 @@ impl Image {
         })
     }
 
+    /// What is executed.
+    pub fn file(&self) -> &Path {
+        Path::new(OsStr::from_bytes(self.file.to_bytes()))
+    }
+
     /// Becomes the program. Returns only if that fails.
     pub fn execute(&self) -> io::Error {
         if let Err(error) = self.inherited.restore() {
@@ -62,14 +68,19 @@ impl Image {
         errno.into()
     }
 
+    /// Starts the program as a child, with the streams and the process group of `command`, whose
+    /// own program does not matter: what is executed is the image.
+    pub fn spawn(&self, command: &mut Command) -> io::Result<Child> {
+        let image = self.clone();
+        // SAFETY: no other thread exists that could hold a lock of the allocator.
+        unsafe { command.pre_exec(move || Err(image.execute())) };
+        command.spawn()
+    }
+
     /// Runs the program as a child and waits for it. The outer error: it could not be started.
     pub fn run(self) -> io::Result<io::Result<ExitStatus>> {
         let watch = Watch::begin()?;
-        // Only for fork and the pipe that brings the error back: what is executed is the image.
-        let mut command = Command::new("daxshim-program");
-        // SAFETY: no other thread exists that could hold a lock of the allocator.
-        unsafe { command.pre_exec(move || Err(self.execute())) };
-        let mut child = command.spawn()?;
+        let mut child = self.spawn(&mut Command::new("daxshim-program"))?;
         Ok(watch.wait(&mut child))
     }
 }

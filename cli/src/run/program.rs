@@ -3,12 +3,13 @@
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::fs::{File, Metadata};
-use std::io::Read;
+use std::io::{self, Read};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use daxshim_core::host::report::Execution;
+use daxshim_core::host::shown;
 use daxshim_core::report::Unseen as Reported;
 use object::Endianness;
 use object::elf::{EM_X86_64, FileHeader32, FileHeader64, PT_INTERP};
@@ -18,7 +19,7 @@ use rustix::fs::StatVfsMountFlags;
 use serde::{Serialize, Serializer};
 
 use super::launch::SHELL;
-use super::lookup;
+use super::{FAILED, Failure, NOT_EXECUTABLE, NOT_FOUND, lookup, warn};
 
 /// Interpreters of interpreters that the kernel follows.
 const DEPTH: usize = 5;
@@ -181,6 +182,40 @@ pub fn inspect(file: &Path, path: Option<&OsStr>) -> Inspection {
         }
     }
     inspection
+}
+
+/// Says beforehand what the shim will not see.
+pub fn announce(inspection: &Inspection) {
+    for unseen in &inspection.unseen {
+        warn(
+            &format!("the shim will not see {}", shown(&unseen.program)),
+            &unseen.reason.to_string(),
+            unseen.reason.help(),
+        );
+    }
+}
+
+/// Why a program could not be executed.
+pub fn cannot_run(file: &Path, error: &io::Error, inspection: &Inspection) -> Failure {
+    let status = match error.raw_os_error() {
+        Some(libc::EAGAIN) => FAILED,
+        _ if error.kind() == io::ErrorKind::NotFound => NOT_FOUND,
+        _ => NOT_EXECUTABLE,
+    };
+    let (why, help) = match (&inspection.missing, inspection.unseen.first()) {
+        (Some(interpreter), _) => (
+            format!("what runs it, {}, does not exist", shown(interpreter)),
+            "install it, or correct the #! line",
+        ),
+        (None, Some(unseen)) => (format!("{error}: {}", unseen.reason), unseen.reason.help()),
+        (None, None) => (error.to_string(), "see execve(2) about this error"),
+    };
+    Failure {
+        status,
+        what: format!("cannot run {}", shown(file)),
+        why,
+        help: help.into(),
+    }
 }
 
 enum Look {

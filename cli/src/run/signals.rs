@@ -36,11 +36,13 @@ fn bit(signal: Signal) -> u64 {
     1 << (signal as i32)
 }
 
-fn was_ignored(signal: Signal) -> bool {
+/// Whether the command was started with it ignored.
+pub fn was_ignored(signal: Signal) -> bool {
     IGNORED.load(Ordering::Relaxed) & bit(signal) != 0
 }
 
 /// What the command was started with, for the program.
+#[derive(Clone)]
 pub struct Inherited {
     mask: SigSet,
 }

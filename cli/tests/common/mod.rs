@@ -8,7 +8,7 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tempfile::TempDir;
 
@@ -77,6 +77,14 @@ pub fn daxshim<'a>(arguments: impl IntoIterator<Item = &'a str>) -> Daxshim {
 impl Daxshim {
     pub fn arg(mut self, argument: impl AsRef<std::ffi::OsStr>) -> Daxshim {
         self.0.arg(argument);
+        self
+    }
+
+    pub fn args(
+        mut self,
+        arguments: impl IntoIterator<Item = impl AsRef<std::ffi::OsStr>>,
+    ) -> Daxshim {
+        self.0.args(arguments);
         self
     }
 
@@ -336,4 +344,48 @@ pub fn attribute(path: &Path, name: &str) -> Option<Vec<u8>> {
     let length = rustix::fs::getxattr(path, name, &mut value[..]).ok()?;
     value.truncate(length);
     Some(value)
+}
+
+/// Where the library under test is; `DAXSHIM_BIN_DIR`, by default the workspace's target/release.
+pub fn bin_dir() -> PathBuf {
+    let default = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/release");
+    let dir = std::env::var_os("DAXSHIM_BIN_DIR").map_or_else(default, PathBuf::from);
+    dir.canonicalize()
+        .unwrap_or_else(|_| panic!("{}: run cargo build --release first", dir.display()))
+}
+
+/// Compiles one of tests/programs.
+pub fn compile(source: &str, options: &[&str], to: &Path) {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/programs")
+        .join(source);
+    let status = Command::new("cc")
+        .arg("-O1")
+        .args(options)
+        .arg("-o")
+        .arg(to)
+        .arg(source)
+        .status()
+        .unwrap();
+    assert!(status.success());
+}
+
+/// Cargo's own directory for what tests make.
+pub fn scratch() -> PathBuf {
+    let directory = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
+    std::fs::create_dir_all(&directory).unwrap();
+    directory
+}
+
+/// tests/programs/actor.c, compiled once.
+pub fn actor() -> &'static str {
+    static ACTOR: OnceLock<String> = OnceLock::new();
+    ACTOR.get_or_init(|| {
+        let path = scratch().join("actor");
+        // Another run of the tests may be executing the old one.
+        let fresh = path.with_extension(std::process::id().to_string());
+        compile("actor.c", &[], &fresh);
+        std::fs::rename(&fresh, &path).unwrap();
+        path.to_str().unwrap().into()
+    })
 }

@@ -1,7 +1,7 @@
 //! The report for people.
 
 mod programs;
-mod tables;
+pub mod tables;
 
 use anstyle::Style;
 use daxshim_core::host::report::Program;
@@ -61,7 +61,7 @@ fn head(outcome: &Outcome) -> String {
 }
 
 /// The different settings that programs ran under; usually one.
-fn settings(programs: &[Program]) -> Vec<String> {
+pub fn settings(programs: &[Program]) -> Vec<String> {
     let mut all: Vec<String> = Vec::new();
     for program in programs {
         let mut settings = format!(
@@ -148,6 +148,6 @@ fn warnings(outcome: &Outcome) -> Option<String> {
 }
 
 /// A program's or file's name as it may go to a terminal.
-fn clean(name: &str) -> String {
+pub fn clean(name: &str) -> String {
     daxshim_core::host::shown(std::path::Path::new(name))
 }

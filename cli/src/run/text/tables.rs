@@ -125,7 +125,8 @@ pub fn mappings(total: &Tally) -> Option<String> {
     Some(table(rows, &[1, 2]))
 }
 
-fn header(names: &[&str]) -> Vec<String> {
+/// Names of columns.
+pub fn header(names: &[&str]) -> Vec<String> {
     names.iter().map(|&name| name.to_owned()).collect()
 }
 
@@ -152,7 +153,7 @@ fn yes(value: bool) -> String {
 }
 
 /// `812 ns`, `1.3 µs`: three digits are more than the buckets hold.
-fn duration(nanoseconds: u64) -> String {
+pub fn duration(nanoseconds: u64) -> String {
     let value = nanoseconds as f64;
     let (value, unit) = match nanoseconds {
         0..1_000 => return format!("{nanoseconds} ns"),

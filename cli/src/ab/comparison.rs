@@ -1,0 +1,510 @@
+//! Everything there is to say about a comparison: the documented JSON (docs/json.md), and what
+//! tables and plots are made from.
+
+use std::collections::BTreeMap;
+
+use daxshim_core::host::report::{Bar, Buckets, Clock, Latency, Report};
+use daxshim_core::report::{Call, Way};
+use rand::Rng;
+use serde::Serialize;
+
+use super::doubts::{Doubt, doubts};
+use super::load::Load;
+use super::plan::Leg;
+use super::session::{Measured, Results, StopReason, enters_kernel};
+use super::statistics::{Ratio, mean, median, quantile, ratio};
+use crate::output::ab::words;
+use crate::run::conclusion::{Conclusion, Reason};
+use crate::run::program::{Unseen, unseen};
+use crate::run::text::settings;
+
+/// Version of the JSON document.
+const SCHEMA: u32 = 1;
+
+/// A comparison, finished or not.
+#[derive(Serialize)]
+pub struct Comparison {
+    /// Changes when a field changes its meaning or goes.
+    pub schema: u32,
+    /// Version of daxshim.
+    pub version: &'static str,
+    /// The program and its arguments.
+    pub command: Vec<String>,
+    /// What was asked for.
+    pub settings: Settings,
+    /// Why it ended early.
+    pub stopped: Option<Stop>,
+    /// What it comes down to.
+    pub verdict: Verdict,
+    /// Whether leg B was accelerated, and why not; `None` without a run of it.
+    pub conclusion: Option<Conclusion>,
+    /// B to A.
+    pub ratio: Ratios,
+    /// The control to A: what differs here is noise.
+    pub control: Ratios,
+    /// Sync calls that enter the kernel, per run, of A and not of B.
+    pub kernel_entries_saved: Option<f64>,
+    /// By leg.
+    pub legs: Legs,
+    /// What speaks against believing the figures.
+    pub warnings: Vec<Doubt>,
+    /// What else the machine did.
+    pub load: Load,
+    /// Programs that ran without the shim, in leg B or as far as known beforehand.
+    pub unseen: Vec<Unseen>,
+    /// In the order in which they were made.
+    pub runs: Vec<Measured>,
+}
+
+/// What was asked for.
+#[derive(Clone, Serialize)]
+pub struct Settings {
+    /// Runs of each leg.
+    pub runs: usize,
+    /// Runs of A and of B before them.
+    pub warmup: usize,
+    /// `DAXSHIM_FLUSH` of leg B.
+    pub flush: String,
+    /// What order and resampling follow from.
+    pub seed: u64,
+    /// The shell command before each run.
+    pub setup: Option<String>,
+    /// The shell command after each run.
+    pub verify: Option<String>,
+    /// Percent by which B may be slower.
+    pub fail_if_slower: Option<f64>,
+}
+
+/// Why a comparison ended early, for the document.
+#[derive(Serialize)]
+pub struct Stop {
+    /// One word for it.
+    pub reason: StopReason,
+    /// A sentence.
+    pub text: String,
+    /// The exit status of `daxshim ab`.
+    pub exit_status: u8,
+}
+
+/// What a comparison comes down to.
+#[derive(Debug, PartialEq, Serialize)]
+pub struct Verdict {
+    /// One word for it.
+    pub result: Finding,
+    /// A sentence.
+    pub text: String,
+    /// Whether B is slower than `--fail-if-slower` allows.
+    pub failed: bool,
+}
+
+/// How B stands to A.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Finding {
+    /// Less wall time, beyond noise.
+    Faster,
+    /// More wall time, beyond noise.
+    Slower,
+    /// The interval includes 1, or overlaps that of the control.
+    NoDifference,
+    /// Leg B had nothing to accelerate.
+    NotAccelerated,
+    /// Too few runs to tell.
+    Unknown,
+}
+
+/// Ratios of one leg to A.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Ratios {
+    /// Of wall time.
+    pub wall: Option<Ratio>,
+    /// Of user and system time.
+    pub cpu: Option<Ratio>,
+}
+
+/// The legs.
+#[derive(Serialize)]
+pub struct Legs {
+    /// Kernel sync.
+    pub a: LegSummary,
+    /// User flush.
+    pub b: LegSummary,
+    /// Kernel sync once more.
+    pub control: LegSummary,
+}
+
+/// What the runs of a leg have in common.
+#[derive(Serialize)]
+pub struct LegSummary {
+    /// How many there are.
+    pub runs: usize,
+    /// How its programs were set.
+    pub settings: Vec<String>,
+    /// Wall time, nanoseconds.
+    pub wall_ns: Option<Spread>,
+    /// User and system time, nanoseconds.
+    pub cpu_ns: Option<Spread>,
+    /// By call.
+    pub syncs: Vec<Syncs>,
+}
+
+/// Where values lie.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Spread {
+    /// Their mean.
+    pub mean: f64,
+    /// Their median.
+    pub median: f64,
+    /// The 25th percentile.
+    pub lower_quartile: f64,
+    /// The 75th percentile.
+    pub upper_quartile: f64,
+    /// The smallest.
+    pub min: f64,
+    /// The largest.
+    pub max: f64,
+}
+
+/// Sync calls of all runs of a leg, however they were carried out.
+#[derive(Clone, Serialize)]
+pub struct Syncs {
+    /// The system call.
+    pub call: &'static str,
+    /// How often.
+    pub calls: u64,
+    /// Bytes asked for; 0 for fsync and fdatasync.
+    pub bytes: u64,
+    /// Cache lines written back.
+    pub lines: u64,
+    /// Calls that returned an error.
+    pub errors: u64,
+    /// Calls that entered the kernel.
+    pub kernel_entries: u64,
+    /// From entry to return, nanoseconds.
+    pub latency_ns: Option<Latency>,
+    /// All of them together, nanoseconds, as exact as the histogram.
+    pub total_ns: f64,
+    /// The same, in full.
+    pub histogram: Vec<Bar>,
+    /// How they were carried out, and how often.
+    pub ways: Vec<WayCount>,
+}
+
+/// Calls carried out one way.
+#[derive(Clone, Serialize)]
+pub struct WayCount {
+    /// The way.
+    #[serde(serialize_with = "way_word")]
+    pub way: Way,
+    /// How often.
+    pub calls: u64,
+}
+
+fn way_word<S: serde::Serializer>(way: &Way, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&format!("{way:?}").to_lowercase())
+}
+
+impl Comparison {
+    /// What follows from the runs.
+    pub fn new(
+        command: Vec<String>,
+        settings: Settings,
+        results: Results,
+        beforehand: Vec<Unseen>,
+        rng: &mut impl Rng,
+    ) -> Comparison {
+        let Results {
+            runs,
+            reports: [a, b, control],
+            load,
+            stopped,
+        } = results;
+        let ratios = |leg, rng: &mut _| Ratios {
+            wall: ratio(&pairs(&runs, leg, |run| run.wall_ns), rng),
+            cpu: ratio(&pairs(&runs, leg, |run| run.cpu_ns), rng),
+        };
+        let (of_b, of_control) = (ratios(Leg::B, rng), ratios(Leg::Control, rng));
+        let unseen = unseen(beforehand, &b.total.unseen);
+        let has_b = runs.iter().any(|run| run.leg == Leg::B);
+        let conclusion = has_b.then(|| Conclusion::of(&b, &unseen));
+        let mut verdict = verdict(of_b.wall, of_control.wall, conclusion.as_ref());
+        if let (Some(percent), Some(ratio)) = (settings.fail_if_slower, of_b.wall) {
+            judge(&mut verdict, percent, &ratio);
+        }
+        let warnings = doubts(&runs, &of_control, &load, [&a, &b], &settings);
+        Comparison {
+            schema: SCHEMA,
+            version: env!("CARGO_PKG_VERSION"),
+            command,
+            settings,
+            stopped: stopped.map(|stopped| Stop {
+                reason: stopped.reason,
+                text: stopped.failure.what,
+                exit_status: stopped.failure.status,
+            }),
+            verdict,
+            conclusion,
+            ratio: of_b,
+            control: of_control,
+            kernel_entries_saved: saved(&runs),
+            legs: Legs {
+                a: LegSummary::new(&runs, Leg::A, &a),
+                b: LegSummary::new(&runs, Leg::B, &b),
+                control: LegSummary::new(&runs, Leg::Control, &control),
+            },
+            warnings,
+            load,
+            unseen,
+            runs,
+        }
+    }
+
+    /// The document.
+    pub fn json(&self) -> String {
+        match serde_json::to_string_pretty(self) {
+            Ok(document) => document + "\n",
+            // Neither maps with odd keys nor failing serializers are in it.
+            Err(error) => format!("{{\"schema\": 1, \"error\": \"{error}\"}}\n"),
+        }
+    }
+
+    /// The paired ratios of a leg to A, in order of the pairs.
+    pub fn paired(&self, leg: Leg) -> Vec<f64> {
+        let pairs = pairs(&self.runs, leg, |run| run.wall_ns);
+        pairs.into_iter().map(|(a, other)| other / a).collect()
+    }
+}
+
+/// The runs of A and of another leg that belong together, by number.
+fn pairs(runs: &[Measured], leg: Leg, value: impl Fn(&Measured) -> f64) -> Vec<(f64, f64)> {
+    let by_pair = |leg| -> BTreeMap<usize, f64> {
+        let of_leg = runs.iter().filter(|run| run.leg == leg);
+        of_leg.map(|run| (run.pair, value(run))).collect()
+    };
+    let others = by_pair(leg);
+    let pair = |(number, a)| Some((a, *others.get(&number)?));
+    by_pair(Leg::A).into_iter().filter_map(pair).collect()
+}
+
+fn saved(runs: &[Measured]) -> Option<f64> {
+    let per_run = |leg| {
+        let of = runs.iter().filter(|run| run.leg == leg);
+        let counts: Vec<f64> = of.map(|run| run.kernel_entries as f64).collect();
+        mean(&counts)
+    };
+    Some(per_run(Leg::A)? - per_run(Leg::B)?)
+}
+
+fn verdict(b: Option<Ratio>, control: Option<Ratio>, conclusion: Option<&Conclusion>) -> Verdict {
+    let done = |result, text: String| Verdict {
+        result,
+        text,
+        failed: false,
+    };
+    let Some((ratio, conclusion)) = b.zip(conclusion) else {
+        let text = "No pair of runs was completed: there is nothing to compare.";
+        return done(Finding::Unknown, text.into());
+    };
+    if !conclusion.accelerated && conclusion.reason != Reason::Skipped {
+        let text = format!(
+            "{}\nSo A and B did the same, and B/A = {:.3} is noise.",
+            conclusion.text, ratio.ratio
+        );
+        return done(Finding::NotAccelerated, text);
+    }
+    let Some(interval) = ratio.interval else {
+        let text = format!(
+            "B takes {:.3} of A's wall time in the only pair; one pair has no confidence interval.",
+            ratio.ratio
+        );
+        return done(Finding::Unknown, text);
+    };
+    let noise = control.and_then(|control| control.interval);
+    let figures = format!(
+        "B takes {:.3} of A's wall time (95 % interval {})",
+        ratio.ratio,
+        words::interval(interval)
+    );
+    if interval.contains(1.0) {
+        let text = format!("No difference beyond noise: {figures}.");
+        return done(Finding::NoDifference, text);
+    }
+    if let Some(noise) = noise.filter(|noise| noise.overlaps(interval)) {
+        let text = format!(
+            "No difference beyond noise: {figures}, and A differs from itself by as much ({}).",
+            words::interval(noise)
+        );
+        return done(Finding::NoDifference, text);
+    }
+    let result = if ratio.ratio < 1.0 {
+        Finding::Faster
+    } else {
+        Finding::Slower
+    };
+    done(result, format!("{}: {figures}.", words::speed(ratio.ratio)))
+}
+
+/// Applies `--fail-if-slower`.
+fn judge(verdict: &mut Verdict, percent: f64, ratio: &Ratio) {
+    let limit = 1.0 + percent / 100.0;
+    verdict.failed = ratio.interval.is_some_and(|interval| interval.low > limit);
+    if verdict.failed {
+        verdict.text += &format!(
+            "\nFailed: all of the interval is above {limit}, that is, B is more than {percent} % \
+             slower."
+        );
+    }
+}
+
+impl LegSummary {
+    fn new(runs: &[Measured], leg: Leg, report: &Report) -> LegSummary {
+        let of = |value: fn(&Measured) -> f64| -> Vec<f64> {
+            let of_leg = runs.iter().filter(|run| run.leg == leg);
+            of_leg.map(value).collect()
+        };
+        let walls = of(|run| run.wall_ns);
+        LegSummary {
+            runs: walls.len(),
+            settings: settings(&report.programs),
+            wall_ns: Spread::of(&walls),
+            cpu_ns: Spread::of(&of(|run| run.cpu_ns)),
+            syncs: Call::ALL
+                .into_iter()
+                .filter_map(|call| Syncs::of(report, call, &report.clock))
+                .collect(),
+        }
+    }
+}
+
+impl Spread {
+    fn of(values: &[f64]) -> Option<Spread> {
+        let mut sorted = values.to_vec();
+        sorted.sort_by(f64::total_cmp);
+        Some(Spread {
+            mean: mean(values)?,
+            median: median(values)?,
+            lower_quartile: quantile(&sorted, 0.25)?,
+            upper_quartile: quantile(&sorted, 0.75)?,
+            min: *sorted.first()?,
+            max: *sorted.last()?,
+        })
+    }
+}
+
+impl Syncs {
+    /// `None` if there were none.
+    fn of(report: &Report, call: Call, clock: &Clock) -> Option<Syncs> {
+        let mut buckets = Buckets::default();
+        let mut sum = Syncs {
+            call: call.word(),
+            calls: 0,
+            bytes: 0,
+            lines: 0,
+            errors: 0,
+            kernel_entries: 0,
+            latency_ns: None,
+            total_ns: 0.0,
+            histogram: Vec::new(),
+            ways: Vec::new(),
+        };
+        for sync in report.total.syncs.iter().filter(|sync| sync.call == call) {
+            let add = |sum: &mut u64, value| *sum = sum.saturating_add(value);
+            add(&mut sum.calls, sync.calls);
+            add(&mut sum.bytes, sync.bytes);
+            add(&mut sum.lines, sync.lines);
+            add(&mut sum.errors, sync.errors);
+            if enters_kernel(sync) {
+                add(&mut sum.kernel_entries, sync.calls);
+            }
+            buckets.add(&sync.buckets);
+            sum.ways.push(WayCount {
+                way: sync.way,
+                calls: sync.calls,
+            });
+        }
+        sum.latency_ns = buckets.latency(clock);
+        sum.histogram = buckets.bars(clock);
+        let bars = sum.histogram.iter();
+        sum.total_ns = bars
+            .map(|bar| (bar.from_ns + bar.to_ns) / 2.0 * bar.calls as f64)
+            .sum();
+        (sum.calls > 0).then_some(sum)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ab::statistics::Interval;
+
+    fn ratio_of(ratio: f64, low: f64, high: f64) -> Option<Ratio> {
+        Some(Ratio {
+            ratio,
+            interval: Some(Interval { low, high }),
+            pairs: 10,
+        })
+    }
+
+    fn conclusion(accelerated: bool) -> Conclusion {
+        Conclusion {
+            accelerated,
+            reason: if accelerated {
+                Reason::UserFlush
+            } else {
+                Reason::NotMapped
+            },
+            text: "Nothing was accelerated: no file.".into(),
+        }
+    }
+
+    #[test]
+    fn only_what_is_beyond_the_noise_is_a_difference() {
+        let control = ratio_of(1.0, 0.97, 1.03);
+        for (b, expected) in [
+            (ratio_of(0.5, 0.4, 0.6), Finding::Faster),
+            (ratio_of(1.5, 1.4, 1.6), Finding::Slower),
+            (ratio_of(0.99, 0.9, 1.1), Finding::NoDifference),
+            (ratio_of(0.96, 0.94, 0.98), Finding::NoDifference),
+            (None, Finding::Unknown),
+        ] {
+            let found = verdict(b, control, Some(&conclusion(true)));
+            assert_eq!(found.result, expected, "{}", found.text);
+        }
+        let one = Ratio {
+            ratio: 0.5,
+            interval: None,
+            pairs: 1,
+        };
+        let found = verdict(Some(one), None, Some(&conclusion(true)));
+        assert_eq!(found.result, Finding::Unknown);
+        assert!(
+            found.text.contains("no confidence interval"),
+            "{}",
+            found.text
+        );
+    }
+
+    #[test]
+    fn where_nothing_was_accelerated_no_ratio_counts() {
+        let b = ratio_of(0.5, 0.4, 0.6);
+        let found = verdict(b, None, Some(&conclusion(false)));
+        assert_eq!(found.result, Finding::NotAccelerated);
+        assert!(found.text.contains("is noise"), "{}", found.text);
+    }
+
+    #[test]
+    fn fail_if_slower_looks_at_the_lower_end_of_the_interval() {
+        for (low, percent, failed) in [
+            (1.06, 5.0, true),
+            (1.05, 5.0, false),
+            (1.04, 5.0, false),
+            (1.04, 0.0, true),
+            (0.9, 0.0, false),
+        ] {
+            let ratio = ratio_of(1.2, low, 1.5).unwrap();
+            let mut verdict = verdict(Some(ratio), None, Some(&conclusion(true)));
+            judge(&mut verdict, percent, &ratio);
+            assert_eq!(verdict.failed, failed, "{low} {percent}");
+        }
+    }
+}
