@@ -12,7 +12,7 @@ use super::doubts::{Doubt, doubts};
 use super::load::Load;
 use super::plan::Leg;
 use super::session::{Measured, Results, StopReason, enters_kernel};
-use super::statistics::{Ratio, mean, median, quantile, ratio};
+use super::statistics::{Interval, Ratio, mean, median, quantile, ratio};
 use crate::output::ab::words;
 use crate::run::conclusion::{Conclusion, Reason};
 use crate::run::program::{Unseen, unseen};
@@ -105,7 +105,7 @@ pub enum Finding {
     Faster,
     /// More wall time, beyond noise.
     Slower,
-    /// The interval includes 1, or overlaps that of the control.
+    /// The interval includes 1, or lies within what A differs from itself by.
     NoDifference,
     /// Leg B had nothing to accelerate.
     NotAccelerated,
@@ -228,6 +228,9 @@ impl Comparison {
         let has_b = runs.iter().any(|run| run.leg == Leg::B);
         let conclusion = has_b.then(|| Conclusion::of(&b, &unseen));
         let mut verdict = verdict(of_b.wall, of_control.wall, conclusion.as_ref());
+        if verdict.result == Finding::NoDifference {
+            verdict.text += &in_cpu_time(of_b.cpu, of_control.cpu);
+        }
         if let (Some(percent), Some(ratio)) = (settings.fail_if_slower, of_b.wall) {
             judge(&mut verdict, percent, &ratio);
         }
@@ -319,7 +322,9 @@ fn verdict(b: Option<Ratio>, control: Option<Ratio>, conclusion: Option<&Conclus
         );
         return done(Finding::Unknown, text);
     };
-    let noise = control.and_then(|control| control.interval);
+    let noise = control
+        .and_then(|control| control.interval)
+        .map(Interval::as_noise);
     let figures = format!(
         "B takes {:.3} of A's wall time (95 % interval {})",
         ratio.ratio,
@@ -342,6 +347,21 @@ fn verdict(b: Option<Ratio>, control: Option<Ratio>, conclusion: Option<&Conclus
         Finding::Slower
     };
     done(result, format!("{}: {figures}.", words::speed(ratio.ratio)))
+}
+
+/// On a busy machine, time on the CPU may show what wall time can't.
+fn in_cpu_time(b: Option<Ratio>, control: Option<Ratio>) -> String {
+    let interval = |ratio: Option<Ratio>| ratio.and_then(|ratio| ratio.interval);
+    match (b, interval(b), interval(control)) {
+        (Some(ratio), Some(found), Some(noise)) if !found.overlaps(noise.as_noise()) => {
+            format!(
+                "\nOf user and system time, B takes {:.3} ({}), beyond noise.",
+                ratio.ratio,
+                words::interval(found)
+            )
+        }
+        _ => String::new(),
+    }
 }
 
 /// Applies `--fail-if-slower`.
@@ -435,7 +455,6 @@ impl Syncs {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ab::statistics::Interval;
 
     fn ratio_of(ratio: f64, low: f64, high: f64) -> Option<Ratio> {
         Some(Ratio {
@@ -470,6 +489,10 @@ mod tests {
             let found = verdict(b, control, Some(&conclusion(true)));
             assert_eq!(found.result, expected, "{}", found.text);
         }
+        // A differs from itself, by as much, in the other direction.
+        let uneven = ratio_of(0.6, 0.5, 0.7);
+        let found = verdict(ratio_of(1.2, 1.1, 1.3), uneven, Some(&conclusion(true)));
+        assert_eq!(found.result, Finding::NoDifference);
         let one = Ratio {
             ratio: 0.5,
             interval: None,
@@ -482,6 +505,16 @@ mod tests {
             "{}",
             found.text
         );
+    }
+
+    #[test]
+    fn time_on_the_cpu_is_told_if_it_is_beyond_the_noise() {
+        let control = ratio_of(1.0, 0.97, 1.03);
+        let told = |b| in_cpu_time(b, control).contains("beyond noise");
+        assert!(told(ratio_of(0.8, 0.7, 0.9)));
+        assert!(!told(ratio_of(0.96, 0.94, 0.98)));
+        assert!(!told(ratio_of(1.05, 0.9, 1.2)));
+        assert!(!told(None));
     }
 
     #[test]

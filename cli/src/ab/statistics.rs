@@ -39,6 +39,16 @@ impl Interval {
         self.low <= other.high && other.low <= self.high
     }
 
+    /// The noise that the interval of a control tells: as far as it reaches from 1, in either
+    /// direction.
+    pub fn as_noise(self) -> Interval {
+        let reach = self.low.ln().abs().max(self.high.ln().abs()).exp();
+        Interval {
+            low: 1.0 / reach,
+            high: reach,
+        }
+    }
+
     /// Whether a value lies in it.
     pub fn contains(self, value: f64) -> bool {
         self.low <= value && value <= self.high
@@ -261,6 +271,15 @@ mod tests {
         let falling: Vec<f64> = rising.iter().rev().copied().collect();
         assert!(drift(&falling).unwrap() < 0.9);
         assert_eq!(drift(&rising[..7]), None);
+    }
+
+    #[test]
+    fn noise_reaches_as_far_up_as_down() {
+        for (low, high, reach) in [(0.5, 0.7, 2.0), (0.9, 2.0, 2.0), (1.5, 2.0, 2.0)] {
+            let noise = Interval { low, high }.as_noise();
+            assert!((noise.high - reach).abs() < 1e-9, "{noise:?}");
+            assert!((noise.low - 1.0 / reach).abs() < 1e-9, "{noise:?}");
+        }
     }
 
     #[test]

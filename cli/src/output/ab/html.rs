@@ -85,8 +85,9 @@ fn times(comparison: &Comparison) -> Markup {
                 (plot)
                 figcaption {
                     "Each dot is the wall time of a run of B divided by that of its run of A; each \
-                     square is a second run of A, the control, in the place of B. The bands are the \
-                     95 % intervals: what lies within the hatched one is noise."
+                     square is a second run of A, the control, in the place of B. The plain band is the \
+                     95 % interval of B/A; the hatched one is what A differs from itself by, in \
+                     either direction: what lies in it is noise."
                 }
             }
             (table(&rows::times(comparison)))

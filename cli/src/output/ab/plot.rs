@@ -6,7 +6,7 @@ use super::scale::Scale;
 use super::words;
 use crate::ab::comparison::{Comparison, Syncs};
 use crate::ab::plan::Leg;
-use crate::ab::statistics::Ratio;
+use crate::ab::statistics::{Interval, Ratio};
 use crate::output::number;
 
 const WIDTH: f64 = 760.0;
@@ -48,8 +48,8 @@ pub fn ratios(comparison: &Comparison) -> Option<Markup> {
                 line .grid x1=(LEFT) x2=(RIGHT) y1=(at) y2=(at) {}
                 text .tick x=(LEFT - 8.0) y=(at + 4.0) text-anchor="end" { (short(tick)) }
             }
-            @if let Some(control) = control { (band(control, y, (LEFT, RIGHT), "noise", "url(#ratio-hatch)")) }
-            (band(b, y, (LEFT, RIGHT), "b-band", ""))
+            @if let Some(control) = control { (band(control.interval.map(Interval::as_noise), y, (LEFT, RIGHT), "noise", "url(#ratio-hatch)")) }
+            (band(b.interval, y, (LEFT, RIGHT), "b-band", ""))
             line .one x1=(LEFT) x2=(RIGHT) y1=(round(y.at(1.0))) y2=(round(y.at(1.0))) {}
             line .b-line x1=(LEFT) x2=(RIGHT) y1=(round(y.at(b.ratio))) y2=(round(y.at(b.ratio))) {}
             g .control-points {
@@ -111,13 +111,19 @@ fn apart(b: f64, control: Option<f64>) -> (f64, f64) {
     }
 }
 
-fn band(ratio: Ratio, y: Scale, (left, right): (f64, f64), class: &str, fill: &str) -> Markup {
+fn band(
+    interval: Option<Interval>,
+    y: Scale,
+    (left, right): (f64, f64),
+    class: &str,
+    fill: &str,
+) -> Markup {
     html! {
-        @if let Some(interval) = ratio.interval {
+        @if let Some(interval) = interval {
             @let (top, bottom) = (y.at(interval.high), y.at(interval.low));
             rect class=(class) fill=[(!fill.is_empty()).then_some(fill)] x=(left) width=(right - left)
                 y=(round(top)) height=(round((bottom - top).max(1.0))) {
-                title { "95 % interval " (words::interval(interval)) }
+                title { (words::interval(interval)) }
             }
         }
     }
@@ -161,10 +167,10 @@ pub fn latencies(call: &str, a: Option<&Syncs>, b: Option<&Syncs>, flush: &str) 
                 line .grid x1=(at) x2=(at) y1=(MIDDLE - REACH) y2=(AXIS - 22.0) {}
                 text .tick x=(at) y=(AXIS) text-anchor="middle" { (round_time(tick)) }
             }
-            @for share in percents(least) {
+            @for (share, name) in percents(least) {
                 @for at in [MIDDLE - height.at(share), MIDDLE + height.at(share)] {
                     line .grid x1=(LEFT) x2=(RIGHT) y1=(round(at)) y2=(round(at)) {}
-                    text .tick x=(LEFT - 8.0) y=(round(at + 4.0)) text-anchor="end" { (share * 100.0) " %" }
+                    text .tick x=(LEFT - 8.0) y=(round(at + 4.0)) text-anchor="end" { (name) }
                 }
             }
             path .a-area fill={ "url(#" (id("hatch")) ")" } d=(area(&above, MIDDLE, |share| -height.at(share))) {}
@@ -205,10 +211,16 @@ fn median(syncs: Option<&Syncs>, x: Scale, class: &str, (from, to): (f64, f64)) 
     }
 }
 
-/// Shares for the ticks of an axis that begins with the least one: 100 %, 1 %, …
-fn percents(least: f64) -> impl Iterator<Item = f64> {
-    let shares = [1.0, 1e-2, 1e-4, 1e-6, 1e-8];
-    shares.into_iter().filter(move |share| *share >= least)
+/// Shares for the ticks of an axis that begins with the least one.
+fn percents(least: f64) -> impl Iterator<Item = (f64, &'static str)> {
+    let shares = [
+        (1.0, "100 %"),
+        (1e-2, "1 %"),
+        (1e-4, "0.01 %"),
+        (1e-6, "1 ppm"),
+        (1e-8, "10 ppb"),
+    ];
+    shares.into_iter().filter(move |(share, _)| *share >= least)
 }
 
 /// The outline of bars `(from, to, share)` on a base line.
