@@ -5,10 +5,12 @@
 
 #define RW (PROT_READ | PROT_WRITE)
 
+static int protection = RW;
+
 static char *map(void *at, const char *name, long pages, long offset)
 {
 	int fd = open(name, O_RDWR);
-	char *p = mmap(at, pages * PAGE, RW, MAP_SHARED | (at ? MAP_FIXED : 0), fd, offset * PAGE);
+	char *p = mmap(at, pages * PAGE, protection, MAP_SHARED | (at ? MAP_FIXED : 0), fd, offset * PAGE);
 	if (p == MAP_FAILED)
 		die("mmap");
 	close(fd);
@@ -20,6 +22,8 @@ int main(int argc, char **argv)
 	begin(argc, argv);
 	int (*msync_)(void *, size_t, int) = symbol;
 	const char *which = argc > 3 ? argv[3] : "";
+	if (!strcmp(which, "mapped write only"))
+		protection = PROT_WRITE;
 	long pages = !strcmp(which, "large") ? 256 : !strcmp(which, "tail") ? 8 : 4;
 	long stored = !strcmp(which, "tail") ? 2 : pages;
 	char *p = map(NULL, !strcmp(which, "large") ? "large" : !strcmp(which, "tail") ? "tail" : "file", pages, 0);
@@ -46,6 +50,8 @@ int main(int argc, char **argv)
 		mprotect(p + PAGE, PAGE, PROT_NONE);
 	if (!strcmp(which, "read only"))
 		mprotect(p, length, PROT_READ);
+	if (!strcmp(which, "write only"))
+		mprotect(p, length, PROT_WRITE);
 	if (!strcmp(which, "remapped"))
 		remap_file_pages(p + PAGE, PAGE, 0, 3, 0); /* shared, and not MAP_SYNC */
 	if (!strcmp(which, "reserved"))

@@ -21,6 +21,8 @@ const CASES: &[(&str, Pages<'static>, Pages<'static>, i32)] = &[
     ("whole", &[0, 1, 2, 3], &[], 0),
     ("adjacent", &[0, 1, 2, 3], &[], 0),
     ("read only", &[0, 1, 2, 3], &[], 0),
+    ("write only", &[0, 1, 2, 3], &[], 0),
+    ("mapped write only", &[0, 1, 2, 3], &[], 0),
     // Nothing is there to flush, unless somebody outside has let the file grow.
     ("tail", &[0, 1], &[2, 3, 4, 5, 6, 7], 0),
     // Only the kernel knows that nothing is mapped there.

@@ -18,7 +18,7 @@ use daxshim_core::regions::Region;
 use daxshim_core::report::{Event, Kind};
 use libc::{
     MAP_ANONYMOUS, MAP_FAILED, MAP_FIXED, MAP_SHARED, MAP_SHARED_VALIDATE, MAP_SYNC, MAP_TYPE,
-    MREMAP_DONTUNMAP, MREMAP_FIXED, MREMAP_MAYMOVE, PROT_READ, PROT_WRITE,
+    MREMAP_DONTUNMAP, MREMAP_FIXED, MREMAP_MAYMOVE, PROT_EXEC, PROT_READ, PROT_WRITE,
 };
 
 /// Bytes of a huge page.
@@ -144,7 +144,7 @@ fn record(call: &Call, start: usize, kind: Kind) {
         data_end: start.saturating_add(data),
         attributes: Attributes::new(kind, eadr, is_open_for_writing(fd)).bits(),
     });
-    if protection as i32 & PROT_READ == 0 {
+    if !is_readable(protection) {
         // Written back lines are read lines.
         suspend(start, length);
     }
@@ -222,14 +222,20 @@ extern "C" fn after_mremap(call: &Call, result: isize) -> isize {
 /// mprotect(2).
 pub extern "C" fn mprotect(call: &mut Call) -> Step {
     let [address, length, protection, ..] = call.args;
-    protect(call, address, length, protection as i32 & PROT_READ != 0)
+    protect(call, address, length, is_readable(protection))
 }
 
 /// pkey_mprotect(2): a key other than the default one may deny access at any moment.
 pub extern "C" fn pkey_mprotect(call: &mut Call) -> Step {
     let [address, length, protection, key, ..] = call.args;
-    let readable = protection as i32 & PROT_READ != 0 && matches!(key as i32, -1 | 0);
+    let readable = is_readable(protection) && matches!(key as i32, -1 | 0);
     protect(call, address, length, readable)
+}
+
+/// Whether loads are allowed: on x86-64 by any protection but PROT_NONE (access_error in
+/// arch/x86/mm/fault.c). fio maps with PROT_WRITE alone.
+fn is_readable(protection: usize) -> bool {
+    protection as i32 & (PROT_READ | PROT_WRITE | PROT_EXEC) != 0
 }
 
 fn protect(call: &mut Call, address: usize, length: usize, readable: bool) -> Step {
