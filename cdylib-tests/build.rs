@@ -57,6 +57,7 @@ fn compile(source: &Path, out: &Path) -> Option<(PathBuf, Child)> {
     let newest = [
         "programs/common.h",
         "programs/executed.h",
+        "programs/inode_flags.h",
         "programs/times.h",
         "../include/daxshim.h",
     ]

@@ -23,7 +23,7 @@ pub type Table = [AtomicU8; LIMIT];
 /// See the module; bit 0 is looked at by [`site_enter`](crate::trampoline::site_enter) too.
 pub static TABLE: Table = [const { AtomicU8::new(0) }; LIMIT];
 
-/// One more than the highest descriptor ever recorded: the part of the table worth looking at.
+/// One more than the highest descriptor ever looked at: the part of the table worth looking at.
 static HIGHEST: AtomicUsize = AtomicUsize::new(0);
 
 /// Whether all threads of the process have the same descriptors.
@@ -48,7 +48,11 @@ pub struct Look {
 impl Look {
     /// To be called before the kernel is asked about `fd`.
     pub fn begin(fd: i32) -> Look {
-        let version = entry(fd).map_or(0, |entry| entry.load(Ordering::Acquire));
+        let version = entry(fd).map_or(0, |entry| {
+            // Before the kernel is asked: a file that is tagged meanwhile must be forgotten then.
+            HIGHEST.fetch_max(fd as usize + 1, Ordering::SeqCst);
+            entry.load(Ordering::Acquire)
+        });
         Look { fd, version }
     }
 
@@ -58,8 +62,7 @@ impl Look {
         if let Some(entry) = entry(self.fd)
             && crate::process::is_own()
         {
-            // SeqCst: `distrust` either sees this, or is seen.
-            HIGHEST.fetch_max(self.fd as usize + 1, Ordering::SeqCst);
+            // SeqCst: `distrust` either sees that the look began, or is seen.
             if !TRUSTED.load(Ordering::SeqCst) {
                 return;
             }

@@ -22,6 +22,7 @@ mod scratch;
 mod sites;
 mod subject;
 mod sync;
+mod tagging;
 mod trampoline;
 mod unseen;
 mod vfork;

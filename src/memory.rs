@@ -74,6 +74,34 @@ pub fn read_value<T: Copy>(address: usize) -> Option<T> {
     (read == Ok(size_of::<T>())).then(|| unsafe { value.assume_init() })
 }
 
+/// Fills the buffer from an address of the program's; whether all of it could be read.
+pub fn copy(address: usize, into: &mut [u8]) -> bool {
+    let from = iovec {
+        iov_base: address as *mut c_void,
+        iov_len: into.len(),
+    };
+    into.is_empty() || read(into, &[from]) == Ok(from.iov_len)
+}
+
+/// Puts a value at an address of the program's; nothing happens where it can't be written.
+pub fn write_value<T: Copy>(address: usize, value: T) {
+    let local = iovec {
+        iov_base: (&raw const value).cast_mut().cast(),
+        iov_len: size_of::<T>(),
+    };
+    let to = iovec {
+        iov_base: address as *mut c_void,
+        iov_len: size_of::<T>(),
+    };
+    // SAFETY: the local vector is ours; what can't be written to is EFAULT.
+    let _ = unsafe {
+        sys!(SYS_getpid).and_then(|pid| {
+            let (local, to) = (&raw const local, &raw const to);
+            sys!(SYS_process_vm_writev, pid, local, 1, to, 1, 0)
+        })
+    };
+}
+
 /// Copies a C string without its NUL. `None` if it is unreadable or does not end within the buffer,
 /// which is at most a page long.
 pub fn copy_string(string: *const c_char, into: &mut [u8]) -> Option<&[u8]> {

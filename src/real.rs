@@ -48,6 +48,10 @@ pub mod numbers {
     pub const SYS_SETXATTRAT: c_long = 463;
     /// Linux 6.13; libc has no name for it yet.
     pub const SYS_REMOVEXATTRAT: c_long = 466;
+    /// Linux 6.17; libc has no name for it yet.
+    pub const SYS_FILE_GETATTR: c_long = 468;
+    /// Linux 6.17; libc has no name for it yet.
+    pub const SYS_FILE_SETATTR: c_long = 469;
 }
 
 /// Hands `[a, b, …]` to [`syscall`], padded with zeros.

@@ -17,7 +17,7 @@
 use crate::memory::PAGE;
 use crate::process::{config, event};
 use crate::real::sys;
-use crate::trampoline::{SITE_SLOTS, SLOTS, SiteSlot, site_enter};
+use crate::trampoline::{SITE_SLOTS, SLOTS, SiteSlot, ioctl_site_enter, site_enter};
 use core::ffi::{CStr, c_int, c_void};
 use core::sync::atomic::Ordering;
 use daxshim_core::report::Event;
@@ -123,7 +123,8 @@ fn lead_symbols_straight(code: Code) {
     }
 }
 
-/// The middle instructions; r11: the slot; rcx: where `syscall` is, or would be; on to [`site_enter`]. Both
+/// The middle instructions; r11: the slot; rcx: where `syscall` is, or would be; on to
+/// [`site_enter`], or what stands before it. Both
 /// registers are free there, as `syscall` itself destroys them.
 ///
 /// # Safety
@@ -144,7 +145,11 @@ unsafe fn write_stub(at: usize, site: &Site, place: usize, slot: &'static SiteSl
     put(&[0x48, 0xb9]);
     put(&(place + (site.behind - site.offset) - SYSCALL).to_le_bytes());
     put(&[0xff, 0x25, 0, 0, 0, 0]);
-    put(&(site_enter as *const () as usize).to_le_bytes());
+    let entry = match slot.family {
+        "ioctl" => ioctl_site_enter as *const (),
+        _ => site_enter as *const (),
+    };
+    put(&(entry as usize).to_le_bytes());
 }
 
 fn site_slot(number: u32) -> Option<&'static SiteSlot> {
@@ -154,17 +159,18 @@ fn site_slot(number: u32) -> Option<&'static SiteSlot> {
         .find(|slot| concerns_libc(slot))
 }
 
-/// What libc maps for itself is nobody's tagged file; it syncs nothing, asks by ioctl for nothing that
-/// concerns us, and what it reads for streams concerns us only where reading is refused. Of what
-/// changes descriptors it closes some (fclose); where it duplicates them, the program asked for it by
-/// symbol. Its own children (posix_spawn) learn nothing of descriptors before they execute something.
+/// What libc maps for itself is nobody's tagged file; it syncs nothing, and what it reads for streams
+/// concerns us only where reading is refused. Of what changes descriptors it closes some (fclose);
+/// where it duplicates them, the program asked for it by symbol. Its own children (posix_spawn) learn
+/// nothing of descriptors before they execute something. Its ioctl(2) is that of programs which look
+/// it up there.
 fn concerns_libc(slot: &SiteSlot) -> bool {
     let closes = || {
         let number = slot.slot.number as libc::c_long;
         matches!(number, libc::SYS_close | libc::SYS_close_range)
     };
     match slot.family {
-        "map" | "sync" | "ioctl" => false,
+        "map" | "sync" => false,
         "read" => config().policy.deny_reads,
         "descriptors" => closes(),
         "share" => slot.slot.number as libc::c_long == libc::SYS_vfork,

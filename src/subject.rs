@@ -64,6 +64,25 @@ impl Place {
         }
     }
 
+    /// Directory descriptor, path and AT_ flags, for calls that take all three.
+    pub fn at_path(self) -> (i32, *const c_char, i32) {
+        let (at, path) = match self {
+            Place::Descriptor(fd) => (fd, c"".as_ptr()),
+            Place::Path { at, path, .. } => (at, path),
+        };
+        (at, path, self.at_flags())
+    }
+
+    /// Whether it is a descriptor, or named as one: by AT_EMPTY_PATH and no path.
+    pub fn is_descriptor(self) -> bool {
+        match self {
+            Place::Descriptor(_) => true,
+            Place::Path { path, empty, .. } => {
+                empty && (path.is_null() || memory::read_value(path as usize) == Some(0_u8))
+            }
+        }
+    }
+
     fn at_flags(self) -> i32 {
         match self {
             Place::Descriptor(_) => libc::AT_EMPTY_PATH,
@@ -76,14 +95,11 @@ impl Place {
 
     /// stat(2) of it.
     pub fn stat(self) -> Result<libc::stat, Errno> {
-        let (at, path) = match self {
-            Place::Descriptor(fd) => (fd, c"".as_ptr()),
-            Place::Path { at, path, .. } => (at, path),
-        };
+        let (at, path, flags) = self.at_path();
         let mut stat = core::mem::MaybeUninit::<libc::stat>::uninit();
         // SAFETY: the kernel fills `stat` in whole, or fails.
         unsafe {
-            sys!(SYS_newfstatat, at, path, stat.as_mut_ptr(), self.at_flags())?;
+            sys!(SYS_newfstatat, at, path, stat.as_mut_ptr(), flags)?;
             Ok(stat.assume_init())
         }
     }
@@ -99,11 +115,8 @@ impl Place {
 
     /// Whether the caller may do this to it (`W_OK` …), by its effective IDs.
     pub fn access(self, wanted: i32) -> Result<(), Errno> {
-        let (at, path) = match self {
-            Place::Descriptor(fd) => (fd, c"".as_ptr()),
-            Place::Path { at, path, .. } => (at, path),
-        };
-        let flags = self.at_flags() | libc::AT_EACCESS;
+        let (at, path, flags) = self.at_path();
+        let flags = flags | libc::AT_EACCESS;
         // SAFETY: the kernel reads the path, or answers EFAULT.
         match unsafe { sys!(SYS_faccessat2, at, path, wanted, flags) } {
             // A kernel before 5.8, or a seccomp filter of that age, knows nothing against it.
@@ -448,7 +461,36 @@ pub fn of_descriptor(fd: i32) -> Subject {
 /// The subject of a call that changes metadata. Not hot, so it never relies on what was seen
 /// before: a file may be tagged while it is open for reading.
 pub fn of(place: Place) -> Subject {
-    subject(tag(place).ok().flatten())
+    subject(tag_at(place))
+}
+
+/// The tag that is in force on a file; not hot either.
+pub fn tag_at(place: Place) -> Option<Tag> {
+    tag(place).ok().flatten()
+}
+
+/// Whether a value of the tag's attribute would bind the file: whoever could set it would have a
+/// tag without its preconditions.
+pub fn would_bind(place: Place, name: &[u8], value: usize, size: usize) -> bool {
+    let emulate = process::config().emulate;
+    let is_real = name == XATTR.to_bytes();
+    if !(is_real || emulate && name == XATTR_EMULATED.to_bytes()) || size > Record::MAX_LEN {
+        return false;
+    }
+    let mut bytes = [0; Record::MAX_LEN];
+    let copied = bytes
+        .get_mut(..size)
+        .is_some_and(|bytes| memory::copy(value, bytes));
+    let record = bytes
+        .get(..size)
+        .filter(|_| copied)
+        .and_then(|bytes| Record::parse(bytes).ok())
+        .filter(|record| emulate || !record.emulated);
+    record.is_some_and(|record| {
+        place
+            .identity()
+            .is_ok_and(|file| record.subject(&file) == Subject::Tagged)
+    })
 }
 
 /// Enforcement does not look at the extents: [`Subject::Broken`] answers as [`Subject::Tagged`].

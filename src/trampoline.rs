@@ -481,6 +481,45 @@ pub unsafe extern "C" fn site_enter() {
     )
 }
 
+/// The types of requests (linux/ioctl.h: the second byte of the number) that ioctl(2)'s hook looks at.
+pub const IOCTL_TYPES: [u8; 5] = [0x94, 0x66, 0x58, 0x76, 0x4c];
+
+/// Before [`site_enter`], where libc makes ioctl(2): requests of other types, which are those about
+/// terminals and sockets, go on at once.
+///
+/// # Safety
+/// Only to be jumped to by a stub.
+#[unsafe(naked)]
+pub unsafe extern "C" fn ioctl_site_enter() {
+    naked_asm!(
+        ".cfi_startproc simple",
+        ".cfi_def_cfa rsp, 0",
+        ".cfi_register rip, rcx",
+        "mov eax, esi",
+        "shr eax, 8",
+        "cmp al, {a}",
+        "je {enter}",
+        "cmp al, {b}",
+        "je {enter}",
+        "cmp al, {c}",
+        "je {enter}",
+        "cmp al, {d}",
+        "je {enter}",
+        "cmp al, {e}",
+        "je {enter}",
+        "mov eax, [r11 + {number}]",
+        "jmp rcx",
+        ".cfi_endproc",
+        a = const IOCTL_TYPES[0],
+        b = const IOCTL_TYPES[1],
+        c = const IOCTL_TYPES[2],
+        d = const IOCTL_TYPES[3],
+        e = const IOCTL_TYPES[4],
+        number = const offset_of!(SiteSlot, slot) + offset_of!(Slot, number),
+        enter = sym site_enter,
+    )
+}
+
 /// Asks the hook. Its answer is what the kernel would give, an error a negative number; errno is
 /// left to libc.
 extern "C" fn ask_at_site(call: &mut Call, site: &SiteSlot) -> Step {

@@ -93,7 +93,7 @@ static void share(void)
 static long set_flags(int fd, int change)
 {
 	int flags = 0;
-	raw(SYS_ioctl, fd, FS_IOC_GETFLAGS, &flags);
+	call(fd, FS_IOC_GETFLAGS, &flags);
 	flags ^= change;
 	return call(fd, FS_IOC_SETFLAGS, &flags);
 }
@@ -101,7 +101,7 @@ static long set_flags(int fd, int change)
 static long set_attributes(int fd, unsigned change)
 {
 	struct fsxattr attributes = {0};
-	raw(SYS_ioctl, fd, FS_IOC_FSGETXATTR, &attributes);
+	call(fd, FS_IOC_FSGETXATTR, &attributes);
 	attributes.fsx_xflags ^= change;
 	return call(fd, FS_IOC_FSSETXATTR, &attributes);
 }

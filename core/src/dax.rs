@@ -1,6 +1,5 @@
 //! What an inode says about DAX: statx(2)'s STATX_ATTR_DAX, the persistent FS_XFLAG_DAX, and the
-//! identity that a tag is held against. Usable inside hooks, but for [`set_attributes`], which has
-//! no place there.
+//! identity that a tag is held against. Usable inside hooks.
 
 #![cfg_attr(
     not(test),
@@ -27,6 +26,10 @@ pub const EXTSIZE: u32 = 0x0000_0800;
 pub const DAX: u32 = 0x0000_8000;
 /// FS_XFLAG_DAX_IMMUTABLE as proposed; no kernel knows it.
 pub const DAX_IMMUTABLE: u32 = 0x4000_0000;
+/// FS_XFLAG_HASATTR: the inode has extended attributes; reported, and ignored when set.
+pub const HASATTR: u32 = 0x8000_0000;
+/// FS_DAX_FL: FS_XFLAG_DAX as FS_IOC_GETFLAGS and FS_IOC_SETFLAGS name it.
+pub const DAX_FL: u32 = 0x0200_0000;
 
 /// `struct fsxattr`, ioctl_xfs_fsgetxattr(2).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

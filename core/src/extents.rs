@@ -22,6 +22,8 @@ use rustix::fs::SeekFrom;
 use rustix::io::Errno;
 use rustix::ioctl;
 
+use crate::fnv::Fnv64;
+
 /// FIEMAP_EXTENT_* flags, `<linux/fiemap.h>`.
 pub mod flags {
     /// Last extent of the file.
@@ -334,24 +336,15 @@ impl Piece {
     }
 }
 
-/// FNV-1a, 64 bits (Fowler, Noll, Vo): tells that a map has changed, not who changed it.
-#[derive(Clone, Copy)]
-struct Fingerprint(u64);
-
-impl Fingerprint {
-    const EMPTY: Fingerprint = Fingerprint(0xcbf2_9ce4_8422_2325);
-
-    fn add(&mut self, extent: &Extent) {
-        for word in [
-            extent.logical,
-            extent.physical,
-            extent.length,
-            u64::from(extent.flags),
-        ] {
-            for byte in word.to_le_bytes() {
-                self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
-            }
-        }
+/// Takes an extent into the fingerprint.
+fn add(hash: &mut Fnv64, extent: &Extent) {
+    for word in [
+        extent.logical,
+        extent.physical,
+        extent.length,
+        u64::from(extent.flags),
+    ] {
+        hash.add(&word.to_le_bytes());
     }
 }
 
@@ -359,15 +352,15 @@ fn fingerprint_of(
     size: u64,
     fetch: impl FnMut(u64, &mut [Extent; PAGE]) -> Result<usize, Errno>,
 ) -> Result<Option<u64>, Errno> {
-    let mut hash = Fingerprint::EMPTY;
+    let mut hash = Fnv64::EMPTY;
     let walked = walk_joined(size, fetch, |piece| {
         if let Piece::Extent(extent) = piece {
-            hash.add(&extent);
+            add(&mut hash, &extent);
         }
         ControlFlow::Continue(())
     });
     match walked {
-        Ok(()) => Ok(Some(hash.0)),
+        Ok(()) => Ok(Some(hash.value())),
         Err(errno) if is_missing(errno) => Ok(None),
         Err(errno) => Err(errno),
     }
@@ -377,7 +370,7 @@ fn survey_of(
     size: u64,
     fetch: impl FnMut(u64, &mut [Extent; PAGE]) -> Result<usize, Errno>,
 ) -> Result<Survey, Errno> {
-    let mut hash = Fingerprint::EMPTY;
+    let mut hash = Fnv64::EMPTY;
     let mut survey = Survey {
         defect: None,
         extents: 0,
@@ -389,13 +382,13 @@ fn survey_of(
             survey.defect = piece.defect();
         }
         if let Piece::Extent(extent) = piece {
-            hash.add(&extent);
+            add(&mut hash, &extent);
             survey.extents = survey.extents.saturating_add(1);
             survey.huge = survey.huge.saturating_add(huge_bytes(&extent));
         }
         ControlFlow::Continue(())
     })?;
-    survey.fingerprint = Some(hash.0);
+    survey.fingerprint = Some(hash.value());
     Ok(survey)
 }
 

@@ -128,7 +128,10 @@ macro_rules! for_each_hook {
             aio::io_submit [io_submit] NONE => [Write Read];
             aio::io_uring_setup [] SYS_io_uring_setup => [Handle];
 
-            ioctl::ioctl [ioctl] SYS_ioctl => [ShareExtents SetFlags Allocate LoopAttach];
+            flags::file_setattr [] SYS_FILE_SETATTR => [SetFlags];
+            flags::file_getattr [] SYS_FILE_GETATTR => [Handle];
+
+            ioctl::ioctl [ioctl] SYS_ioctl => [ShareExtents SetFlags Allocate LoopAttach Handle];
             system::syscall [syscall] ITS_ARGUMENT => [Handle];
         }
     };

@@ -23,7 +23,8 @@ fn answers() -> String {
 
 fn hooks() -> String {
     let mut table = String::from("| family | symbols |\n|---|---|\n");
-    let mut families: Vec<&str> = HOOKS.iter().map(|hook| hook.family).collect();
+    let named = HOOKS.iter().filter(|hook| !hook.symbols.is_empty());
+    let mut families: Vec<&str> = named.map(|hook| hook.family).collect();
     families.dedup();
     for family in families {
         let symbols: Vec<String> = HOOKS

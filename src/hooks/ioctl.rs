@@ -1,16 +1,14 @@
 //! ioctl(2): what changes extents, flags or identity of a file, which may be the one that is asked
 //! or one that the argument names.
 
-use super::attributes::is_allowed;
 use super::copy::is_open_for_reading;
+use super::flags;
 use super::write::is_open_for_writing;
 use crate::enforce::{Earlier, enforce};
 use crate::memory::read_value;
-use crate::process;
 use crate::subject::{self, Place};
-use crate::trampoline::{Call, Step};
-use daxshim_core::contract::{Effect, Mode, Operation, Subject};
-use daxshim_core::dax;
+use crate::trampoline::{Call, IOCTL_TYPES, Step};
+use daxshim_core::contract::{Effect, Operation};
 
 /// Where the files are that a request is about.
 #[derive(Clone, Copy)]
@@ -29,10 +27,14 @@ enum Victim {
     Swap,
     /// The descriptor itself, by a struct space_resv.
     Space,
-    /// The descriptor itself, if inode flags would change (FS_IOC_SETFLAGS).
-    Flags,
+    /// The descriptor itself, and its tag (FS_IOC_SETFLAGS).
+    SetFlags,
     /// The same for FS_IOC_FSSETXATTR.
-    Attributes,
+    SetAttributes,
+    /// The descriptor's tag is shown (FS_IOC_GETFLAGS).
+    GetFlags,
+    /// The same for FS_IOC_FSGETXATTR.
+    GetAttributes,
     /// Where the descriptor is a loop device, the one that is the argument.
     Loop,
     /// The same, with the descriptor at the beginning of the argument.
@@ -44,9 +46,11 @@ const REQUESTS: &[(u32, Operation, Victim)] = &[
     (0x4004_9409, Operation::ShareExtents, Victim::Clone), // FICLONE
     (0x4020_940d, Operation::ShareExtents, Victim::CloneRange), // FICLONERANGE
     (0xc018_9436, Operation::ShareExtents, Victim::Dedupe), // FIDEDUPERANGE
-    (0x4008_6602, Operation::SetFlags, Victim::Flags),     // FS_IOC_SETFLAGS
-    (0x4004_6602, Operation::SetFlags, Victim::Flags),     // FS_IOC32_SETFLAGS
-    (0x401c_5820, Operation::SetFlags, Victim::Attributes), // FS_IOC_FSSETXATTR
+    (0x4008_6602, Operation::SetFlags, Victim::SetFlags),  // FS_IOC_SETFLAGS
+    (0x4004_6602, Operation::SetFlags, Victim::Asked),     // FS_IOC32_SETFLAGS
+    (0x401c_5820, Operation::SetFlags, Victim::SetAttributes), // FS_IOC_FSSETXATTR
+    (0x8008_6601, Operation::Handle, Victim::GetFlags),    // FS_IOC_GETFLAGS
+    (0x801c_581f, Operation::Handle, Victim::GetAttributes), // FS_IOC_FSGETXATTR
     (0x4008_7602, Operation::SetFlags, Victim::Asked),     // FS_IOC_SETVERSION
     (0x4080_6685, Operation::SetFlags, Victim::Asked),     // FS_IOC_ENABLE_VERITY
     (0x800c_6613, Operation::SetFlags, Victim::Asked),     // FS_IOC_SET_ENCRYPTION_POLICY
@@ -75,7 +79,7 @@ pub extern "C" fn ioctl(call: &mut Call) -> Step {
     let [fd, request, argument, ..] = call.args;
     let request = request as u32;
     // Most requests are about terminals and sockets.
-    if !matches!((request >> 8) as u8, 0x94 | 0x66 | 0x58 | 0x76 | 0x4c) {
+    if !IOCTL_TYPES.contains(&((request >> 8) as u8)) {
         return Step::PASS;
     }
     let Some(&(_, operation, victim)) = REQUESTS.iter().find(|row| row.0 == request) else {
@@ -113,8 +117,10 @@ pub extern "C" fn ioctl(call: &mut Call) -> Step {
         Victim::Dedupe => dedupe(argument, &on, asked),
         Victim::Swap => on(&[Some(asked), at(8), at(16)], &|| at(16).is_none()),
         Victim::Space => on(&[Some(asked)], &|| space_is_refused(asked, argument)),
-        Victim::Flags => change(asked, keeps_flags(asked, argument), &on),
-        Victim::Attributes => change(asked, keeps_attributes(asked, argument), &on),
+        Victim::SetFlags => flags::set_flags(asked, argument),
+        Victim::SetAttributes => flags::set_attributes(asked, argument),
+        Victim::GetFlags => flags::get_flags(call, asked),
+        Victim::GetAttributes => flags::get_attributes(call, asked),
         Victim::Loop => on(&[Some(argument as i32)], &|| !is_loop(asked)),
         Victim::LoopConfigure => on(&[at(0)], &|| !is_loop(asked)),
     }
@@ -170,41 +176,4 @@ fn dedupe(argument: usize, on: On<'_>, asked: i32) -> Step {
         }
     }
     Step::PASS
-}
-
-/// Inode flags that are set. Where they stay as they are the answer is 0 and the kernel is not
-/// asked, as it would move ctime. `kept` is `None` if the argument can't be read.
-fn change(asked: i32, kept: Option<bool>, on: On<'_>) -> Step {
-    let place = Place::Descriptor(asked);
-    let is_bound =
-        || process::config().policy.mode == Mode::Enforce && subject::of(place) == Subject::Tagged;
-    match kept {
-        None => Step::PASS,
-        Some(false) => on(&[Some(asked)], &|| false),
-        Some(true) if is_bound() && place.stat().is_ok_and(|stat| is_allowed(&stat)) => {
-            Step::answer(0)
-        }
-        Some(true) => Step::PASS,
-    }
-}
-
-/// Whether FS_IOC_SETFLAGS would leave the flags as they are.
-fn keeps_flags(fd: i32, argument: usize) -> Option<bool> {
-    let wanted = read_value::<u32>(argument)?;
-    let present = subject::borrow(fd).and_then(|fd| rustix::fs::ioctl_getflags(fd).ok());
-    Some(present.is_some_and(|present| present.bits() == wanted))
-}
-
-/// The same for FS_IOC_FSSETXATTR.
-fn keeps_attributes(fd: i32, argument: usize) -> Option<bool> {
-    let [flags, extent_size, _, project, cow_extent_size, ..] = read_value::<[u32; 7]>(argument)?;
-    let present = subject::borrow(fd).and_then(|fd| dax::attributes(fd).ok());
-    Some(present.is_some_and(|present| {
-        (
-            present.flags,
-            present.extent_size,
-            present.project,
-            present.cow_extent_size,
-        ) == (flags, extent_size, project, cow_extent_size)
-    }))
 }

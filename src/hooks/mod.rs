@@ -6,6 +6,7 @@ pub mod attributes;
 pub mod copy;
 pub mod descriptors;
 pub mod exec;
+pub mod flags;
 pub mod ioctl;
 pub mod map;
 pub mod names;

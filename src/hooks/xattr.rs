@@ -6,7 +6,7 @@ use crate::memory;
 use crate::subject::{self, Place};
 use crate::trampoline::{Call, Step};
 use core::ffi::c_char;
-use daxshim_core::contract::{Effect, Operation};
+use daxshim_core::contract::{Effect, Operation, Subject};
 use libc::{XATTR_CREATE, XATTR_REPLACE};
 
 /// XATTR_NAME_MAX and its NUL (linux/limits.h).
@@ -82,6 +82,10 @@ fn set(call: &Call, place: Place) -> Step {
 }
 
 fn set_named(place: Place, name: usize, value: usize, size: usize, flags: usize) -> Step {
+    let subject = match subject::of(place) {
+        Subject::Untagged if forges(place, name, value, size) => Subject::Tagged,
+        subject => subject,
+    };
     let earlier = || {
         let unknown_flags = flags as i32 & !(XATTR_CREATE | XATTR_REPLACE) != 0;
         if place.is_path_only() || unknown_flags || is_refused_name(name) || size > VALUE_MAX {
@@ -90,9 +94,14 @@ fn set_named(place: Place, name: usize, value: usize, size: usize, flags: usize)
             Earlier::says(memory::is_bad(value, size).then_some(libc::EFAULT))
         }
     };
-    enforce(Operation::SetXattr, subject::of(place), earlier, || {
-        Effect::Changes
-    })
+    enforce(Operation::SetXattr, subject, earlier, || Effect::Changes)
+}
+
+/// Whether it would make a tag that never saw its preconditions. A copy (root's `cp -a`) does not.
+fn forges(place: Place, name: usize, value: usize, size: usize) -> bool {
+    let mut buffer = [0; NAME_SIZE];
+    memory::copy_string(name as *const c_char, &mut buffer)
+        .is_some_and(|name| subject::would_bind(place, name, value, size))
 }
 
 fn remove(call: &Call, place: Place) -> Step {

@@ -7,6 +7,7 @@ use rustix::io::Errno;
 
 use super::holders::Holders;
 use crate::extents::{Defect, Flaw};
+use crate::tag::change::Refusal;
 
 /// What was being done to the file; its word goes into the message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,14 +121,15 @@ impl Cause {
     #[must_use]
     pub fn errno(&self) -> Errno {
         match self {
-            Cause::NotRegular(_)
-            | Cause::DaxNotSet
-            | Cause::Defect(_)
-            | Cause::Broken
-            | Cause::WouldShrink { .. } => Errno::INVAL,
-            Cause::NoCapability(_) | Cause::Tagged => Errno::PERM,
-            Cause::NoDax(_) => Errno::OPNOTSUPP,
-            Cause::Held(_) | Cause::Moved | Cause::Replaced | Cause::Disturbed => Errno::BUSY,
+            Cause::NotRegular(_) => Refusal::NotRegular.errno(),
+            Cause::NoCapability(name) => Refusal::NoCapability(name).errno(),
+            Cause::DaxNotSet => Refusal::DaxNotSet.errno(),
+            Cause::NoDax(_) => Refusal::NoDax.errno(),
+            Cause::Defect(defect) => Refusal::Defect(*defect).errno(),
+            Cause::Held(_) | Cause::Replaced | Cause::Disturbed => Refusal::Held.errno(),
+            Cause::Moved => Refusal::Moved.errno(),
+            Cause::Broken | Cause::WouldShrink { .. } => Errno::INVAL,
+            Cause::Tagged => Errno::PERM,
             Cause::NeedsSize => Errno::NOENT,
             Cause::NoProcess => Errno::SRCH,
             Cause::ForeignProcess => Errno::ACCESS,
@@ -190,6 +192,21 @@ impl Cause {
                 Errno::OPNOTSUPP => "use another filesystem: daxshim doctor lists suitable ones".into(),
                 _ => "see the system call's man page; dmesg may say more".into(),
             },
+        }
+    }
+}
+
+impl From<Refusal> for Cause {
+    fn from(refusal: Refusal) -> Cause {
+        match refusal {
+            Refusal::NotRegular => Cause::NotRegular("no regular file"),
+            Refusal::NoCapability(name) => Cause::NoCapability(name),
+            Refusal::DaxNotSet => Cause::DaxNotSet,
+            Refusal::NoDax => Cause::NoDax("STATX_ATTR_DAX stays 0".into()),
+            Refusal::Defect(defect) => Cause::Defect(defect),
+            Refusal::Held => Cause::Held(Holders::default()),
+            Refusal::Moved => Cause::Moved,
+            Refusal::System { call, errno } => Cause::System { call, errno },
         }
     }
 }

@@ -11,6 +11,8 @@ use super::error::{Cause, call};
 use super::holders::{self, Holders};
 use super::mount::{self, Mount};
 use crate::dax;
+use crate::filesystem::Filesystem;
+use crate::lease::{F_SETSIG, Hold};
 use crate::tag::Identity;
 
 /// A regular file, freshly opened, with what the rest needs to know about it.
@@ -94,38 +96,11 @@ impl Opened {
     /// fcntl(2) F_SETLEASE on the fresh descriptor: what it proves about everybody else. The lease
     /// holds off new opens until it is given back or the file is closed.
     pub(super) fn lease(&self) -> Lease<'_> {
-        let hold = match set_lease(self.fd(), libc::F_WRLCK) {
-            Ok(()) => Hold::Alone,
-            Err(Errno::AGAIN | Errno::BUSY) => match set_lease(self.fd(), libc::F_RDLCK) {
-                Ok(()) => Hold::NoWriters,
-                Err(_) => Hold::Shared,
-            },
-            Err(_) => Hold::Unknown,
-        };
-        // Elsewhere (overlayfs) a lease misses mappings whose descriptor was closed.
-        let proven = matches!(self.filesystem(), "ext4" | "xfs" | "btrfs" | "tmpfs");
         Lease {
             fd: self.fd(),
-            hold: if proven || hold == Hold::Shared {
-                hold
-            } else {
-                Hold::Unknown
-            },
+            hold: Hold::take(Filesystem::of(self.fd()), |kind| set_lease(self.fd(), kind)),
         }
     }
-}
-
-/// What a lease proves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Hold {
-    /// Nobody else has the file open or mapped.
-    Alone,
-    /// Others have it, none of them for writing.
-    NoWriters,
-    /// Others have it, perhaps for writing.
-    Shared,
-    /// The filesystem's leases prove nothing, or we may not take one.
-    Unknown,
 }
 
 /// A lease, given back when dropped.
@@ -152,12 +127,7 @@ impl Drop for Lease<'_> {
     }
 }
 
-/// `<asm-generic/fcntl.h>`
-const F_SETSIG: i32 = 10;
-
 fn set_lease(fd: BorrowedFd<'_>, kind: i32) -> Result<(), Errno> {
-    // Somebody who opens the file makes the kernel signal us: by SIGURG, which is ignored by
-    // default, where SIGIO would end the program.
     // SAFETY: both commands take an int and touch no memory.
     let answer = unsafe {
         libc::fcntl(fd.as_raw_fd(), F_SETSIG, libc::SIGURG);

@@ -2,12 +2,14 @@
 
 use std::fmt;
 use std::os::fd::RawFd;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, StatxFlags};
 use serde::Serialize;
 
+use crate::fnv::Fnv64;
+use crate::holders::{self, Found};
 use crate::maps::Mapping;
 
 /// A process that has the file open or mapped.
@@ -124,24 +126,53 @@ impl fmt::Display for Holders {
 
 /// Looks through /proc. `own` is a descriptor of this process that does not count.
 pub(super) fn scan(device: u64, inode: u64, path: &Path, own: Option<RawFd>) -> Holders {
-    let target = Target::new(device, inode, path);
-    let mut holders = Holders {
-        loops: target.loops(),
-        ..Holders::default()
+    let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let target = holders::Target {
+        device,
+        inode,
+        path: Fnv64::of(path.as_os_str().as_bytes()),
     };
-    let me = std::process::id();
-    for pid in pids() {
-        let own = own.filter(|_| u32::try_from(pid) == Ok(me));
-        match target.process(pid, own) {
-            Look::Holds(holder) => holders.known.push(holder),
-            Look::Free => {}
-            Look::Unseen => holders.unseen.push(Unseen {
-                pid,
-                name: name(pid),
-            }),
-        }
+    let mut holders = Holders::default();
+    let scanned = holders::scan(&target, own, &mut |found| match found {
+        Found::Process(pid, holding) => holders.known.push(Holder {
+            pid,
+            name: name(pid),
+            open: holding.open,
+            writes: holding.writes,
+            mapped: holding.mapped,
+            sync: if holding.mapped {
+                sync(pid, inode)
+            } else {
+                None
+            },
+        }),
+        Found::Unseen(pid) => holders.unseen.push(Unseen {
+            pid,
+            name: name(pid),
+        }),
+        Found::Loop(device) => holders
+            .loops
+            .push(format!("/dev/{}", device.to_string_lossy())),
+    });
+    if scanned.is_err() {
+        holders.unseen.push(Unseen {
+            pid: 0,
+            name: "any process: /proc cannot be read".into(),
+        });
     }
     holders
+}
+
+/// `sf` in smaps: the kernel granted MAP_SYNC to one of the mappings.
+fn sync(pid: i32, inode: u64) -> Option<bool> {
+    let maps = procfs::process::Process::new(pid).ok()?.smaps().ok()?;
+    Some(maps.iter().any(|map| {
+        map.inode == inode
+            && map
+                .extension
+                .vm_flags
+                .contains(procfs::process::VmFlags::SF)
+    }))
 }
 
 /// The file behind a mapping, proc_pid_map_files(5): also where it was renamed or removed. Only for
@@ -150,13 +181,7 @@ pub(super) fn map_file(proc: &Path, mapping: &Mapping<'_>) -> PathBuf {
     proc.join(format!("map_files/{:x}-{:x}", mapping.start, mapping.end))
 }
 
-enum Look {
-    Holds(Holder),
-    Free,
-    Unseen,
-}
-
-/// The file that is looked for.
+/// A file whose mappings are looked for one by one.
 pub(super) struct Target {
     device: u64,
     inode: u64,
@@ -184,36 +209,6 @@ impl Target {
         Some((device, stat.stx_ino) == (self.device, self.inode))
     }
 
-    fn process(&self, pid: i32, own: Option<RawFd>) -> Look {
-        let proc = PathBuf::from(format!("/proc/{pid}"));
-        let maps = match std::fs::read(proc.join("maps")) {
-            Ok(maps) => maps,
-            Err(error) if is_denied(&error) && !is_without_memory(pid) => return Look::Unseen,
-            // Gone, a zombie, or a kernel thread.
-            Err(_) => return Look::Free,
-        };
-        let mapped = maps
-            .split(|&b| b == b'\n')
-            .filter_map(Mapping::parse)
-            .any(|mapping| self.maps(&proc, &mapping));
-        let (open, writes) = match self.descriptors(&proc, own) {
-            Ok(found) => found,
-            Err(error) if is_denied(&error) => return Look::Unseen,
-            Err(_) => (false, false),
-        };
-        if !mapped && !open {
-            return Look::Free;
-        }
-        Look::Holds(Holder {
-            pid,
-            name: name(pid),
-            open,
-            writes,
-            mapped,
-            sync: if mapped { self.sync(pid) } else { None },
-        })
-    }
-
     /// Whether a mapping is one of this file. The device number there is not stat's on btrfs and
     /// overlayfs, so what looks like it is looked at through map_files.
     pub(super) fn maps(&self, proc: &Path, mapping: &Mapping<'_>) -> bool {
@@ -223,58 +218,6 @@ impl Target {
         }
         self.is(&map_file(proc, mapping))
             .unwrap_or(mapping.device == self.device || same_path)
-    }
-
-    /// Whether the process has a descriptor of the file, and one that can write.
-    fn descriptors(&self, proc: &Path, own: Option<RawFd>) -> std::io::Result<(bool, bool)> {
-        let (mut open, mut writes) = (false, false);
-        for entry in std::fs::read_dir(proc.join("fd"))?.flatten() {
-            let path = entry.path();
-            let number: Option<RawFd> = entry.file_name().to_str().and_then(|n| n.parse().ok());
-            // Only what has a path can be a regular file; a stat of the rest would be wasted.
-            let has_path = std::fs::read_link(&path)
-                .is_ok_and(|link| link.as_os_str().as_bytes().starts_with(b"/"));
-            if !has_path || (own.is_some() && number == own) || self.is(&path) != Some(true) {
-                continue;
-            }
-            let flags = descriptor_flags(proc, number).unwrap_or(libc::O_RDWR);
-            if flags & libc::O_PATH != 0 {
-                continue;
-            }
-            open = true;
-            writes |= flags & libc::O_ACCMODE != libc::O_RDONLY;
-        }
-        Ok((open, writes))
-    }
-
-    /// `sf` in smaps: the kernel granted MAP_SYNC to one of the mappings.
-    fn sync(&self, pid: i32) -> Option<bool> {
-        let maps = procfs::process::Process::new(pid).ok()?.smaps().ok()?;
-        Some(maps.iter().any(|map| {
-            map.inode == self.inode
-                && map
-                    .extension
-                    .vm_flags
-                    .contains(procfs::process::VmFlags::SF)
-        }))
-    }
-
-    /// Loop devices whose backing file this is: the kernel holds it then, no process does.
-    fn loops(&self) -> Vec<String> {
-        let Ok(devices) = std::fs::read_dir("/sys/block") else {
-            return Vec::new();
-        };
-        devices
-            .flatten()
-            .filter(|device| {
-                std::fs::read(device.path().join("loop/backing_file")).is_ok_and(|backing| {
-                    let name = backing.strip_suffix(b"\n").unwrap_or(&backing);
-                    let path = std::ffi::OsString::from_vec(name.to_vec());
-                    self.is(Path::new(&path)) == Some(true)
-                })
-            })
-            .map(|device| format!("/dev/{}", device.file_name().to_string_lossy()))
-            .collect()
     }
 }
 
@@ -306,13 +249,6 @@ pub(super) fn is_without_memory(pid: i32) -> bool {
     procfs::process::Process::new(pid)
         .and_then(|process| process.stat())
         .is_ok_and(|stat| stat.flags & PF_KTHREAD != 0 || matches!(stat.state, 'Z' | 'X'))
-}
-
-/// The descriptor's open flags, proc_pid_fdinfo(5).
-fn descriptor_flags(proc: &Path, number: Option<RawFd>) -> Option<i32> {
-    let info = std::fs::read_to_string(proc.join(format!("fdinfo/{}", number?))).ok()?;
-    let flags = info.lines().find_map(|line| line.strip_prefix("flags:"))?;
-    i32::from_str_radix(flags.trim(), 8).ok()
 }
 
 pub(super) fn is_denied(error: &std::io::Error) -> bool {

@@ -13,11 +13,12 @@ use rustix::fs::{FallocateFlags, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::error::{Action, Cause, Error, call, io};
-use super::file::{Hold, Lease, Opened};
+use super::file::{Lease, Opened};
 use super::state;
 use super::tagging;
 use crate::dax;
 use crate::extents::{self, Defect, Flaw, Survey};
+use crate::lease::Hold;
 
 /// How to prepare.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

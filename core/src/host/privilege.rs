@@ -4,8 +4,6 @@ use nix::sys::signal::{SigSet, SigmaskHow};
 use rustix::thread::CapabilitySet;
 use serde::Serialize;
 
-use super::error::Cause;
-
 /// The caller's effective capabilities that matter here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Capabilities {
@@ -29,18 +27,6 @@ pub fn capabilities() -> Capabilities {
         sys_admin: effective.contains(CapabilitySet::SYS_ADMIN),
         lease: effective.contains(CapabilitySet::LEASE),
         sys_ptrace: effective.contains(CapabilitySet::SYS_PTRACE),
-    }
-}
-
-/// Setting or clearing a tag: CAP_LINUX_IMMUTABLE, and CAP_SYS_ADMIN if it is in `security.`.
-pub(super) fn require(security: bool) -> Result<(), Cause> {
-    let capabilities = capabilities();
-    if !capabilities.linux_immutable {
-        Err(Cause::NoCapability("CAP_LINUX_IMMUTABLE"))
-    } else if security && !capabilities.sys_admin {
-        Err(Cause::NoCapability("CAP_SYS_ADMIN"))
-    } else {
-        Ok(())
     }
 }
 

@@ -55,13 +55,7 @@ impl TagState {
 
     /// Its record if it was made for this very inode, whatever its size is now.
     pub(super) fn own_record(&self, file: &Identity) -> Option<Record> {
-        self.record.filter(|record| {
-            let same_size = Identity {
-                size: record.size,
-                ..*file
-            };
-            record.subject(&same_size) == Subject::Tagged
-        })
+        self.record.filter(|record| record.is_own(file))
     }
 }
 

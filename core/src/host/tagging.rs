@@ -3,21 +3,21 @@
 //! A file is tagged from the moment its attribute is there, so the attribute is set last and
 //! removed first; signals are held off from the first change to the last.
 
-use std::ffi::CStr;
 use std::path::Path;
 use std::thread::sleep;
 use std::time::Duration;
 
-use rustix::fs::{OFlags, XattrFlags};
-use rustix::io::Errno;
+use rustix::fs::OFlags;
 
 use super::error::{Action, Cause, Error, call};
-use super::file::{Hold, Opened};
+use super::file::Opened;
 use super::holders::Holders;
-use super::privilege::{self, Undisturbed};
+use super::privilege::Undisturbed;
 use super::state::{self, Condition, TagState};
-use crate::dax::{self, Attributes};
+use crate::dax;
 use crate::extents::{self, Survey};
+use crate::lease::Hold;
+use crate::tag::change::{self, Flags, Plan, Refusal};
 use crate::tag::{self, Record};
 
 /// How to tag.
@@ -75,20 +75,21 @@ pub fn untag(path: &Path) -> Result<Untagged, Error> {
 
 fn set(path: &Path, options: &TagOptions) -> Result<Tagged, Cause> {
     let opened = Opened::open(path, OFlags::RDONLY)?;
-    privilege::require(!options.emulate)?;
+    change::may_change(!options.emulate)?;
     let lease = opened.lease();
     unwritten_by_others(&opened, lease.hold)?;
     if !options.emulate {
-        could_have_dax(&opened, options)?;
+        change::could_have_dax(opened.fd(), options.set_dax)
+            .map_err(|refusal| cause(&opened, refusal))?;
     }
-    let survey = look(&opened)?;
+    let survey = change::look(opened.fd(), opened.size())?;
     let tags = state::read(opened.fd(), &opened.identity, survey.fingerprint)
         .map_err(call("fgetxattr"))?;
     let bound = tags.iter().find(|tag| tag.binds());
     if bound.is_some_and(|tag| tag.condition == Condition::Broken) {
         return Err(Cause::Broken);
     }
-    sound(&survey)?;
+    change::sound(&survey)?;
     match bound {
         Some(tag) if !tag.emulated || options.emulate => {
             return Ok(Tagged {
@@ -106,14 +107,15 @@ fn set(path: &Path, options: &TagOptions) -> Result<Tagged, Cause> {
     drop(lease);
 
     let _undisturbed = Undisturbed::begin();
-    let flags = Flags::set(&opened, options)?;
+    let flags =
+        Flags::set(opened.fd(), !options.emulate).map_err(|refusal| cause(&opened, refusal))?;
     let (opened, has_dax) = if options.emulate {
         (opened, Ok(()))
     } else {
         active(opened, !readers)?
     };
     let committed = has_dax.and_then(|()| commit(&opened, options, &flags, &tags));
-    let survey = committed.inspect_err(|_| flags.restore(&opened))?;
+    let survey = committed.inspect_err(|_| flags.restore(opened.fd()))?;
     Ok(Tagged {
         already: false,
         emulated: options.emulate,
@@ -124,7 +126,7 @@ fn set(path: &Path, options: &TagOptions) -> Result<Tagged, Cause> {
     })
 }
 
-/// Checks once more under a lease, sets the attribute, checks that nothing moved meanwhile.
+/// Checks once more under a lease and sets the attribute.
 fn commit(
     opened: &Opened,
     options: &TagOptions,
@@ -133,66 +135,17 @@ fn commit(
 ) -> Result<Survey, Cause> {
     let lease = opened.lease();
     unwritten_by_others(opened, lease.hold)?;
-    let survey = look(opened)?;
-    sound(&survey)?;
     // A tag that went stale because the file grew knows which flags `tag` set back then.
     let before = tags.iter().find_map(|tag| tag.own_record(&opened.identity));
     let ours = |flag, earlier: fn(&Record) -> bool| {
         flags.set & flag != 0 || before.as_ref().is_some_and(earlier)
     };
-    let mut record = Record {
-        inode: opened.identity.inode,
-        generation: opened.identity.generation,
-        size: opened.size(),
-        extents: survey
-            .fingerprint
-            .filter(|_| !(options.emulate && moves_on_write(opened.filesystem()))),
-        emulated: false,
+    let plan = Plan {
+        emulate: options.emulate,
         nodefrag: ours(dax::NODEFRAG, |record| record.nodefrag),
         dax: ours(dax::DAX, |record| record.dax),
     };
-    let name = write_attribute(opened, options.emulate, &mut record)?;
-    let now = extents::survey(opened.fd(), opened.size(), true).map_err(call("FIEMAP"));
-    let identity = dax::identity(opened.fd()).map_err(call("fstat"));
-    let unmoved = match (now, identity) {
-        (Ok(now), Ok(identity)) if now == survey && identity == opened.identity => Ok(()),
-        (Err(cause), _) | (_, Err(cause)) => Err(cause),
-        _ => Err(Cause::Moved),
-    };
-    let durable = unmoved.and_then(|()| rustix::fs::fsync(&opened.file).map_err(call("fsync")));
-    if let Err(cause) = durable {
-        let _ = rustix::fs::fremovexattr(&opened.file, name);
-        return Err(cause);
-    }
-    for other in tags.iter().filter(|tag| tag.name() != name) {
-        let _ = rustix::fs::fremovexattr(&opened.file, other.name());
-    }
-    Ok(survey)
-}
-
-/// fsetxattr(2): the moment from which the file is tagged.
-fn write_attribute(
-    opened: &Opened,
-    emulate: bool,
-    record: &mut Record,
-) -> Result<&'static CStr, Cause> {
-    let write = |name, record: &Record| {
-        let text = record.to_text();
-        rustix::fs::fsetxattr(&opened.file, name, text.as_bytes(), XattrFlags::empty())
-    };
-    if emulate {
-        match write(tag::XATTR_EMULATED, record) {
-            Ok(()) => return Ok(tag::XATTR_EMULATED),
-            // tmpfs before Linux 6.6 has no `user.` attributes.
-            Err(Errno::OPNOTSUPP) => {
-                privilege::require(true)?;
-                record.emulated = true;
-            }
-            Err(errno) => return Err(call("fsetxattr")(errno)),
-        }
-    }
-    write(tag::XATTR, record).map_err(call("fsetxattr"))?;
-    Ok(tag::XATTR)
+    Ok(change::set(opened.fd(), &opened.identity, plan)?)
 }
 
 /// EBUSY unless nobody can write to the file while it is checked.
@@ -211,34 +164,12 @@ fn unwritten_by_others(opened: &Opened, hold: Hold) -> Result<(), Cause> {
     }
 }
 
-/// The extents, once everything is durable.
-fn look(opened: &Opened) -> Result<Survey, Cause> {
-    rustix::fs::fsync(&opened.file).map_err(call("fsync"))?;
-    extents::survey(opened.fd(), opened.size(), true).map_err(call("ioctl FIEMAP"))
-}
-
-/// EINVAL unless every byte lies in a written extent of the file's own.
-fn sound(survey: &Survey) -> Result<(), Cause> {
-    survey
-        .defect
-        .map_or(Ok(()), |defect| Err(Cause::Defect(defect)))
-}
-
-/// What can be said about DAX without changing the file.
-fn could_have_dax(opened: &Opened, options: &TagOptions) -> Result<(), Cause> {
-    let attributes = match dax::attributes(opened.fd()) {
-        Ok(attributes) => attributes,
-        Err(Errno::NOTTY | Errno::OPNOTSUPP | Errno::NOSYS) => return Err(no_dax(opened)),
-        Err(errno) => return Err(call("ioctl FS_IOC_FSGETXATTR")(errno)),
-    };
-    if attributes.flags & dax::DAX == 0 && !options.set_dax {
-        return Err(Cause::DaxNotSet);
+/// A refusal with what the command can add to it.
+fn cause(opened: &Opened, refusal: Refusal) -> Cause {
+    match refusal {
+        Refusal::NoDax => no_dax(opened),
+        other => other.into(),
     }
-    let active = dax::is_active(opened.fd()).map_err(call("statx"))?;
-    if !active && opened.mount.as_ref().is_some_and(|m| m.never_dax()) {
-        return Err(no_dax(opened));
-    }
-    Ok(())
 }
 
 fn no_dax(opened: &Opened) -> Cause {
@@ -248,56 +179,6 @@ fn no_dax(opened: &Opened) -> Cause {
             .as_ref()
             .map_or_else(|| "STATX_ATTR_DAX stays 0".into(), |m| m.why_no_dax()),
     )
-}
-
-/// Filesystems that write to new places: there a mapped store moves extents by design, so an
-/// emulated tag cannot remember them.
-fn moves_on_write(filesystem: &str) -> bool {
-    matches!(filesystem, "btrfs" | "bcachefs" | "zfs" | "f2fs" | "nilfs2")
-}
-
-/// Inode flags that were set along with the tag.
-struct Flags {
-    before: Option<Attributes>,
-    set: u32,
-}
-
-impl Flags {
-    /// FS_XFLAG_DAX (unless emulated) and, on XFS, FS_XFLAG_NODEFRAG.
-    fn set(opened: &Opened, options: &TagOptions) -> Result<Flags, Cause> {
-        let mut wanted = 0;
-        if !options.emulate {
-            wanted |= dax::DAX;
-        }
-        if opened.is_xfs() {
-            wanted |= dax::NODEFRAG;
-        }
-        if wanted == 0 {
-            return Ok(Flags {
-                before: None,
-                set: 0,
-            });
-        }
-        let before = dax::attributes(opened.fd()).map_err(call("ioctl FS_IOC_FSGETXATTR"))?;
-        let set = wanted & !before.flags;
-        if set != 0 {
-            match dax::set_attributes(opened.fd(), before.with_flags(before.flags | set)) {
-                Ok(()) => {}
-                Err(Errno::NOTTY | Errno::OPNOTSUPP | Errno::INVAL) => return Err(no_dax(opened)),
-                Err(errno) => return Err(call("ioctl FS_IOC_FSSETXATTR")(errno)),
-            }
-        }
-        Ok(Flags {
-            before: Some(before),
-            set,
-        })
-    }
-
-    fn restore(&self, opened: &Opened) {
-        if let (Some(before), true) = (self.before, self.set != 0) {
-            let _ = dax::set_attributes(opened.fd(), before);
-        }
-    }
 }
 
 /// On a mount with `dax=inode`, FS_XFLAG_DAX takes effect at the first open after the last close.
@@ -341,7 +222,7 @@ fn clear(path: &Path) -> Result<Untagged, Cause> {
     let extents = extents::fingerprint(opened.fd(), opened.size(), false).unwrap_or(None);
     let tags = state::read(opened.fd(), &opened.identity, extents).map_err(call("fgetxattr"))?;
     let security = tags.iter().any(|tag| tag.name() == tag::XATTR);
-    privilege::require(security)?;
+    change::may_change(security)?;
     if tags.is_empty() {
         return Ok(Untagged { removed: tags });
     }
@@ -360,25 +241,8 @@ fn clear(path: &Path) -> Result<Untagged, Cause> {
     }
     let ours = tags.iter().find_map(|tag| tag.own_record(&opened.identity));
     if let Some(record) = ours {
-        take_off(&opened, &record)?;
+        change::take_off(opened.fd(), &record)?;
     }
     rustix::fs::fsync(&opened.file).map_err(call("fsync"))?;
     Ok(Untagged { removed: tags })
-}
-
-/// Puts back the inode flags that the record says `tag` had set.
-fn take_off(opened: &Opened, record: &Record) -> Result<(), Cause> {
-    let mut flags = 0;
-    if record.dax {
-        flags |= dax::DAX;
-    }
-    if record.nodefrag {
-        flags |= dax::NODEFRAG;
-    }
-    if flags == 0 {
-        return Ok(());
-    }
-    let before = dax::attributes(opened.fd()).map_err(call("ioctl FS_IOC_FSGETXATTR"))?;
-    let attributes = before.with_flags(before.flags & !flags);
-    dax::set_attributes(opened.fd(), attributes).map_err(call("ioctl FS_IOC_FSSETXATTR"))
 }

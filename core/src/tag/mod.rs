@@ -1,6 +1,7 @@
 //! The tag: a record in an extended attribute that says "this inode, of this size, with these
 //! extents, is DAX-immutable".
 
+pub mod change;
 pub mod record;
 
 pub use record::{Malformed, Record};
@@ -70,5 +71,15 @@ impl Record {
         } else {
             Subject::Tagged
         }
+    }
+
+    /// Whether it was made for this very inode, whatever its size is now.
+    #[must_use]
+    pub fn is_own(&self, file: &Identity) -> bool {
+        let same_size = Identity {
+            size: self.size,
+            ..*file
+        };
+        self.subject(&same_size) == Subject::Tagged
     }
 }

@@ -22,7 +22,8 @@ pub struct Record {
     pub emulated: bool,
     /// `tag` set FS_XFLAG_NODEFRAG, so `untag` takes it off again.
     pub nodefrag: bool,
-    /// `tag` set FS_XFLAG_DAX, so `untag` takes it off again.
+    /// `tag` set FS_XFLAG_DAX, so `untag` takes it off again. In an emulated tag: a program set it
+    /// together with the tag, so it is emulated too.
     pub dax: bool,
 }
 

@@ -1,0 +1,443 @@
+//! Tags set and cleared through the kernel interface as proposed: FS_XFLAG_DAX_IMMUTABLE among the
+//! inode flags that a program sets. The preconditions and the steps are those of the command
+//! (`daxshim_core::tag::change`); what differs is that the program itself has the file open.
+//!
+//! Rare, and slow by its nature: all of /proc is looked through. Signals are held back, so that no
+//! handler sees a file between two states, nor a thread is cancelled there.
+
+use crate::descriptors;
+use crate::process;
+use crate::real::numbers::{SYS_FILE_GETATTR, SYS_FILE_SETATTR};
+use crate::real::{Errno, SignalsBlocked, sys, syscall};
+use crate::subject::{self, Place, Tag};
+use daxshim_core::filesystem::Filesystem;
+use daxshim_core::fnv::Fnv64;
+use daxshim_core::holders::{self, Found, Holding, Target};
+use daxshim_core::lease::{F_SETSIG, Hold};
+use daxshim_core::line::Line;
+use daxshim_core::proc::Own;
+use daxshim_core::tag::change::{self, Flags, Plan, Refusal};
+use daxshim_core::tag::{self, Record, Value, XATTR, XATTR_EMULATED};
+use daxshim_core::{dax, extents};
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd};
+use rustix::thread::CapabilitySet;
+
+/// FS_IOC_SETFLAGS (linux/fs.h).
+const SETFLAGS: u32 = 0x4008_6602;
+/// FS_IOC_FSSETXATTR (linux/fs.h).
+const FSSETXATTR: u32 = 0x401c_5820;
+
+/// Inode flags, in the form in which a program sets them.
+#[derive(Clone, Copy)]
+pub enum InodeFlags {
+    /// FS_*_FL, for FS_IOC_SETFLAGS.
+    Flags(u32),
+    /// struct fsxattr, for FS_IOC_FSSETXATTR.
+    Attributes([u32; 7]),
+    /// struct file_attr, for file_setattr(2).
+    File([u64; 3]),
+}
+
+impl InodeFlags {
+    /// What the inode has, in the same form.
+    pub fn present(&self, place: Place) -> Result<InodeFlags, Errno> {
+        let borrowed = || match place {
+            Place::Descriptor(fd) => subject::borrow(fd).ok_or(libc::EBADF),
+            Place::Path { .. } => Err(libc::EBADF),
+        };
+        match self {
+            InodeFlags::Flags(_) => rustix::fs::ioctl_getflags(borrowed()?)
+                .map(|flags| InodeFlags::Flags(flags.bits()))
+                .map_err(number),
+            InodeFlags::Attributes(_) => dax::attributes(borrowed()?)
+                .map(|now| {
+                    InodeFlags::Attributes([
+                        now.flags,
+                        now.extent_size,
+                        now.extents,
+                        now.project,
+                        now.cow_extent_size,
+                        0,
+                        0,
+                    ])
+                })
+                .map_err(number),
+            InodeFlags::File(_) => {
+                let mut now = [0; 3];
+                call_file_attr(SYS_FILE_GETATTR, place, &mut now)?;
+                Ok(InodeFlags::File(now))
+            }
+        }
+    }
+
+    /// Sets them.
+    pub fn set(self, place: Place) -> Result<(), Errno> {
+        let ioctl = |request: u32, argument: usize| {
+            let Place::Descriptor(fd) = place else {
+                return Err(libc::EBADF);
+            };
+            // SAFETY: the argument is the request's own, and only read.
+            unsafe { sys!(SYS_ioctl, fd, request, argument) }.map(|_| ())
+        };
+        match self {
+            InodeFlags::Flags(flags) => ioctl(SETFLAGS, &raw const flags as usize),
+            InodeFlags::Attributes(flags) => ioctl(FSSETXATTR, &raw const flags as usize),
+            InodeFlags::File(mut flags) => call_file_attr(SYS_FILE_SETATTR, place, &mut flags),
+        }
+    }
+
+    /// Whether FS_XFLAG_DAX_IMMUTABLE is among them.
+    pub fn is_immutable(&self) -> bool {
+        match self {
+            InodeFlags::Flags(_) => false,
+            InodeFlags::Attributes([flags, ..]) => flags & dax::DAX_IMMUTABLE != 0,
+            InodeFlags::File([flags, ..]) => flags & u64::from(dax::DAX_IMMUTABLE) != 0,
+        }
+    }
+
+    /// Whether FS_XFLAG_DAX is.
+    pub fn has_dax(&self) -> bool {
+        match self {
+            InodeFlags::Flags(flags) => flags & dax::DAX_FL != 0,
+            InodeFlags::Attributes([flags, ..]) => flags & dax::DAX != 0,
+            InodeFlags::File([flags, ..]) => flags & u64::from(dax::DAX) != 0,
+        }
+    }
+
+    /// Whether setting the one leaves the other as it is. Number of extents and FS_XFLAG_HASATTR
+    /// are not set.
+    pub fn are(&self, other: &InodeFlags) -> bool {
+        self.settable() == other.settable()
+    }
+
+    fn settable(&self) -> (u64, u32, u32, u32) {
+        let without = |flags: u64| flags & !u64::from(dax::HASATTR);
+        match *self {
+            InodeFlags::Flags(flags) => (u64::from(flags), 0, 0, 0),
+            InodeFlags::Attributes([flags, extent, _, project, cow, ..]) => {
+                (without(u64::from(flags)), extent, project, cow)
+            }
+            InodeFlags::File([flags, extent, rest]) => {
+                let (project, cow) = (rest as u32, (rest >> 32) as u32);
+                (without(flags), extent as u32, project, cow)
+            }
+        }
+    }
+
+    fn map(self, change: impl Fn(u32) -> u32) -> InodeFlags {
+        match self {
+            InodeFlags::Flags(flags) => InodeFlags::Flags(flags),
+            InodeFlags::Attributes([flags, rest @ ..]) => {
+                let [a, b, c, d, e, f] = rest;
+                InodeFlags::Attributes([change(flags), a, b, c, d, e, f])
+            }
+            InodeFlags::File([flags, a, b]) => {
+                let high = flags & !u64::from(u32::MAX);
+                InodeFlags::File([high | u64::from(change(flags as u32)), a, b])
+            }
+        }
+    }
+
+    /// As a program sees them on a file with this tag.
+    pub fn shown(self, tag: &Tag) -> InodeFlags {
+        let (xflags, flags) = shown_with(tag);
+        match self {
+            InodeFlags::Flags(present) => InodeFlags::Flags(present | flags),
+            other => other.map(|present| present | xflags),
+        }
+    }
+
+    /// As the kernel may get them, for a file with this tag.
+    pub fn stripped(self, tag: &Tag) -> InodeFlags {
+        let (xflags, flags) = shown_with(tag);
+        match self {
+            InodeFlags::Flags(wanted) => InodeFlags::Flags(wanted & !flags),
+            other => other.map(|wanted| wanted & !xflags),
+        }
+    }
+}
+
+/// What a tag adds to the inode's flags: FS_XFLAG_*, and FS_*_FL. An emulated tag emulates
+/// FS_XFLAG_DAX too, if it was set so.
+pub fn shown_with(tag: &Tag) -> (u32, u32) {
+    if tag.emulated && tag.record.dax {
+        (dax::DAX_IMMUTABLE | dax::DAX, dax::DAX_FL)
+    } else {
+        (dax::DAX_IMMUTABLE, 0)
+    }
+}
+
+/// file_getattr(2) or file_setattr(2).
+fn call_file_attr(number: i64, place: Place, flags: &mut [u64; 3]) -> Result<(), Errno> {
+    let (at, path, at_flags) = place.at_path();
+    let (flags, size) = (&raw mut *flags as usize, size_of::<[u64; 3]>());
+    let arguments = [
+        at as usize,
+        path as usize,
+        flags,
+        size,
+        at_flags as usize,
+        0,
+    ];
+    // SAFETY: the kernel reads the path, or answers EFAULT; the struct is as long as it says.
+    unsafe { syscall(number, arguments) }.map(|_| ())
+}
+
+/// Sets these flags and a tag: FS_XFLAG_DAX_IMMUTABLE is among them.
+///
+/// The errnos are those of the contract's table of preconditions.
+#[cold]
+#[inline(never)]
+pub fn set(place: Place, wanted: InodeFlags) -> Result<(), Errno> {
+    let _blocked = SignalsBlocked::new();
+    let emulate = process::config().emulate;
+    change::may_change(!emulate).map_err(errno)?;
+    let file = open(place)?;
+    let lease = Lease::on(&file);
+    // The program's own descriptors are no obstacle, which a lease can't tell from others.
+    if !matches!(lease.hold, Hold::Alone | Hold::NoWriters) && may_change_elsewhere(&file) {
+        return Err(libc::EBUSY);
+    }
+    let fd = file.as_fd();
+    if !emulate {
+        if !wanted.has_dax() {
+            return Err(errno(Refusal::DaxNotSet));
+        }
+        change::could_have_dax(fd, true).map_err(errno)?;
+    }
+    let identity = dax::identity(fd).map_err(number)?;
+    let survey = extents::survey(fd, identity.size, true).map_err(number)?;
+    change::sound(&survey).map_err(errno)?;
+
+    let before = dax::attributes(fd);
+    let present = wanted.present(Place::Descriptor(file.as_raw_fd()))?;
+    let dax_too = emulate && wanted.has_dax() && !present.has_dax();
+    let stripped =
+        wanted.map(|flags| flags & !dax::DAX_IMMUTABLE & !(if dax_too { dax::DAX } else { 0 }));
+    stripped.set(Place::Descriptor(file.as_raw_fd()))?;
+    let tagged = Flags::set(fd, false).and_then(|flags| {
+        let plan = Plan {
+            emulate,
+            nodefrag: flags.set & dax::NODEFRAG != 0 || was_nodefrag_ours(fd, &identity),
+            dax: dax_too,
+        };
+        change::set(fd, &identity, plan)
+    });
+    if tagged.is_err()
+        && let Ok(before) = before
+    {
+        let _ = dax::set_attributes(fd, before);
+    }
+    // Those of this file may be known as untagged.
+    descriptors::forget_range(0, u32::MAX);
+    tagged.map(|_| ()).map_err(errno)
+}
+
+/// Whether a tag that went stale because the file grew had FS_XFLAG_NODEFRAG set.
+fn was_nodefrag_ours(fd: BorrowedFd<'_>, identity: &tag::Identity) -> bool {
+    [XATTR, XATTR_EMULATED].iter().any(|name| {
+        matches!(tag::read(fd, name), Ok(Value::Record(record))
+            if record.is_own(identity) && record.nodefrag)
+    })
+}
+
+/// Clears a tag and sets these flags: FS_XFLAG_DAX_IMMUTABLE or FS_XFLAG_DAX is no longer among
+/// them.
+///
+/// EPERM without the capability, EBUSY while anybody maps the file or may do so.
+#[cold]
+#[inline(never)]
+pub fn clear(place: Place, wanted: InodeFlags, tag: &Tag) -> Result<(), Errno> {
+    let _blocked = SignalsBlocked::new();
+    let unseen = !(may_look_everywhere() && is_only_one(place));
+    let file = open(place)?;
+    let fd = file.as_fd();
+    let is_there = |name| !matches!(tag::read(fd, name), Ok(Value::Absent));
+    let names = [XATTR, XATTR_EMULATED].map(|name| (name, is_there(name)));
+    let is_security = names.iter().any(|&(name, there)| there && name == XATTR);
+    change::may_change(is_security).map_err(errno)?;
+    let lease = Lease::on(&file);
+    let maps = |_, holding: Holding| holding.mapped;
+    let is_mapped = || lease.hold != Hold::Alone && is_held(&file, maps, unseen);
+    if is_mapped() {
+        return Err(libc::EBUSY);
+    }
+    for (name, _) in names.iter().filter(|(_, there)| *there) {
+        rustix::fs::fremovexattr(fd, *name).map_err(number)?;
+    }
+    let own = if tag.emulated && !tag.record.emulated {
+        XATTR_EMULATED
+    } else {
+        XATTR
+    };
+    // Who mapped it until a moment ago took it for tagged.
+    let cleared = if is_mapped() {
+        Err(libc::EBUSY)
+    } else {
+        wanted
+            .stripped(tag)
+            .set(Place::Descriptor(file.as_raw_fd()))
+    };
+    if cleared.is_err() {
+        let _ = change::write(fd, own, &tag.record);
+        return cleared;
+    }
+    // What FS_XFLAG_DAX is to be, the program has said.
+    let record = Record {
+        dax: false,
+        ..tag.record
+    };
+    change::take_off(fd, &record).map_err(errno)?;
+    rustix::fs::fsync(fd).map_err(number)
+}
+
+/// A descriptor of our own: a lease tells nothing about others with that of the program, whose
+/// offset is not ours to move either.
+fn open(place: Place) -> Result<Own, Errno> {
+    let before = place.stat()?;
+    let flags = libc::O_RDONLY | libc::O_CLOEXEC | libc::O_NONBLOCK | libc::O_NOCTTY;
+    let (at, path, at_flags) = place.at_path();
+    let mut link = Line::<32>::new();
+    let opened = if place.is_descriptor() {
+        let link = link.c_str(format_args!("/proc/self/fd/{at}"));
+        let link = link.ok_or(libc::EBADF)?.as_ptr();
+        // SAFETY: the path is ours.
+        unsafe { sys!(SYS_openat, libc::AT_FDCWD, link, flags) }
+    } else {
+        let follow = match at_flags & libc::AT_SYMLINK_NOFOLLOW {
+            0 => 0,
+            _ => libc::O_NOFOLLOW,
+        };
+        // SAFETY: the kernel reads the path, or answers EFAULT.
+        unsafe { sys!(SYS_openat, at, path, flags | follow) }
+    };
+    let file = match opened {
+        Ok(fd) => Own::from_raw(fd as i32),
+        // Under somebody's lease.
+        Err(libc::EWOULDBLOCK) => return Err(libc::EBUSY),
+        Err(errno) => return Err(errno),
+    };
+    let now = Place::Descriptor(file.as_raw_fd()).stat()?;
+    if (now.st_dev, now.st_ino) == (before.st_dev, before.st_ino) {
+        Ok(file)
+    } else {
+        Err(libc::EBUSY)
+    }
+}
+
+/// A lease, given back when dropped.
+struct Lease<'a> {
+    file: &'a Own,
+    hold: Hold,
+}
+
+impl Lease<'_> {
+    fn on(file: &Own) -> Lease<'_> {
+        let fd = file.as_raw_fd();
+        let hold = Hold::take(Filesystem::of(file.as_fd()), |kind| set_lease(fd, kind));
+        Lease { file, hold }
+    }
+}
+
+impl Drop for Lease<'_> {
+    fn drop(&mut self) {
+        let _ = set_lease(self.file.as_raw_fd(), libc::F_UNLCK);
+    }
+}
+
+/// `<asm-generic/fcntl.h>`
+const F_GETSIG: i32 = 11;
+
+fn set_lease(fd: i32, kind: i32) -> Result<(), rustix::io::Errno> {
+    // SAFETY: both commands take an int and touch no memory.
+    let answer = unsafe {
+        let _ = sys!(SYS_fcntl, fd, F_SETSIG, libc::SIGURG);
+        sys!(SYS_fcntl, fd, libc::F_SETLEASE, kind)
+    };
+    answer
+        .map(|_| ())
+        .map_err(rustix::io::Errno::from_raw_os_error)
+}
+
+/// Whether another process could write to the file, or anybody change it through a mapping: one of
+/// this process too, as nothing is known of those made before the tag.
+fn may_change_elsewhere(file: &Own) -> bool {
+    let me = rustix::process::getpid().as_raw_nonzero().get();
+    let counts = |pid, holding: Holding| holding.shared || (holding.writes && pid != me);
+    is_held(file, counts, !may_look_everywhere())
+}
+
+/// Whether somebody holds the file so that it `counts`; `unseen` says whether those do who can't be
+/// looked at.
+#[inline(never)]
+fn is_held(file: &Own, counts: impl Fn(i32, Holding) -> bool, unseen: bool) -> bool {
+    let Ok(stat) = Place::Descriptor(file.as_raw_fd()).stat() else {
+        return true;
+    };
+    let target = Target {
+        device: stat.st_dev,
+        inode: stat.st_ino,
+        path: path_of(file),
+    };
+    let mut is_held = false;
+    let scanned = holders::scan(&target, Some(file.as_raw_fd()), &mut |found| {
+        is_held |= match found {
+            Found::Process(pid, holding) => counts(pid, holding),
+            Found::Unseen(_) => unseen,
+            Found::Loop(_) => true,
+        };
+    });
+    is_held || scanned.is_err()
+}
+
+/// CAP_SYS_PTRACE: who can't be looked at in spite of it (from a parent namespace, say) is not
+/// hidden for want of privilege.
+fn may_look_everywhere() -> bool {
+    rustix::thread::capabilities(None)
+        .is_ok_and(|sets| sets.effective.contains(CapabilitySet::SYS_PTRACE))
+}
+
+/// Whether the program's descriptor (with its duplicates) is the only one of the file, by a lease on
+/// it: then nobody maps the file by another. Not asked where the program itself uses what a lease
+/// would take away: its own lease, or the descriptor's owner or signal.
+fn is_only_one(place: Place) -> bool {
+    let (fd, ..) = place.at_path();
+    if !place.is_descriptor() {
+        return false;
+    }
+    let is = |command: i32, answer: i32| {
+        // SAFETY: these commands take no argument.
+        let now = unsafe { sys!(SYS_fcntl, fd, command) };
+        now.is_ok_and(|now| now as i32 == answer)
+    };
+    let is_unused = is(libc::F_GETLEASE, libc::F_UNLCK) && is(libc::F_GETOWN, 0) && is(F_GETSIG, 0);
+    let is_only = is_unused && set_lease(fd, libc::F_WRLCK).is_ok();
+    if is_only {
+        // The owner goes with it.
+        let _ = set_lease(fd, libc::F_UNLCK);
+    }
+    if is_unused {
+        // SAFETY: the command takes an int.
+        let _ = unsafe { sys!(SYS_fcntl, fd, F_SETSIG, 0) };
+    }
+    is_only
+}
+
+/// On its own, as the path needs a buffer.
+#[inline(never)]
+fn path_of(file: &Own) -> Fnv64 {
+    let mut link = Line::<32>::new();
+    let mut path = [0_u8; libc::PATH_MAX as usize];
+    let len = link
+        .c_str(format_args!("/proc/self/fd/{}", file.as_raw_fd()))
+        .and_then(|link| rustix::fs::readlinkat_raw(rustix::fs::CWD, link, &mut path).ok());
+    Fnv64::of(len.and_then(|len| path.get(..len)).unwrap_or(&[]))
+}
+
+fn errno(refusal: Refusal) -> Errno {
+    number(refusal.errno())
+}
+
+fn number(errno: rustix::io::Errno) -> Errno {
+    errno.raw_os_error()
+}
