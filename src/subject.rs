@@ -469,12 +469,17 @@ pub fn tag_at(place: Place) -> Option<Tag> {
     tag(place).ok().flatten()
 }
 
+/// Whether a value of this length, bytes, could be a tag that binds.
+pub fn could_bind(size: usize) -> bool {
+    (Record::MIN_LEN..=Record::MAX_LEN).contains(&size) && can_bind()
+}
+
 /// Whether a value of the tag's attribute would bind the file: whoever could set it would have a
 /// tag without its preconditions.
 pub fn would_bind(place: Place, name: &[u8], value: usize, size: usize) -> bool {
     let emulate = process::config().emulate;
     let is_real = name == XATTR.to_bytes();
-    if !(is_real || emulate && name == XATTR_EMULATED.to_bytes()) || size > Record::MAX_LEN {
+    if !(is_real || emulate && name == XATTR_EMULATED.to_bytes()) {
         return false;
     }
     let mut bytes = [0; Record::MAX_LEN];

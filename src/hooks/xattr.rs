@@ -98,7 +98,11 @@ fn set_named(place: Place, name: usize, value: usize, size: usize, flags: usize)
 }
 
 /// Whether it would make a tag that never saw its preconditions. A copy (root's `cp -a`) does not.
+/// Most values are shorter or longer than any tag, and cost no look at the name.
 fn forges(place: Place, name: usize, value: usize, size: usize) -> bool {
+    if !subject::could_bind(size) {
+        return false;
+    }
     let mut buffer = [0; NAME_SIZE];
     memory::copy_string(name as *const c_char, &mut buffer)
         .is_some_and(|name| subject::would_bind(place, name, value, size))

@@ -58,6 +58,8 @@ const VERSION: &[u8] = b"1";
 pub type Text = Line<{ Record::MAX_LEN }>;
 
 impl Record {
+    /// Shortest value, bytes.
+    pub const MIN_LEN: usize = 59;
     /// Longest value that is read or written, bytes.
     pub const MAX_LEN: usize = 192;
 
@@ -209,6 +211,20 @@ mod tests {
         };
         assert_eq!(Record::parse(longest.to_text().as_bytes()), Ok(longest));
         assert!(longest.to_text().as_bytes().len() <= Record::MAX_LEN);
+    }
+
+    #[test]
+    fn the_shortest_record_has_the_length_it_says() {
+        let shortest = Record {
+            inode: 0,
+            generation: None,
+            size: 0,
+            extents: None,
+            emulated: false,
+            nodefrag: false,
+            dax: false,
+        };
+        assert_eq!(shortest.to_text().as_bytes().len(), Record::MIN_LEN);
     }
 
     #[test]
