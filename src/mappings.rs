@@ -4,16 +4,19 @@
 //! whoever takes a mapping away suspends it first and waits for published flushes after. So no
 //! flush ever touches memory that is gone.
 
+use crate::files;
 use crate::memory::PAGE;
 use crate::process::event;
 use crate::real::{SignalsBlocked, sys};
 use core::arch::asm;
+use core::mem::offset_of;
 use core::sync::atomic::{AtomicUsize, Ordering, fence};
 use daxshim_core::regions::{Busy, Full, Region, Regions};
 use daxshim_core::report::{Event, Kind};
 use parking_lot::lock_api::RawMutex as _;
 
-static REGIONS: Regions = Regions::new();
+/// See the module; [`quick`](crate::quick) reads its sequence number.
+pub static REGIONS: Regions = Regions::new();
 
 /// Held to change [`REGIONS`], with signals blocked, so never by an interrupted frame of the same
 /// thread. Only ever tried: parking_lot's slow path allocates and parks, which a hook may not.
@@ -33,17 +36,28 @@ impl Attributes {
     const EADR: usize = 1 << 10;
 
     const FILE_READ_ONLY: usize = 1 << 11;
+    const HUGE: usize = 1 << 12;
+    const FILE_SHIFT: u32 = 16;
 
-    /// Of a new mapping: what it is, whether write-back can be left out, and whether the file was
-    /// open for writing.
-    pub fn new(kind: Kind, eadr: bool, file_writable: bool) -> Attributes {
+    /// Of a new mapping: what it is, whether write-back can be left out, whether the file was open
+    /// for writing, whether pages of 2 MiB may be mapped in it, and the file.
+    pub fn new(
+        kind: Kind,
+        eadr: bool,
+        file_writable: bool,
+        huge: bool,
+        file: files::Index,
+    ) -> Attributes {
+        let huge = if huge { Attributes::HUGE } else { 0 };
         let eadr = if eadr { Attributes::EADR } else { 0 };
         let read_only = if file_writable {
             0
         } else {
             Attributes::FILE_READ_ONLY
         };
-        Attributes(kind as usize | eadr | read_only)
+        Attributes(
+            kind as usize | eadr | read_only | huge | file.number() << Attributes::FILE_SHIFT,
+        )
     }
 
     /// Of a region that was looked up.
@@ -57,12 +71,8 @@ impl Attributes {
     }
 
     /// Whether its lines may be written back, and need it: a sync mapping, not suspended, no eADR.
-    /// One comparison, as the kinds that are sync mappings are the lowest.
-    #[inline]
     pub fn is_plainly_flushable(self) -> bool {
-        const HIGHEST: usize = Kind::Forced as usize;
-        const { assert!(Kind::Forced.is_sync() && !Kind::ReadOnly.is_sync()) };
-        self.0 & !Attributes::NOT_INHERITED <= HIGHEST
+        self.kind().is_sync() && !self.is_eadr()
     }
 
     /// What the mapping is now.
@@ -79,6 +89,16 @@ impl Attributes {
         self.0 & Attributes::FILE_READ_ONLY == 0
     }
 
+    /// Whether pages of 2 MiB may be mapped in it.
+    pub fn is_huge(self) -> bool {
+        self.0 & Attributes::HUGE != 0
+    }
+
+    /// Which file it is of.
+    pub fn file(self) -> files::Index {
+        files::Index::of(self.0 >> Attributes::FILE_SHIFT)
+    }
+
     /// Whether write-back can be left out.
     pub fn is_eadr(self) -> bool {
         self.0 & Attributes::EADR != 0
@@ -89,15 +109,6 @@ impl Attributes {
 #[inline]
 pub fn is_empty() -> bool {
     REGIONS.is_empty()
-}
-
-/// The mapping that holds `address`, or the next above it. `None` also where a writer was in the
-/// way: the kernel's way is always right.
-pub fn at_or_after(address: usize) -> Option<Region> {
-    REGIONS.at_or_after(address).unwrap_or_else(|Busy| {
-        event(Event::MapBusy);
-        None
-    })
 }
 
 /// The first mapping of a tagged file in `[start, start + length)`. For calls that change mappings:
@@ -218,6 +229,7 @@ pub fn relocate(from: usize, from_length: usize, to: usize, to_length: usize, ke
                     move_address(end).min(to_end)
                 },
                 data_end: move_address(region.data_end),
+                origin: move_address(region.origin),
                 attributes: region.attributes & !Attributes::SUSPENDED,
             });
         }
@@ -254,22 +266,57 @@ pub fn forked() {
     }
 }
 
-/// A thread that is flushing.
-#[repr(align(64))]
-struct Flushing {
+/// A place for a thread that is flushing, and what the last one there found.
+#[repr(C, align(64))]
+pub struct Flushing {
     /// The thread, or 0.
     thread: AtomicUsize,
-    /// Where it found its last mapping.
-    hint: AtomicUsize,
+    /// [`REGIONS`]' sequence number at which `[start, end)` was plainly flushable.
+    sequence: AtomicUsize,
+    start: AtomicUsize,
+    end: AtomicUsize,
+    /// Pages flushed by whoever was here, ever.
+    pages: AtomicUsize,
 }
 
+impl Flushing {
+    /// Where [`quick`](crate::quick) finds the fields.
+    pub const THREAD: usize = offset_of!(Flushing, thread);
+    /// See [`Flushing::THREAD`].
+    pub const SEQUENCE: usize = offset_of!(Flushing, sequence);
+    /// See [`Flushing::THREAD`].
+    pub const START: usize = offset_of!(Flushing, start);
+    /// See [`Flushing::THREAD`].
+    pub const END: usize = offset_of!(Flushing, end);
+    /// See [`Flushing::THREAD`].
+    pub const PAGES: usize = offset_of!(Flushing, pages);
+}
+
+/// Places in [`FLUSHES`]; a power of two.
+pub const PLACES: usize = 128;
+
+/// Stacks, and with them thread pointers, are some pages apart: a thread begins to look for its
+/// place at the pointer's page number.
+pub const PLACE_SHIFT: u32 = 12;
+
 /// As many flushes at once as have a place here; further ones take the kernel's way.
-static FLUSHES: [Flushing; 128] = [const {
+pub static FLUSHES: [Flushing; PLACES] = [const {
     Flushing {
         thread: AtomicUsize::new(0),
-        hint: AtomicUsize::new(0),
+        sequence: AtomicUsize::new(0),
+        start: AtomicUsize::new(0),
+        end: AtomicUsize::new(0),
+        pages: AtomicUsize::new(0),
     }
-}; 128];
+}; PLACES];
+
+/// Pages flushed from user space so far, in all mappings; wraps.
+pub fn pages_flushed() -> u64 {
+    let pages = FLUSHES
+        .iter()
+        .map(|place| place.pages.load(Ordering::Relaxed));
+    pages.fold(0, usize::wrapping_add) as u64
+}
 
 /// How often a change of a mapping yields to a flush of another thread. A flush of a whole DIMM
 /// takes seconds; a longjmp out of a signal handler leaves one published for ever.
@@ -283,10 +330,9 @@ impl Flush {
     #[inline]
     pub fn publish() -> Option<Flush> {
         let thread = thread();
-        // Stacks, and with them thread pointers, are some pages apart.
-        let first = thread >> 12;
-        for i in 0..FLUSHES.len() {
-            let place = FLUSHES.get(first.wrapping_add(i) % FLUSHES.len())?;
+        let first = thread >> PLACE_SHIFT;
+        for i in 0..PLACES {
+            let place = FLUSHES.get(first.wrapping_add(i) % PLACES)?;
             // SeqCst: the lookups that follow must not be older than this.
             if place
                 .thread
@@ -299,16 +345,31 @@ impl Flush {
         None
     }
 
-    /// The mapping that holds `address`, if it is the one this thread flushed last.
-    #[inline]
-    pub fn last(&self, address: usize) -> Option<Region> {
-        REGIONS.hinted(address, &self.0.hint)
+    /// The mapping that holds `address`, or the next above it. `None` also where a writer was in the
+    /// way: the kernel's way is always right. What is plainly flushable is remembered for
+    /// [`quick`](crate::quick).
+    pub fn at_or_after(&self, address: usize) -> Option<Region> {
+        let Ok((found, sequence)) = REGIONS.find(address) else {
+            event(Event::MapBusy);
+            return None;
+        };
+        if let Some(region) = found
+            && Attributes::of(region).is_plainly_flushable()
+        {
+            let end = region.end.min(region.data_end);
+            self.0.sequence.store(sequence, Ordering::Relaxed);
+            self.0.start.store(region.start, Ordering::Relaxed);
+            self.0.end.store(end, Ordering::Relaxed);
+        }
+        found
     }
 
-    /// As [`at_or_after`], remembered for [`Flush::last`].
-    pub fn at_or_after(&self, address: usize) -> Option<Region> {
-        REGIONS.leave_hint(address, &self.0.hint);
-        at_or_after(address)
+    /// Counts pages whose dirty tags the kernel keeps though their lines are written back.
+    pub fn count(&self, pages: usize) {
+        let so_far = self.0.pages.load(Ordering::Relaxed);
+        self.0
+            .pages
+            .store(so_far.wrapping_add(pages), Ordering::Relaxed);
     }
 }
 

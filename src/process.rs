@@ -1,9 +1,9 @@
 //! What the process is set up with: configuration, flush instruction, report page.
 
-use crate::{environment, logger, mappings, real, scratch, sites, sync, trampoline};
+use crate::{environment, logger, mappings, quick, real, scratch, sites, sync, trampoline};
 use core::ffi::{CStr, c_char, c_int, c_void};
 use core::ptr;
-use core::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, Ordering};
 use daxshim_core::config::{Config, Misunderstood};
 use daxshim_core::contract::Mode;
 use daxshim_core::flush::WriteBack;
@@ -31,6 +31,7 @@ static DEFAULT: Config = Config {
     flush: daxshim_core::config::FlushPolicy::Auto,
     emulate: false,
     deep: false,
+    prefault: false,
     log_level: 0,
     force_pmem: None,
     no_clwb: false,
@@ -46,8 +47,6 @@ static OWNER: AtomicU32 = AtomicU32::new(0);
 
 /// Children of vfork(2) that run in this memory now; a thread that had one leaves it as it was.
 pub static VFORKED: AtomicU32 = AtomicU32::new(0);
-
-static PLAIN_FLUSH_LIMIT: AtomicUsize = AtomicUsize::new(0);
 
 /// `DAXSHIM_REPORT`, with its NUL. A copy: programs that change their title write over the
 /// environment they were started with.
@@ -72,17 +71,6 @@ pub fn page() -> Option<&'static Page> {
     // SAFETY: null, or a mapping of a whole Page that is never unmapped in this process (a forked
     // child gets its own before it runs anything else).
     unsafe { PAGE.load(Ordering::Acquire).as_ref() }
-}
-
-/// See [`sync::plain_flush_limit`]; 0 until the constructor has run.
-#[inline]
-pub fn plain_flush_limit() -> usize {
-    PLAIN_FLUSH_LIMIT.load(Ordering::Relaxed)
-}
-
-fn set_plain_flush_limit() {
-    let limit = sync::plain_flush_limit(config(), page().is_some());
-    PLAIN_FLUSH_LIMIT.store(limit, Ordering::Relaxed);
 }
 
 /// Counts something worth a warning.
@@ -130,7 +118,6 @@ extern "C" fn start(_: c_int, _: *const *const c_char, environment: *const *cons
                 );
             }
         }
-        set_plain_flush_limit();
         if !config.policy.deny_reads {
             trampoline::lead_straight("read");
         }
@@ -139,6 +126,11 @@ extern "C" fn start(_: c_int, _: *const *const c_char, environment: *const *cons
             unsafe { environment::remember(environment, own_path()) };
             sites::turn();
             trampoline::ask_by_number();
+            if sync::may_be_quick(&config, page().is_some())
+                && let Some(msync) = trampoline::slot("msync")
+            {
+                quick::arm(msync);
+            }
         }
         real::at_fork_in_child(forked);
         log::info!(
@@ -206,7 +198,6 @@ unsafe extern "C" fn forked() {
     if !page.is_null() {
         // A failure leaves the child without a report, as a full directory would the parent.
         let _ = open_page(page);
-        set_plain_flush_limit();
     }
     real::set_errno(errno);
 }

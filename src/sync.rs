@@ -1,18 +1,55 @@
-//! What msync, fsync and fdatasync become.
+//! What msync, fsync, fdatasync and sync_file_range become.
 //!
-//! *Plan*: a range is split by mapping. *Choose*: user flush or kernel. *Carry out*: the lines of
-//! the flushable parts, one fence, and the kernel's msync for the rest.
+//! *Plan*: a range is split by mapping. *Choose*: for each part of a sync mapping, the cheapest way
+//! that is sufficient. *Carry out*: the parts in order of addresses, and one fence.
+//!
+//! The ways:
+//!
+//! - *lines*: write-back of every line of the part, and a fence.
+//! - *range*: sync_file_range(2) with its three flags, and a fence; needs a descriptor of the file.
+//! - *kernel*: msync(2), or what was called.
+//!
+//! # Why the range way is durable
+//!
+//! With all three flags ksys_sync_file_range (fs/sync.c) starts write-out in WB_SYNC_ALL, and
+//! ext4_dax_writepages and xfs_dax_writepages are dax_writeback_mapping_range (fs/dax.c): every DAX
+//! entry with a dirty tag in the range is write-protected in all mappings of all processes, and its
+//! lines written back by dax_flush: arch_wb_cache_pmem (arch/x86/lib/usercopy_64.c), which is clwb
+//! without a fence behind it. What msync does beyond that:
+//!
+//! - it commits the metadata that leads to the data (ext4_sync_file, xfs_file_fsync): durable since
+//!   the tag was set, as it then was synced and cannot change; MAP_SYNC says the same of whatever was
+//!   stored through the mapping. Only the time of modification is left, which is not owed.
+//! - it flushes the device (REQ_PREFLUSH, nvdimm_flush): a wmb(), which orders the write-backs, and
+//!   with flush hints the memory controller's queues, which are inside the persistence domain (ADR).
+//!   The first is the fence here: it comes later on the same CPU, or behind the locked instructions
+//!   of a migration. The second is `DAXSHIM_DEEP`. A device that needs more than that, as
+//!   virtio-pmem does, does not grant MAP_SYNC.
+//!
+//! So it is taken only for mappings that were granted MAP_SYNC and whose tag was valid.
+//!
+//! # Entry
+//!
+//! Every sync of a tagged file comes through [`msync`] or [`of_descriptor`], but for the short ones
+//! that [`quick`](crate::quick) does; [`may_be_quick`] says whether it may.
 
-use crate::mappings::{Attributes, Flush};
+use crate::files::{self, File};
+use crate::mappings::{self, Attributes, Flush};
 use crate::memory::PAGE;
 use crate::process;
+use crate::quick;
 use crate::real::{Errno, sys};
+use crate::subject::{Place, tag_of_descriptor};
 use crate::trampoline::{After, Call, Step};
+use daxshim_core::choice::{Choice, Cost, Prices, Range};
 use daxshim_core::config::{Config, FlushPolicy};
-use daxshim_core::flush::{WriteBack, fence, lines_in};
+use daxshim_core::flush::{LINE, WriteBack, fence, lines_in};
 use daxshim_core::regions::Region;
 use daxshim_core::report::{self, Kind, Way, ticks};
-use libc::{MS_INVALIDATE, MS_SYNC};
+use libc::{
+    MS_INVALIDATE, MS_SYNC, SYNC_FILE_RANGE_WAIT_AFTER, SYNC_FILE_RANGE_WAIT_BEFORE,
+    SYNC_FILE_RANGE_WRITE,
+};
 
 /// What a call asks for, once it is known to be valid.
 struct Request {
@@ -28,11 +65,11 @@ struct Part {
     how: How,
 }
 
-/// How a part is synced.
-#[derive(Clone, Copy, PartialEq, Eq)]
+/// How a part can be synced.
+#[derive(Clone, Copy)]
 enum How {
-    /// Lines written back.
-    User(WriteBack),
+    /// Any way: lines by this instruction.
+    Any(WriteBack, Region),
     /// The kernel's msync, on a tagged file.
     Kernel,
     /// The kernel's msync, on whatever else is there.
@@ -40,22 +77,41 @@ enum How {
 }
 
 impl How {
-    fn is_user(self) -> bool {
-        matches!(self, How::User(_))
+    fn is_any(self) -> bool {
+        matches!(self, How::Any(..))
     }
 }
 
 /// What a range consists of.
 struct Plan {
-    /// Bytes that can be flushed from user space.
-    flushable: usize,
+    /// Whether any of it can be flushed from user space.
+    flushable: bool,
     /// Whether there is any tagged file in it.
     tagged: bool,
 }
 
+/// What was done.
+#[derive(Clone, Copy, Default)]
+struct Done {
+    lines: u64,
+    by_lines: bool,
+    by_range: bool,
+    by_kernel: bool,
+}
+
+impl Done {
+    fn way(self) -> Way {
+        match (self.by_lines, self.by_range, self.by_kernel) {
+            (true, false, false) => Way::User,
+            (false, true, false) => Way::Range,
+            (true, ..) => Way::Mixed,
+            (false, ..) => Way::Kernel,
+        }
+    }
+}
+
 impl Request {
     /// `None`: the kernel refuses it, or owes nothing for it.
-    #[inline]
     fn of(call: &Call) -> Option<Request> {
         let [start, length, flags, ..] = call.args;
         let flags = flags as i32;
@@ -75,48 +131,33 @@ impl Request {
         match flush.at_or_after(cursor) {
             None => kernel_until(self.end, How::Untagged),
             Some(region) if region.start > cursor => kernel_until(region.start, How::Untagged),
-            Some(region) => match self.write_back(region) {
+            Some(region) => match write_back(region, self.flags) {
                 // Behind the end of the file a line would be SIGBUS.
                 Some(how) if cursor < region.data_end => Part {
                     end: region.end.min(region.data_end).min(self.end),
-                    how: How::User(how),
+                    how: How::Any(how, region),
                 },
                 _ => kernel_until(region.end, How::Kernel),
             },
         }
     }
 
-    fn write_back(&self, region: Region) -> Option<WriteBack> {
-        let attributes = Attributes::of(region);
-        let kind = attributes.kind();
-        // MS_INVALIDATE on a locked page-cache mapping is EBUSY, which only the kernel knows.
-        let flushable = kind.is_sync() && (kind == Kind::Sync || self.flags & MS_INVALIDATE == 0);
-        flushable.then(|| {
-            if attributes.is_eadr() {
-                WriteBack::Nothing
-            } else {
-                process::write_back()
-            }
-        })
-    }
-
     fn plan(&self, flush: &Flush) -> Plan {
-        let (mut part, mut cursor) = (self.part(flush, self.start), self.start);
         let mut plan = Plan {
-            flushable: 0,
+            flushable: false,
             tagged: false,
         };
-        loop {
-            if part.how.is_user() {
-                plan.flushable += part.end - cursor;
+        let mut cursor = self.start;
+        while cursor < self.end {
+            let part = self.part(flush, cursor);
+            plan.flushable |= part.how.is_any();
+            plan.tagged |= !matches!(part.how, How::Untagged);
+            if plan.flushable {
+                break;
             }
-            plan.tagged |= part.how != How::Untagged;
             cursor = part.end;
-            if cursor >= self.end {
-                return plan;
-            }
-            part = self.part(flush, cursor);
         }
+        plan
     }
 
     fn bytes(&self) -> u64 {
@@ -133,43 +174,40 @@ impl Request {
 
     /// Does it all, as the kernel would: in order of addresses; a hole is remembered, and the rest
     /// synced all the same; any other error ends it.
-    fn carry_out(&self, flush: &Flush) -> (Way, u64, Result<(), Errno>) {
-        let config = process::config();
-        let skip = config.flush == FlushPolicy::None;
+    fn carry_out(&self, flush: &Flush) -> (Done, Result<(), Errno>) {
         let mut outcome = Ok(());
-        let mut lines = 0;
-        let mut kernel = false;
+        let mut done = Done::default();
         let (mut part, mut cursor) = (self.part(flush, self.start), self.start);
         loop {
             let mut next = None;
-            if let How::User(how) = part.how {
-                if !skip {
-                    // SAFETY: mapped, readable, before the end of the file; and it stays so while
-                    // the caller's `Flush` lives.
-                    unsafe { how.lines(cursor, part.end) };
-                    if how != WriteBack::Nothing {
-                        lines += lines_in(cursor, part.end);
-                    }
-                }
+            let result = if let How::Any(how, region) = part.how {
+                let part = Flushable {
+                    start: cursor,
+                    end: part.end,
+                    how,
+                    region,
+                };
+                part.sync(flush, &mut done, &|start, end| self.kernel(start, end))
             } else {
-                kernel = true;
+                done.by_kernel = true;
                 // Parts of the kernel's that follow each other are one call.
                 while part.end < self.end {
                     let behind = self.part(flush, part.end);
-                    if behind.how.is_user() {
+                    if behind.how.is_any() {
                         next = Some(behind);
                         break;
                     }
                     part.end = behind.end;
                 }
-                match self.kernel(cursor, part.end) {
-                    Err(libc::ENOMEM) => outcome = Err(libc::ENOMEM),
-                    Err(errno) => {
-                        outcome = Err(errno);
-                        break;
-                    }
-                    Ok(()) => {}
+                self.kernel(cursor, part.end)
+            };
+            match result {
+                Err(libc::ENOMEM) => outcome = Err(libc::ENOMEM),
+                Err(errno) => {
+                    outcome = Err(errno);
+                    break;
                 }
+                Ok(()) => {}
             }
             cursor = part.end;
             if cursor >= self.end {
@@ -177,98 +215,254 @@ impl Request {
             }
             part = next.unwrap_or_else(|| self.part(flush, cursor));
         }
-        if !skip {
+        if !is_skipped() {
             fence();
-            if config.deep {
-                kernel = true;
+            if process::config().deep {
+                done.by_kernel = true;
                 outcome = outcome.and(self.kernel(self.start, self.end));
             }
         }
-        let way = match (skip, kernel) {
-            (true, _) => Way::Skipped,
-            (false, true) => Way::Mixed,
-            (false, false) => Way::User,
+        (done, outcome)
+    }
+}
+
+/// How lines of a region are written back, if they may be.
+fn write_back(region: Region, flags: i32) -> Option<WriteBack> {
+    let attributes = Attributes::of(region);
+    let kind = attributes.kind();
+    // MS_INVALIDATE on a locked page-cache mapping is EBUSY, which only the kernel knows.
+    let flushable = kind.is_sync() && (kind == Kind::Sync || flags & MS_INVALIDATE == 0);
+    flushable.then(|| {
+        if attributes.is_eadr() {
+            WriteBack::Nothing
+        } else {
+            process::write_back()
+        }
+    })
+}
+
+/// `DAXSHIM_FLUSH=none`.
+fn is_skipped() -> bool {
+    process::config().flush == FlushPolicy::None
+}
+
+static PRICES: Prices = Prices::new();
+
+/// Ranges of fewer bytes do not ask how many pages user flushes have left tagged: at worst all of
+/// theirs, which the kernel cleans in a millisecond.
+const UNCOUNTED: usize = 1 << 20;
+
+/// Bytes of a huge page.
+const HUGE: usize = 2 << 20;
+
+/// Part of a sync mapping, before the end of the file.
+struct Flushable {
+    start: usize,
+    end: usize,
+    how: WriteBack,
+    region: Region,
+}
+
+/// What the kernel was called for, from address to address, in place of the range way.
+type Kernel<'a> = &'a dyn Fn(usize, usize) -> Result<(), Errno>;
+
+impl Flushable {
+    /// Syncs it; the fence is the caller's.
+    fn sync(&self, flush: &Flush, done: &mut Done, kernel: Kernel) -> Result<(), Errno> {
+        let is_learnt = process::config().flush == FlushPolicy::Auto
+            && self.end - self.start > quick::LIMIT
+            && self.how != WriteBack::Nothing;
+        if is_learnt {
+            return self.learnt(flush, done, kernel);
+        }
+        self.lines(flush, done);
+        Ok(())
+    }
+
+    fn lines(&self, flush: &Flush, done: &mut Done) {
+        done.by_lines = true;
+        if is_skipped() || self.how == WriteBack::Nothing {
+            return;
+        }
+        // SAFETY: mapped, readable, before the end of the file; and it stays so while `flush`
+        // lives.
+        unsafe { self.how.lines(self.start, self.end) };
+        flush.count((self.end - self.start) / PAGE);
+        done.lines += lines_in(self.start, self.end);
+    }
+
+    /// By whichever way is cheaper, see [`daxshim_core::choice`].
+    #[inline(never)]
+    fn learnt(&self, flush: &Flush, done: &mut Done, kernel: Kernel) -> Result<(), Errno> {
+        let attributes = Attributes::of(self.region);
+        let file = attributes.file().file();
+        let learner = file.learner(self.end - self.start);
+        if !PRICES.are_known() {
+            self.calibrate(file, kernel);
+        }
+        // A range of bytes may begin and end within pages, which are mapped in whole.
+        let range = Range {
+            start: self.start & !(PAGE - 1),
+            end: mappings::page_end(0, self.end),
+            lines_in_page: (PAGE / LINE) as u64,
+            unit: if attributes.is_huge() { HUGE } else { PAGE },
         };
-        (way, lines, outcome)
+        let flushed = if self.end - self.start < UNCOUNTED {
+            0
+        } else {
+            mappings::pages_flushed()
+        };
+        let choice = learner.choose(&PRICES, &range, flushed);
+        let mut cost = Cost::default();
+        let mut outcome = Ok(());
+        let started = ticks();
+        let slice = match choice {
+            Choice::Lines => None,
+            Choice::Kernel => {
+                cost.faults = learner.wants_faults().then(faults);
+                Some((range.start, range.end))
+            }
+            Choice::LinesAndSlice(slice) => Some((slice.start, slice.end)),
+        };
+        if let Some((start, end)) = slice {
+            let before = ticks();
+            outcome = self.by_kernel(file, start, end, done, kernel);
+            cost.kernel = ticks().wrapping_sub(before);
+        }
+        if choice != Choice::Kernel {
+            let before = if slice.is_some() { ticks() } else { started };
+            self.lines(flush, done);
+            cost.lines = ticks().wrapping_sub(before);
+        }
+        learner.learn(&PRICES, &range, choice, cost, flushed);
+        outcome
+    }
+
+    /// By the range way, where a descriptor is at hand, or else by what was called.
+    fn by_kernel(
+        &self,
+        file: &'static File,
+        start: usize,
+        end: usize,
+        done: &mut Done,
+        kernel: Kernel,
+    ) -> Result<(), Errno> {
+        let mut failed = Ok(());
+        if let Some(descriptor) = file.descriptor() {
+            let offset = start.wrapping_sub(self.region.origin);
+            match sync_file_range(descriptor.fd(), offset, end - start) {
+                Ok(()) if descriptor.was_open() => {
+                    done.by_range = true;
+                    return Ok(());
+                }
+                Ok(()) => {}
+                // The device's errors may be told only once.
+                Err(errno @ (libc::EIO | libc::ENOSPC | libc::EDQUOT)) => failed = Err(errno),
+                Err(_) => descriptor.forget(),
+            }
+        }
+        done.by_kernel = true;
+        kernel(start, end).and(failed)
+    }
+
+    /// What lines and system calls cost here. By the kernel's syncs the first page becomes clean.
+    #[cold]
+    fn calibrate(&self, file: &'static File, kernel: Kernel) {
+        let page = self.start & !(PAGE - 1);
+        let end = self.start + quick::LIMIT;
+        let mut took = [0; 3];
+        for _ in 0..2 {
+            let [lines, msync, range] = &mut took;
+            let started = ticks();
+            // SAFETY: as in `lines`; the part is longer than that.
+            unsafe { self.how.lines(self.start, end) };
+            let flushed = ticks();
+            // SAFETY: msync changes no memory.
+            let _ = unsafe { sys!(SYS_msync, page, PAGE, MS_SYNC) };
+            let synced = ticks();
+            *lines = flushed.wrapping_sub(started);
+            *msync = synced.wrapping_sub(flushed);
+            let mut done = Done::default();
+            let _ = self.by_kernel(file, page, page + PAGE, &mut done, kernel);
+            *range = ticks().wrapping_sub(synced);
+        }
+        let [lines, msync, range] = took;
+        PRICES.calibrate(lines_in(self.start, end), lines, msync, range);
     }
 }
 
-/// Up to this many bytes a user flush costs less than the kernel's msync where at least one line
-/// is dirty: 2,048 write-backs and little more against 9,800 instructions (XFS) and 11,300 (ext4)
-/// with the store's refault, by the instruction clock; natively 1.6 µs clean against 2 µs and more.
-const AUTO_LIMIT: usize = 128 << 10;
-
-/// Whether user flush is the way, for this many flushable bytes.
-fn choose_user(flushable: usize) -> bool {
-    match process::config().flush {
-        FlushPolicy::Auto => flushable <= AUTO_LIMIT,
-        FlushPolicy::User | FlushPolicy::None => true,
-        FlushPolicy::Kernel => false,
-    }
+/// sync_file_range(2), all flags.
+fn sync_file_range(fd: i32, offset: usize, length: usize) -> Result<(), Errno> {
+    // SAFETY: takes no pointer.
+    unsafe { sys!(SYS_sync_file_range, fd, offset, length, ALL) }.map(|_| ())
 }
 
-/// Up to this many bytes there is nothing to do but to flush: no report, no deep flush.
-pub fn plain_flush_limit(config: &Config, is_counted: bool) -> usize {
-    match config.flush {
-        FlushPolicy::Auto if !config.deep && !is_counted => AUTO_LIMIT,
-        FlushPolicy::User if !config.deep && !is_counted => usize::MAX,
-        _ => 0,
-    }
+const ALL: u32 = SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER;
+
+/// Page faults of the process so far, getrusage(2).
+fn faults() -> u64 {
+    let mut usage = core::mem::MaybeUninit::<libc::rusage>::zeroed();
+    // SAFETY: the kernel fills it in, or leaves it zeroed.
+    let usage = unsafe {
+        let _ = sys!(SYS_getrusage, libc::RUSAGE_SELF, usage.as_mut_ptr());
+        usage.assume_init()
+    };
+    usage.ru_minflt as u64
+}
+
+/// Whether msync of a short range is nothing but lines and a fence: see [`quick`](crate::quick).
+pub fn may_be_quick(config: &Config, is_counted: bool) -> bool {
+    matches!(config.flush, FlushPolicy::Auto | FlushPolicy::User)
+        && !config.deep
+        && !is_counted
+        && process::write_back() == WriteBack::Clwb
 }
 
 /// msync(2).
 pub fn msync(call: &mut Call) -> Step {
-    let Some(request) = Request::of(call) else {
-        return Step::PASS;
-    };
-    let flush = Flush::publish();
-    // The common case, a short range in the mapping of last time, without the general one's
-    // bookkeeping.
-    if let Some(flush) = &flush
-        && let Some(region) = flush.last(request.start)
-        && request.end <= region.end.min(region.data_end)
-        && Attributes::of(region).is_plainly_flushable()
-        && request.flags == MS_SYNC
-        && request.end - request.start <= process::plain_flush_limit()
-    {
-        // SAFETY: mapped, readable, before the end of the file; and it stays so while `flush`
-        // lives.
-        unsafe { process::write_back().lines(request.start, request.end) };
-        fence();
-        return Step::answer_cancellable(0);
-    }
-    by_parts(call, flush)
-}
-
-/// Any range, under any policy: several mappings, holes, parts behind the end of the file; counted
-/// if there is a report.
-#[cold]
-#[inline(never)]
-fn by_parts(call: &mut Call, flush: Option<Flush>) -> Step {
     let started = begin();
     let Some(request) = Request::of(call) else {
         return Step::PASS;
     };
-    let Some(flush) = flush else {
+    let Some(flush) = Flush::publish() else {
         return measured(call, after_msync);
     };
     let plan = request.plan(&flush);
     if !plan.tagged {
         return Step::PASS;
     }
-    if plan.flushable == 0 || !choose_user(plan.flushable) {
+    if !plan.flushable || process::config().flush == FlushPolicy::Kernel {
         return measured(call, after_msync);
     }
-    let (way, lines, outcome) = request.carry_out(&flush);
+    let (done, outcome) = request.carry_out(&flush);
     drop(flush);
-    if let Some(page) = process::page() {
-        let elapsed = ticks().wrapping_sub(started);
-        let (bytes, failed) = (request.bytes(), outcome.is_err());
-        page.synced(report::Call::Msync, way, bytes, lines, elapsed, failed);
-    }
+    finish(report::Call::Msync, done, request.bytes(), started, outcome)
+}
+
+/// Counts what was done, and answers.
+fn finish(
+    call: report::Call,
+    done: Done,
+    bytes: u64,
+    started: u64,
+    outcome: Result<(), Errno>,
+) -> Step {
+    tell(call, done, bytes, started, outcome.is_err());
     match outcome {
         Ok(()) => Step::answer_cancellable(0),
         Err(errno) => Step::fail(errno),
+    }
+}
+
+fn tell(call: report::Call, done: Done, bytes: u64, started: u64, failed: bool) {
+    if let Some(page) = process::page() {
+        let elapsed = ticks().wrapping_sub(started);
+        let way = if is_skipped() && !done.by_kernel {
+            Way::Skipped
+        } else {
+            done.way()
+        };
+        page.synced(call, way, bytes, done.lines, elapsed, failed);
     }
 }
 
@@ -287,42 +481,168 @@ pub fn persist(start: usize, length: usize) -> Result<(), Errno> {
     };
     let flush = Flush::publish();
     if let Some(flush) = &flush
-        && let Some(region) = flush.last(start)
+        && length <= quick::LIMIT
+        && may_be_quick(process::config(), process::page().is_some())
+        && let Some(region) = flush.at_or_after(start)
+        && region.start <= start
         && end <= region.end.min(region.data_end)
         && Attributes::of(region).is_plainly_flushable()
-        && length <= process::plain_flush_limit()
     {
-        // SAFETY: as in `msync`.
+        // SAFETY: mapped, readable, before the end of the file; and it stays so while `flush`
+        // lives.
         unsafe { process::write_back().lines(start, end) };
+        flush.count(1);
         fence();
         return Ok(());
     }
     let plan = flush.as_ref().map(|flush| request.plan(flush));
     let is_tagged = plan.as_ref().is_none_or(|plan| plan.tagged);
-    let by_user = plan.is_some_and(|plan| plan.flushable > 0 && choose_user(plan.flushable));
-    let (way, lines, outcome) = match flush.filter(|_| by_user) {
+    let by_parts =
+        plan.is_some_and(|plan| plan.flushable) && process::config().flush != FlushPolicy::Kernel;
+    let (done, outcome) = match flush.filter(|_| by_parts) {
         Some(flush) => request.carry_out(&flush),
-        None => (Way::Kernel, 0, request.kernel(start, end)),
+        None => {
+            let done = Done {
+                by_kernel: true,
+                ..Done::default()
+            };
+            (done, request.kernel(start, end))
+        }
     };
-    if is_tagged && let Some(page) = process::page() {
-        let elapsed = ticks().wrapping_sub(started);
-        let (bytes, failed) = (request.bytes(), outcome.is_err());
-        page.synced(report::Call::Msync, way, bytes, lines, elapsed, failed);
+    if is_tagged {
+        tell(
+            report::Call::Msync,
+            done,
+            request.bytes(),
+            started,
+            outcome.is_err(),
+        );
     }
     outcome
 }
 
-/// fsync(2) and fdatasync(2): the kernel's, counted.
-pub fn of_descriptor(call: &mut Call, after: After) -> Step {
+/// fsync(2), fdatasync(2), and sync_file_range(2) with all its flags: of a file whose every page is
+/// in a sync mapping of this process the lines, where that is cheaper, which write back what other
+/// processes have stored too; or else the range way, if it has a sync mapping at all.
+pub fn of_descriptor(call: &mut Call, kind: report::Call, after: After) -> Step {
+    let started = begin();
+    let [fd, ..] = call.args;
+    let fd = fd as i32;
+    if fd < 0 || crate::descriptors::is_untagged(fd) {
+        return Step::PASS;
+    }
+    if let Some(step) = whole_file(call, kind, fd, started) {
+        return step;
+    }
     // Without a report there is nothing to do for which a tag would have to be looked up.
     if process::page().is_none() {
         return Step::PASS;
     }
-    let [fd, ..] = call.args;
-    match crate::subject::tag_of_descriptor(fd as i32) {
+    match tag_of_descriptor(fd) {
         Some(_) => measured(call, after),
         None => Step::PASS,
     }
+}
+
+/// `None`: the kernel's, as called.
+fn whole_file(call: &Call, kind: report::Call, fd: i32, started: u64) -> Option<Step> {
+    let config = process::config();
+    if mappings::is_empty() || config.flush == FlushPolicy::Kernel || config.deep {
+        return None;
+    }
+    let stat = Place::Descriptor(fd).stat().ok()?;
+    let index = files::find(stat.st_dev, stat.st_ino)?;
+    let start = index.file().whole()?;
+    let flush = Flush::publish()?;
+    // What is mapped of the file at this moment may be another part, or another file.
+    let region = flush.at_or_after(start)?;
+    let of_file = |region: &Region| {
+        let attributes = Attributes::of(*region);
+        attributes.file() == index && region.origin == start
+    };
+    if !of_file(&region) || !Attributes::of(region).kind().is_sync() {
+        return None;
+    }
+    let size = usize::try_from(stat.st_size).ok()?;
+    let end = mappings::page_end(start, size);
+    let (first, last) = span(call, kind, start, end)?;
+    let by_kernel = |start: usize, end: usize| {
+        let offset = start.wrapping_sub(region.origin);
+        sync_file_range(fd, offset, end - start)
+    };
+    let mut done = Done::default();
+    let outcome = match covering(&flush, first, last, &of_file) {
+        // On O_PATH the answer is EBADF, which the range way gives by itself.
+        Some(_) if Place::Descriptor(fd).is_path_only() => return None,
+        Some(how) => {
+            let part = Flushable {
+                start: first,
+                end: last,
+                how,
+                region,
+            };
+            part.sync(&flush, &mut done, &by_kernel)
+        }
+        None if is_skipped() => return None,
+        None => by_kernel(first, last),
+    };
+    drop(flush);
+    // What the range way can't do (a filter that forbids it, an error of the device) is told by the
+    // call itself.
+    if outcome.is_err() {
+        return None;
+    }
+    if !is_skipped() {
+        fence();
+    }
+    if !done.by_lines || done.by_kernel {
+        done.by_range = true;
+        done.by_kernel = false;
+    }
+    Some(finish(kind, done, 0, started, Ok(())))
+}
+
+/// The addresses that a call is about, if the file is mapped at `[start, end)`. `None` if it is not
+/// for us to answer.
+fn span(call: &Call, kind: report::Call, start: usize, end: usize) -> Option<(usize, usize)> {
+    if kind != report::Call::SyncFileRange {
+        return (start < end).then_some((start, end));
+    }
+    let [_, offset, length, flags, ..] = call.args;
+    if flags as u32 != ALL {
+        return None;
+    }
+    // Offsets are signed; the kernel tells what is wrong with these.
+    let in_file = |offset: usize| offset <= isize::MAX as usize;
+    if !in_file(offset) || !in_file(length) {
+        return None;
+    }
+    let behind = match length {
+        0 => end - start,
+        length => offset.checked_add(length)?.min(end - start),
+    };
+    let first = start.checked_add(offset & !(PAGE - 1))?;
+    let last = mappings::page_end(start, behind).min(end);
+    (in_file(offset.wrapping_add(length)) && first < last).then_some((first, last))
+}
+
+/// How the lines of `[first, last)` are written back, if all of it is in sync mappings of the file,
+/// each page where it would be were the file mapped in one piece.
+fn covering(
+    flush: &Flush,
+    first: usize,
+    last: usize,
+    of_file: &dyn Fn(&Region) -> bool,
+) -> Option<WriteBack> {
+    let mut found = None;
+    let mut cursor = first;
+    while cursor < last {
+        let region = flush.at_or_after(cursor)?;
+        let holds = region.start <= cursor && cursor < region.data_end && of_file(&region);
+        found = Some(write_back(region, MS_SYNC).filter(|_| holds)?);
+        cursor = region.end.min(region.data_end);
+    }
+    found
 }
 
 /// The time, where a report wants it.
@@ -366,4 +686,9 @@ pub extern "C" fn after_fsync(call: &Call, result: isize) -> isize {
 /// After fdatasync.
 pub extern "C" fn after_fdatasync(call: &Call, result: isize) -> isize {
     count(call, report::Call::Fdatasync, 0, result)
+}
+
+/// After sync_file_range.
+pub extern "C" fn after_sync_file_range(call: &Call, result: isize) -> isize {
+    count(call, report::Call::SyncFileRange, 0, result)
 }

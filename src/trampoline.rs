@@ -97,7 +97,17 @@ impl Slot {
 
     /// The symbol needs no look any more.
     pub fn lead_straight(&self) {
-        self.entry.store(straight as *mut (), Ordering::Release);
+        self.lead_to(straight as *mut ());
+    }
+
+    /// Where the symbol leads.
+    pub fn leads_to(&self) -> *mut () {
+        self.entry.load(Ordering::Acquire)
+    }
+
+    /// Leads it elsewhere: to code that expects r11 at the slot.
+    pub fn lead_to(&self, entry: *mut ()) {
+        self.entry.store(entry, Ordering::Release);
     }
 }
 
@@ -326,6 +336,13 @@ pub unsafe extern "C" fn by_number() {
         enter = sym enter,
         fail = sym early_failure,
     )
+}
+
+/// The slot of a symbol.
+pub fn slot(symbol: &str) -> Option<&'static Slot> {
+    let mut slots = SLOTS.iter();
+    let found = slots.find(|(name, ..)| name.strip_suffix('\0') == Some(symbol));
+    found.map(|(_, slot, _)| *slot)
 }
 
 /// Leads the symbols of a whole family straight on.

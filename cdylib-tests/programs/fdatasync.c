@@ -21,6 +21,9 @@ int main(int argc, char **argv)
 	char *p = map(FD(RDWR), RW, MAP_SHARED, 4, 0);
 	STEP((memcpy(p + 10, "stored", 6), 0), "store");
 	STEP(fdatasync_(FD(RDWR)), "with all of it mapped");
+	int path = open("file", O_PATH);
+	STEP(fdatasync_(path), "through O_PATH");
+	close(path);
 	STEP(IN_CHILD((p[20] = '!', fdatasync_(FD(RDWR)))), "in a child");
 	STEP(munmap(p, PAGE), "unmap page 0");
 	STEP(fdatasync_(FD(RDWR)), "with a part mapped");

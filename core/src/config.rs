@@ -65,6 +65,8 @@ pub struct Config {
     pub emulate: bool,
     /// `DAXSHIM_DEEP`: the kernel's deep flush on top.
     pub deep: bool,
+    /// `DAXSHIM_PREFAULT`: populate sync mappings when they are made.
+    pub prefault: bool,
     /// `DAXSHIM_LOG`: 0 off, 1 error … 5 trace.
     pub log_level: u8,
     /// `PMEM_IS_PMEM_FORCE`: overrides what the kernel says of a mapping.
@@ -116,6 +118,8 @@ variables! {
     Reads c"DAXSHIM_READS" "allow or deny",
     /// Add the kernel's deep flush.
     Deep c"DAXSHIM_DEEP" "0 or 1",
+    /// Populate sync mappings when they are made.
+    Prefault c"DAXSHIM_PREFAULT" "0 or 1",
     /// How much is logged.
     Log c"DAXSHIM_LOG" "error, warn, info, debug or trace",
     /// PMDK: override the detection of pmem.
@@ -194,6 +198,7 @@ impl Config {
                 }
             }
             Variable::Deep => self.deep = switch(value)?,
+            Variable::Prefault => self.prefault = switch(value)?,
             Variable::Log => {
                 self.log_level = match value {
                     b"error" => 1,

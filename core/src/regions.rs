@@ -30,6 +30,8 @@ pub struct Region {
     pub data_end: usize,
     /// What the owner of the map wants to know of it.
     pub attributes: usize,
+    /// Where the first byte of the file would be, were it mapped in whole; modulo 2^64.
+    pub origin: usize,
 }
 
 impl Region {
@@ -38,6 +40,7 @@ impl Region {
         end: 0,
         data_end: 0,
         attributes: 0,
+        origin: 0,
     };
 
     /// The part inside `[start, end)`.
@@ -58,11 +61,11 @@ pub struct Busy;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Full;
 
-struct Cell([AtomicUsize; 4]);
+struct Cell([AtomicUsize; 5]);
 
 impl Cell {
     const fn new() -> Cell {
-        Cell([const { AtomicUsize::new(0) }; 4])
+        Cell([const { AtomicUsize::new(0) }; 5])
     }
 
     fn start(&self) -> usize {
@@ -71,21 +74,23 @@ impl Cell {
     }
 
     fn get(&self) -> Region {
-        let [start, end, data_end, attributes] = &self.0;
+        let [start, end, data_end, attributes, origin] = &self.0;
         Region {
             start: start.load(Ordering::Relaxed),
             end: end.load(Ordering::Relaxed),
             data_end: data_end.load(Ordering::Relaxed),
             attributes: attributes.load(Ordering::Relaxed),
+            origin: origin.load(Ordering::Relaxed),
         }
     }
 
     fn set(&self, region: Region) {
-        let [start, end, data_end, attributes] = &self.0;
+        let [start, end, data_end, attributes, origin] = &self.0;
         start.store(region.start, Ordering::Relaxed);
         end.store(region.end, Ordering::Relaxed);
         data_end.store(region.data_end, Ordering::Relaxed);
         attributes.store(region.attributes, Ordering::Relaxed);
+        origin.store(region.origin, Ordering::Relaxed);
     }
 }
 
@@ -146,7 +151,9 @@ fn partition(len: usize, before: impl Fn(usize) -> bool) -> usize {
 }
 
 /// The map.
+#[repr(C)]
 pub struct Regions {
+    /// Odd while a writer is at work; moves on with each change.
     sequence: AtomicUsize,
     /// Leaves in use.
     len: AtomicUsize,
@@ -186,46 +193,37 @@ impl Regions {
         self.len() == 0
     }
 
+    /// Where the sequence number and the number of leaves in use are in the struct: for whoever must
+    /// ask in a few instructions whether what it learnt still holds.
+    pub const SEQUENCE: usize = core::mem::offset_of!(Regions, sequence);
+    /// See [`Regions::SEQUENCE`]. 0 where nothing is recorded.
+    pub const LEN: usize = core::mem::offset_of!(Regions, len);
+
     /// The region that holds `address`, or else the next one above it.
     ///
     /// # Errors
     /// [`Busy`]: a writer was at work at each try.
     pub fn at_or_after(&self, address: usize) -> Result<Option<Region>, Busy> {
+        self.find(address).map(|(found, _)| found)
+    }
+
+    /// As [`at_or_after`](Regions::at_or_after), with the sequence number at which it holds.
+    ///
+    /// # Errors
+    /// [`Busy`]: a writer was at work at each try.
+    pub fn find(&self, address: usize) -> Result<(Option<Region>, usize), Busy> {
         for _ in 0..TRIES {
             let before = self.sequence.load(Ordering::Acquire);
             if before & 1 == 0 {
                 let found = self.search(address);
                 fence(Ordering::Acquire);
                 if self.sequence.load(Ordering::Relaxed) == before {
-                    return Ok(found);
+                    return Ok((found, before));
                 }
             }
             core::hint::spin_loop();
         }
         Err(Busy)
-    }
-
-    /// The region that holds `address`, if it is the one that `hint` was left at. A hint of any
-    /// value is safe; one for each thread keeps them out of each other's way.
-    #[inline]
-    pub fn hinted(&self, address: usize, hint: &AtomicUsize) -> Option<Region> {
-        let before = self.sequence.load(Ordering::Acquire);
-        let at = hint.load(Ordering::Relaxed);
-        let region = self.cells.as_flattened().get(at)?.get();
-        fence(Ordering::Acquire);
-        let holds = region.start <= address && address < region.end;
-        let undisturbed = before & 1 == 0 && self.sequence.load(Ordering::Relaxed) == before;
-        (holds && undisturbed).then_some(region)
-    }
-
-    /// Leaves `hint` where `address` would be found.
-    pub fn leave_hint(&self, address: usize, hint: &AtomicUsize) {
-        let place = self.place(address);
-        if let Some(leaf) = self.leaf(place)
-            && let Some(rank) = leaf.rank(address).checked_sub(1)
-        {
-            hint.store(self.leaf_number(place) * LEAF + rank, Ordering::Relaxed);
-        }
     }
 
     /// Records a region in place of whatever was there.
@@ -531,6 +529,7 @@ mod tests {
                     end,
                     data_end: end - 1,
                     attributes,
+                    origin: start,
                 })
                 .unwrap();
                 naive
@@ -558,15 +557,8 @@ mod tests {
     }
 
     fn check(map: &Regions, naive: &Naive, span: usize) {
-        let hint = AtomicUsize::new(usize::MAX);
         for page in 0..span {
             let found = map.at_or_after(page).unwrap();
-            let holding = found.filter(|region| region.start <= page);
-            // A hint left for another address, or by another state of the map, misleads nobody.
-            let stray = map.hinted(page, &AtomicUsize::new(page * 31));
-            assert!(stray.is_none() || stray == holding);
-            map.leave_hint(page, &hint);
-            assert_eq!(map.hinted(page, &hint), holding);
             let expected = naive.0.range(page..).next();
             assert_eq!(
                 found.map(|r| r.start.max(page)),
@@ -622,6 +614,7 @@ mod tests {
                     end: start + 1,
                     data_end: 0,
                     attributes: i,
+                    origin: 0,
                 };
                 assert_eq!(map.insert(region), Ok(()));
             }
@@ -638,6 +631,7 @@ mod tests {
             end: start + 1,
             data_end: 0,
             attributes: 0,
+            origin: 0,
         };
         let accepted = (0..70_000)
             .take_while(|i| map.insert(region(i * 2)).is_ok())
@@ -660,6 +654,7 @@ mod tests {
                         end: start + 20,
                         data_end: start + 20,
                         attributes: start + 20,
+                        origin: 0,
                     };
                     map.insert(region).unwrap();
                     map.rewrite(start + 5, start + 6, |_| None).unwrap();

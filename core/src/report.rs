@@ -8,7 +8,7 @@ use crate::contract::Operation;
 use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 /// `Page::magic`: "DAXSHIM" and the layout's version.
-pub const MAGIC: u64 = u64::from_le_bytes(*b"DAXSHIM\x01");
+pub const MAGIC: u64 = u64::from_le_bytes(*b"DAXSHIM\x02");
 
 /// Names of report files begin with this; PID and a number follow.
 pub const FILE_PREFIX: &str = "daxshim.";
@@ -23,11 +23,18 @@ pub enum Call {
     Fsync,
     /// fdatasync(2).
     Fdatasync,
+    /// sync_file_range(2).
+    SyncFileRange,
 }
 
 impl Call {
     /// All of them, in table order.
-    pub const ALL: [Call; 3] = [Call::Msync, Call::Fsync, Call::Fdatasync];
+    pub const ALL: [Call; 4] = [
+        Call::Msync,
+        Call::Fsync,
+        Call::Fdatasync,
+        Call::SyncFileRange,
+    ];
 
     /// The name of the system call.
     #[must_use]
@@ -36,6 +43,7 @@ impl Call {
             Call::Msync => "msync",
             Call::Fsync => "fsync",
             Call::Fdatasync => "fdatasync",
+            Call::SyncFileRange => "sync_file_range",
         }
     }
 }
@@ -46,7 +54,9 @@ impl Call {
 pub enum Way {
     /// Cache-line write-backs and a fence; no system call.
     User,
-    /// Partly so, partly by the kernel.
+    /// sync_file_range(2) and a fence: the kernel's dirty tags, without a commit of metadata.
+    Range,
+    /// Partly write-backs, partly by the kernel.
     Mixed,
     /// The kernel's, as called.
     Kernel,
@@ -56,13 +66,14 @@ pub enum Way {
 
 impl Way {
     /// All of them, in table order.
-    pub const ALL: [Way; 4] = [Way::User, Way::Mixed, Way::Kernel, Way::Skipped];
+    pub const ALL: [Way; 5] = [Way::User, Way::Range, Way::Mixed, Way::Kernel, Way::Skipped];
 
     /// The word in reports.
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {
             Way::User => "user flush",
+            Way::Range => "sync_file_range",
             Way::Mixed => "user flush and kernel sync",
             Way::Kernel => "kernel sync",
             Way::Skipped => "skipped",

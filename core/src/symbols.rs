@@ -102,6 +102,7 @@ macro_rules! for_each_hook {
             sync::msync [msync] SYS_msync => [Sync];
             sync::fsync [fsync] SYS_fsync => [Sync];
             sync::fdatasync [fdatasync] SYS_fdatasync => [Sync];
+            sync::sync_file_range [sync_file_range] SYS_sync_file_range => [Sync];
 
             descriptors::dup [dup] SYS_dup => [Handle];
             descriptors::dup2 [dup2 __dup2] SYS_dup2 => [Handle];

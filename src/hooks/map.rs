@@ -6,6 +6,7 @@
 use super::write::is_open_for_writing;
 use crate::eadr;
 use crate::enforce::{Earlier, enforce};
+use crate::files;
 use crate::mappings::{self, Attributes, forget, page_end, resume, set_inherited, suspend};
 use crate::memory::{PAGE, read_value, vector_error};
 use crate::process::{self, config, event};
@@ -42,6 +43,9 @@ const LEGACY_FLAGS: i32 = libc::MAP_TYPE
 
 /// Linux 6.13, asm-generic/mman-common.h.
 const MADV_GUARD_INSTALL: i32 = 102;
+
+/// Linux 5.14, asm-generic/mman-common.h.
+const MADV_POPULATE_WRITE: i32 = 23;
 
 /// mmap(2).
 pub extern "C" fn mmap(call: &mut Call) -> Step {
@@ -138,19 +142,33 @@ fn record(call: &Call, start: usize, kind: Kind) {
     let data = page_end(0, size).saturating_sub(offset);
     let device = stat.map_or(0, |stat| stat.st_dev);
     let eadr = kind == Kind::Sync && eadr::covers(device);
+    let huge = start % HUGE == offset % HUGE;
+    let file = match stat {
+        Some(stat) => files::mapped(stat.st_dev, stat.st_ino, fd),
+        None => files::Index::SHARED,
+    };
+    if offset == 0 && length >= size && file != files::Index::SHARED {
+        file.file().set_whole(start);
+    }
+    let file_writable = is_open_for_writing(fd);
     mappings::insert(Region {
         start,
         end: page_end(start, length),
         data_end: start.saturating_add(data),
-        attributes: Attributes::new(kind, eadr, is_open_for_writing(fd)).bits(),
+        attributes: Attributes::new(kind, eadr, file_writable, huge, file).bits(),
+        origin: start.wrapping_sub(offset),
     });
+    if config().prefault && kind.is_sync() && protection as i32 & PROT_WRITE != 0 {
+        // A failure (EINVAL before Linux 5.14) leaves the faults to the stores, as ever.
+        // SAFETY: populates a mapping that was just made; changes no data.
+        let _ = unsafe { sys!(SYS_madvise, start, length.min(data), MADV_POPULATE_WRITE) };
+    }
     if !is_readable(protection) {
         // Written back lines are read lines.
         suspend(start, length);
     }
     if let Some(page) = process::page() {
         let file = stat.map_or(0, |stat| stat.st_ino ^ stat.st_dev.rotate_left(32));
-        let huge = start % HUGE == offset % HUGE;
         page.mapped(file, kind, length as u64, huge, |path| {
             let mut link = Line::<32>::new();
             link.c_str(format_args!("/proc/self/fd/{fd}"))

@@ -1,8 +1,9 @@
-//! msync(2), fsync(2), fdatasync(2).
+//! msync(2), fsync(2), fdatasync(2), sync_file_range(2).
 
 use crate::mappings;
-use crate::sync::{self, after_fdatasync, after_fsync};
+use crate::sync::{self, after_fdatasync, after_fsync, after_sync_file_range};
 use crate::trampoline::{Call, Step};
+use daxshim_core::report;
 
 /// msync(2).
 pub extern "C" fn msync(call: &mut Call) -> Step {
@@ -14,10 +15,15 @@ pub extern "C" fn msync(call: &mut Call) -> Step {
 
 /// fsync(2).
 pub extern "C" fn fsync(call: &mut Call) -> Step {
-    sync::of_descriptor(call, after_fsync)
+    sync::of_descriptor(call, report::Call::Fsync, after_fsync)
 }
 
 /// fdatasync(2).
 pub extern "C" fn fdatasync(call: &mut Call) -> Step {
-    sync::of_descriptor(call, after_fdatasync)
+    sync::of_descriptor(call, report::Call::Fdatasync, after_fdatasync)
+}
+
+/// sync_file_range(2).
+pub extern "C" fn sync_file_range(call: &mut Call) -> Step {
+    sync::of_descriptor(call, report::Call::SyncFileRange, after_sync_file_range)
 }

@@ -19,6 +19,10 @@ pub struct ShimOptions {
     #[arg(long)]
     compat: bool,
 
+    /// Populate sync mappings when they are made, so that no store faults later (DAXSHIM_PREFAULT=1)
+    #[arg(long)]
+    prefault: bool,
+
     /// Honour emulated tags, for development without DAX (DAXSHIM_EMULATE=1)
     #[arg(long)]
     emulate: bool,
@@ -38,6 +42,7 @@ impl ShimOptions {
             ("DAXSHIM_MODE", self.mode.as_deref()),
             ("DAXSHIM_READS", self.reads.as_deref()),
             ("DAXSHIM_COMPAT", self.compat.then_some("1")),
+            ("DAXSHIM_PREFAULT", self.prefault.then_some("1")),
             ("DAXSHIM_EMULATE", self.emulate.then_some("1")),
         ];
         for (name, value) in values {

@@ -62,7 +62,7 @@ impl Msync {
                 total.syncs_of(of, |sync| sync.bytes),
             )
         };
-        let (kernel, kernel_bytes) = calls(&[Way::Kernel]);
+        let (kernel, kernel_bytes) = calls(&[Way::Kernel, Way::Range]);
         Msync {
             user: calls(&[Way::User, Way::Mixed]).0,
             skipped: calls(&[Way::Skipped]).0,

@@ -1,0 +1,294 @@
+//! The policy against a model of the kernel, by the instructions that were measured on ext4-dax and
+//! by nanoseconds of a machine whose dirty lines cost more than clean ones.
+
+use super::*;
+use std::collections::{BTreeSet, HashMap};
+
+/// What things cost in a model.
+#[derive(Clone, Copy)]
+struct Machine {
+    /// A thousandth: of writing back a clean line, and of a dirty one.
+    clean: u64,
+    dirty: u64,
+    /// msync and sync_file_range with nothing to do.
+    msync: u64,
+    range: u64,
+    /// Cleaning a tag's page, and the fault that follows.
+    page: u64,
+    fault: u64,
+    /// Pages of 4 KiB in one.
+    unit: usize,
+}
+
+const EXT4: Machine = Machine {
+    clean: 1_030,
+    dirty: 1_030,
+    msync: 2_360,
+    range: 1_480,
+    page: 4_060,
+    fault: 6_100,
+    unit: 1,
+};
+const EXT4_2M: Machine = Machine {
+    page: 136_000,
+    fault: 7_000,
+    unit: 512,
+    ..EXT4
+};
+const NATIVE: Machine = Machine {
+    clean: 800,
+    dirty: 2_400,
+    msync: 700,
+    range: 450,
+    page: 450,
+    fault: 1_800,
+    unit: 1,
+};
+
+/// The tags of a mapping. A page is tagged from the fault of a store to the kernel's sync.
+struct Mapping {
+    machine: Machine,
+    tagged: BTreeSet<usize>,
+    dirty: BTreeSet<usize>,
+    faults: u64,
+    spent: u64,
+}
+
+impl Mapping {
+    fn new(machine: Machine) -> Mapping {
+        Mapping {
+            machine,
+            tagged: BTreeSet::new(),
+            dirty: BTreeSet::new(),
+            faults: 0,
+            spent: 0,
+        }
+    }
+
+    fn store(&mut self, page: usize) {
+        self.dirty.insert(page);
+        if self.tagged.insert(page / self.machine.unit) {
+            self.faults += 1;
+            self.spent += self.machine.fault;
+        }
+    }
+
+    fn lines(&mut self, first: usize, end: usize) -> u64 {
+        let dirty = take(&mut self.dirty, first, end);
+        let extra = 2 * dirty * (self.machine.dirty - self.machine.clean);
+        let cost = 40 + (64 * (end - first) as u64 * self.machine.clean + extra) / 1_000;
+        self.spent += cost;
+        cost
+    }
+
+    fn kernel(&mut self, first: usize, end: usize, call: u64) -> u64 {
+        let unit = self.machine.unit;
+        let cleaned = take(&mut self.tagged, first / unit, end.div_ceil(unit));
+        take(&mut self.dirty, first, end);
+        let cost = call + cleaned * self.machine.page;
+        self.spent += cost;
+        cost
+    }
+}
+
+/// Removes what lies in `first..end`; how many they were.
+fn take(set: &mut BTreeSet<usize>, first: usize, end: usize) -> u64 {
+    let mut rest = set.split_off(&first);
+    let mut above = rest.split_off(&end);
+    set.append(&mut above);
+    rest.len() as u64
+}
+
+/// Stores to these pages, then a sync of `first..end`.
+struct Step {
+    stores: Vec<usize>,
+    first: usize,
+    end: usize,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Policy {
+    Learnt,
+    Lines,
+    Msync,
+    Range,
+}
+
+struct Run {
+    mapping: Mapping,
+    policy: Policy,
+    prices: Prices,
+    learners: HashMap<u32, Learner>,
+    flushed: u64,
+    /// The longest a kernel sync took beside a flush of lines, and that flush.
+    longest: (u64, u64),
+}
+
+impl Run {
+    fn new(machine: Machine, policy: Policy) -> Run {
+        let prices = Prices::new();
+        prices.calibrate(
+            512,
+            512 * machine.clean / 1_000,
+            machine.msync,
+            machine.range,
+        );
+        Run {
+            mapping: Mapping::new(machine),
+            policy,
+            prices,
+            learners: HashMap::new(),
+            flushed: 0,
+            longest: (0, 1),
+        }
+    }
+
+    fn step(&mut self, step: &Step) {
+        for &page in &step.stores {
+            self.mapping.store(page);
+        }
+        let (first, end) = (step.first, step.end);
+        let machine = self.mapping.machine;
+        match self.policy {
+            Policy::Lines => self.mapping.lines(first, end),
+            Policy::Msync => self.mapping.kernel(first, end, machine.msync),
+            Policy::Range => self.mapping.kernel(first, end, machine.range),
+            // As the library: short ranges are not learnt about.
+            Policy::Learnt if end - first <= 8 => {
+                self.flushed += (end - first) as u64;
+                self.mapping.lines(first, end)
+            }
+            Policy::Learnt => self.learnt(first, end, machine.range),
+        };
+    }
+
+    fn learnt(&mut self, first: usize, end: usize, call: u64) -> u64 {
+        let class = (end - first).ilog2() / 2;
+        let learner = self.learners.entry(class).or_default();
+        let range = Range {
+            start: first * PAGE,
+            end: end * PAGE,
+            lines_in_page: 64,
+            unit: self.mapping.machine.unit * PAGE,
+        };
+        let choice = learner.choose(&self.prices, &range, self.flushed);
+        let mut cost = Cost::default();
+        let slice = match choice {
+            Choice::Lines => None,
+            Choice::Kernel => Some((first, end)),
+            Choice::LinesAndSlice(slice) => {
+                assert!(slice.start >= range.start && slice.end <= range.end);
+                assert!(slice.start < slice.end);
+                Some((slice.start / PAGE, slice.end / PAGE))
+            }
+        };
+        if let Some((first, end)) = slice {
+            if choice == Choice::Kernel && learner.wants_faults() {
+                cost.faults = Some(self.mapping.faults);
+            }
+            cost.kernel = self.mapping.kernel(first, end, call);
+        }
+        if choice != Choice::Kernel {
+            cost.lines = self.mapping.lines(first, end);
+            self.flushed += (end - first) as u64;
+            if cost.kernel * self.longest.1 > self.longest.0 * cost.lines {
+                self.longest = (cost.kernel, cost.lines);
+            }
+        }
+        learner.learn(&self.prices, &range, choice, cost, self.flushed);
+        cost.kernel + cost.lines
+    }
+}
+
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 % limit as u64) as usize
+    }
+}
+
+/// Runs `pattern` for `warm_up` and then `steps` steps under each policy. Returns the cost of those
+/// `steps` against that of the best pure policy.
+fn ratio(
+    machine: Machine,
+    warm_up: usize,
+    steps: usize,
+    pattern: impl Fn(usize, &mut Random) -> Step,
+) -> f64 {
+    let spent = |policy| {
+        let mut run = Run::new(machine, policy);
+        let mut random = Random(0x9e37_79b9_7f4a_7c15);
+        let mut before = 0;
+        for i in 0..warm_up + steps {
+            if i == warm_up {
+                before = run.mapping.spent;
+            }
+            run.step(&pattern(i, &mut random));
+        }
+        run.mapping.spent - before
+    };
+    let best = [Policy::Lines, Policy::Msync, Policy::Range]
+        .map(spent)
+        .into_iter()
+        .min()
+        .unwrap();
+    spent(Policy::Learnt) as f64 / best as f64
+}
+
+/// `dirty` random pages of `first..end`, then a sync of it.
+fn random_pages(dirty: usize, first: usize, end: usize, random: &mut Random) -> Step {
+    Step {
+        stores: (0..dirty)
+            .map(|_| first + random.below(end - first))
+            .collect(),
+        first,
+        end,
+    }
+}
+
+fn machines() -> [(&'static str, Machine); 3] {
+    [("ext4", EXT4), ("ext4, 2 MiB", EXT4_2M), ("native", NATIVE)]
+}
+
+/// Collects what is too dear, to show it all at once.
+#[derive(Default)]
+struct TooDear(Vec<String>);
+
+impl TooDear {
+    fn check(&mut self, what: String, ratio: f64) {
+        if ratio > 1.05 {
+            self.0.push(format!("{what}: {ratio:.3}"));
+        }
+    }
+
+    fn none(self) {
+        assert!(self.0.is_empty(), "{:#?}", self.0);
+    }
+}
+
+/// Each cell of the matrix: range sizes by dirty pages.
+#[test]
+fn every_density_at_every_size_costs_what_the_best_policy_costs() {
+    let mut too_dear = TooDear::default();
+    for (name, machine) in machines() {
+        for pages in [16, 64, 2_048] {
+            let mut dirty = 1;
+            while dirty <= pages {
+                let found = ratio(machine, 200, 600, |_, random| {
+                    random_pages(dirty, 0, pages, random)
+                });
+                too_dear.check(format!("{name}: {dirty} of {pages} pages"), found);
+                dirty *= 4;
+            }
+            let clean = ratio(machine, 200, 600, |_, random| {
+                random_pages(0, 0, pages, random)
+            });
+            too_dear.check(format!("{name}: {pages} clean pages"), clean);
+        }
+    }
+    too_dear.none();
+}
