@@ -6,14 +6,17 @@
 #define RW (PROT_READ | PROT_WRITE)
 
 static int protection = RW;
+static int fd; /* of the last mapping */
+static bool keep_open;
 
 static char *map(void *at, const char *name, long pages, long offset)
 {
-	int fd = open(name, O_RDWR);
+	fd = open(name, O_RDWR);
 	char *p = mmap(at, pages * PAGE, protection, MAP_SHARED | (at ? MAP_FIXED : 0), fd, offset * PAGE);
 	if (p == MAP_FAILED)
 		die("mmap");
-	close(fd);
+	if (!keep_open)
+		close(fd);
 	return p;
 }
 
@@ -24,9 +27,12 @@ int main(int argc, char **argv)
 	const char *which = argc > 3 ? argv[3] : "";
 	if (!strcmp(which, "mapped write only"))
 		protection = PROT_WRITE;
-	long pages = !strcmp(which, "large") ? 256 : !strcmp(which, "tail") ? 8 : 4;
+	bool large = !strcmp(which, "large") || !strcmp(which, "kept") || !strcmp(which, "stale");
+	bool by_descriptor = !strcmp(which, "fsync") || !strcmp(which, "fsync part");
+	keep_open = by_descriptor || !strcmp(which, "kept") || !strcmp(which, "stale");
+	long pages = large ? 256 : !strcmp(which, "tail") ? 8 : 4;
 	long stored = !strcmp(which, "tail") ? 2 : pages;
-	char *p = map(NULL, !strcmp(which, "large") ? "large" : !strcmp(which, "tail") ? "tail" : "file", pages, 0);
+	char *p = map(NULL, large ? "large" : !strcmp(which, "tail") ? "tail" : "file", pages, 0);
 	char *from = p, *eof = p + pages * PAGE;
 	size_t length = pages * PAGE;
 
@@ -36,14 +42,27 @@ int main(int argc, char **argv)
 		map(p + 2 * PAGE, "file", 2, 0); /* another mapping, of pages 0 and 1 */
 	for (long i = 0; i < stored; i++)
 		p[i * PAGE + 64 * (i % 2)] = '!';
-	if (!strcmp(which, "page") || !strcmp(which, "byte"))
+	bool again = !strncmp(which, "again", 5);
+	if (!strcmp(which, "page") || !strcmp(which, "byte") || again)
 		from = p + PAGE;
-	if (!strcmp(which, "page"))
+	if (!strcmp(which, "page") || again)
 		length = PAGE;
+	/* The first in a mapping finds it, those that follow know it. */
+	if (again && msync_(from, length, MS_SYNC))
+		die("msync");
+	if (!strcmp(which, "again, hole"))
+		munmap(from, PAGE);
 	if (!strcmp(which, "byte"))
 		length = 1;
 	if (!strcmp(which, "pages"))
 		length = 3 * PAGE - 5;
+	if (!strcmp(which, "fsync part"))
+		munmap(p + 3 * PAGE, PAGE);
+	if (!strcmp(which, "stale")) {
+		/* Another file under the number, and nobody saw it coming. */
+		int other = open("plain", O_RDWR);
+		raw(SYS_dup2, other, fd);
+	}
 	if (!strcmp(which, "hole"))
 		munmap(p + PAGE, PAGE);
 	if (!strcmp(which, "prot none"))
@@ -58,7 +77,7 @@ int main(int argc, char **argv)
 		mmap(p + PAGE, PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
 
 	__asm__ volatile("int3" ::"D"(from), "S"(length), "d"(eof) : "memory");
-	long result = msync_(from, length, MS_SYNC) ? errno : 0;
+	long result = (by_descriptor ? fsync(fd) : msync_(from, length, MS_SYNC)) ? errno : 0;
 	__asm__ volatile("int3" ::"a"(result) : "memory");
 	return end();
 }

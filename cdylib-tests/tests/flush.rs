@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 
 const PAGE: u64 = 4096;
 const MSYNC: u64 = libc::SYS_msync as u64;
+const RANGE: u64 = libc::SYS_sync_file_range as u64;
 
 /// Pages of the mapping that a case flushes from user space, counted from the address it syncs.
 type Pages<'a> = &'a [u64];
@@ -44,7 +45,17 @@ fn main() {
             Box::new(move || flushes(&run(&user(), case)?, pages, kernel, result, best())),
         );
     }
-    for case in ["page", "byte"] {
+    add(
+        "auto/again, hole".into(),
+        Box::new(|| {
+            let trace = run(&Shim::new(), "again, hole")?;
+            if !lines(&trace).is_empty() || trace.result != libc::ENOMEM as u64 {
+                fail!("what is not mapped was flushed: {:x?}", trace.events);
+            }
+            Ok(())
+        }),
+    );
+    for case in ["page", "byte", "again"] {
         // The library's own choice for a page is the flush: it is cheaper than a system call by far.
         add(
             format!("auto/{case}"),
@@ -58,6 +69,10 @@ fn main() {
             flushes(&run(&user(), "large")?, &every_page, &[], 0, best())
         }),
     );
+    add("range/descriptor kept".into(), Box::new(range_way));
+    add("range/descriptor stale".into(), Box::new(stale_descriptor));
+    add("fsync/whole file mapped".into(), Box::new(fsync_by_lines));
+    add("fsync/part of it mapped".into(), Box::new(fsync_by_range));
     add(
         "PMEM_NO_CLWB".into(),
         Box::new(move || {
@@ -132,9 +147,9 @@ fn run(shim: &Shim, case: &str) -> Result<Trace, Failed> {
 
 fn run_on(shim: &Shim, case: &str, tag: Tag) -> Result<Trace, Failed> {
     let scene = Scene::new(tag)?;
-    if case == "large" {
-        std::fs::write(scene.path(case), scene::pattern(256 * 4096))?;
-        scene.tag(case, tag)?;
+    if ["large", "kept", "stale"].contains(&case) {
+        std::fs::write(scene.path("large"), scene::pattern(256 * 4096))?;
+        scene.tag("large", tag)?;
     }
     let mut command = shim.command(program("trace_msync"));
     trace(
@@ -222,6 +237,77 @@ fn flushes(
         .collect();
     if synced != kernel.iter().copied().collect() {
         fail!("the kernel's msync was called for pages {synced:?} instead of {kernel:?}");
+    }
+    Ok(())
+}
+
+/// A whole map of which nothing is known yet: sync_file_range of its bytes, and a fence behind it.
+fn range_way() -> Outcome {
+    let trace = run(&Shim::new(), "kept")?;
+    let whole = |event: &Event| matches!(event, Event::Call(RANGE, _, 0));
+    let Some(range) = trace.events.iter().rposition(whole) else {
+        fail!("sync_file_range was not called: {:x?}", trace.events);
+    };
+    let fence = trace
+        .events
+        .iter()
+        .rposition(|event| *event == Event::Fence);
+    if fence < Some(range) {
+        fail!("no fence after sync_file_range");
+    }
+    if trace.result != 0 {
+        fail!("msync ended with {}", trace.result);
+    }
+    Ok(())
+}
+
+/// The number is another file's now: it is the kernel's msync.
+fn stale_descriptor() -> Outcome {
+    let trace = run(&Shim::new(), "stale")?;
+    if let Some(call) = trace
+        .events
+        .iter()
+        .find(|event| matches!(event, Event::Call(RANGE, ..)))
+    {
+        fail!("another file was synced: {call:x?}");
+    }
+    let whole = Event::Call(MSYNC, trace.announced[0], trace.announced[1]);
+    if !trace.events.contains(&whole) {
+        fail!("the range was not synced: {:x?}", trace.events);
+    }
+    Ok(())
+}
+
+/// fsync of a file that is mapped in whole: every line of it.
+fn fsync_by_lines() -> Outcome {
+    let mut trace = run(&Shim::new(), "fsync")?;
+    // It asks what the descriptor is.
+    trace.events.retain(|event| {
+        !matches!(event, Event::Call(number, ..) if [libc::SYS_newfstatat, libc::SYS_fcntl]
+            .contains(&number.cast_signed()))
+    });
+    flushes(&trace, &[0, 1, 2, 3], &[], 0, best())
+}
+
+/// fsync of a file of which a page is mapped nowhere here: that page may be dirty all the same.
+fn fsync_by_range() -> Outcome {
+    let trace = run(&Shim::new(), "fsync part")?;
+    if !lines(&trace).is_empty() {
+        fail!("lines were written back, and not all of them");
+    }
+    let range = trace
+        .events
+        .iter()
+        .rposition(|event| matches!(event, Event::Call(RANGE, _, 0)));
+    let fence = trace
+        .events
+        .iter()
+        .rposition(|event| *event == Event::Fence);
+    if range.is_none() || fence < range {
+        fail!(
+            "no sync_file_range with a fence behind it: {:x?}",
+            trace.events
+        );
     }
     Ok(())
 }

@@ -21,6 +21,7 @@ pub mod preload;
 pub mod proc;
 pub mod regions;
 pub mod report;
+#[cfg(target_arch = "x86_64")]
 pub mod sites;
 pub mod symbols;
 pub mod tag;

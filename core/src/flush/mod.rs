@@ -1,7 +1,11 @@
 //! Cache-line write-back: the one place that knows instructions.
 
+#[cfg(target_arch = "aarch64")]
+mod aarch64;
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
+#[cfg(target_arch = "aarch64")]
+use aarch64 as arch;
 #[cfg(target_arch = "x86_64")]
 use x86_64 as arch;
 
@@ -29,9 +33,9 @@ impl WriteBack {
     pub const fn word(self) -> &'static str {
         match self {
             WriteBack::Nothing => "none (eADR)",
-            WriteBack::Clwb => "clwb",
-            WriteBack::Clflushopt => "clflushopt",
-            WriteBack::Clflush => "clflush",
+            WriteBack::Clwb => arch::WORDS[0],
+            WriteBack::Clflushopt => arch::WORDS[1],
+            WriteBack::Clflush => arch::WORDS[2],
         }
     }
 
@@ -66,7 +70,7 @@ impl WriteBack {
     /// Every page of the range must be mapped and readable: these instructions fault like loads.
     #[inline]
     pub unsafe fn lines(self, start: usize, end: usize) {
-        let first = start & !(LINE - 1);
+        let first = line_of(start, LINE);
         // SAFETY: the caller's promise; rounding down stays in the same page.
         unsafe {
             if self == WriteBack::Clwb {
@@ -79,6 +83,11 @@ impl WriteBack {
             }
         }
     }
+}
+
+/// The first address of the line, of so many bytes (a power of two), that holds `address`.
+const fn line_of(address: usize, line: usize) -> usize {
+    address & !(line - 1)
 }
 
 /// Lines that intersect `[start, end)`.
@@ -102,6 +111,17 @@ mod tests {
         assert_eq!(lines_in(63, 65), 2);
         assert_eq!(lines_in(64, 128), 1);
         assert_eq!(lines_in(0, 4096), 64);
+    }
+
+    #[test]
+    fn a_line_begins_at_or_before_each_address_in_it() {
+        for line in [16, 64, 128] {
+            for address in 0..1_000 {
+                let first = line_of(address, line);
+                assert!(first % line == 0 && first <= address && address < first + line);
+            }
+        }
+        assert_eq!(line_of(usize::MAX, 64), usize::MAX - 63);
     }
 
     #[test]

@@ -6,6 +6,9 @@ use core::arch::x86_64::__cpuid_count;
 /// Bytes in a cache line. CPUID can say otherwise; no x86-64 CPU does.
 pub const LINE: usize = 64;
 
+/// What [`WriteBack`](super::WriteBack) is called here.
+pub const WORDS: [&str; 3] = ["clwb", "clflushopt", "clflush"];
+
 /// What CPUID offers beyond clflush, which every x86-64 CPU has.
 #[derive(Clone, Copy, Debug)]
 pub struct Features {
