@@ -10,11 +10,11 @@ use core::sync::atomic::{AtomicI32, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use daxshim_core::choice::Learner;
 
 /// Places; files beyond them share the first.
-const FILES: usize = 1024;
-/// Classes of range sizes: each is for sizes up to four times those of the one before.
-const CLASSES: usize = 8;
-/// The largest size of the first class, as a power of two.
-const FIRST_CLASS: u32 = 17;
+const FILES: usize = 256;
+/// Classes of range sizes: each is for sizes up to twice those of the one before.
+const CLASSES: usize = 20;
+/// The smallest size of the first class, as a power of two.
+const FIRST_CLASS: u32 = 15;
 
 const FREE: u8 = 0;
 const CLAIMED: u8 = 1;

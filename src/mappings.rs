@@ -10,7 +10,7 @@ use crate::process::event;
 use crate::real::{SignalsBlocked, sys};
 use core::arch::asm;
 use core::mem::offset_of;
-use core::sync::atomic::{AtomicUsize, Ordering, fence};
+use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering, fence};
 use daxshim_core::regions::{Busy, Full, Region, Regions};
 use daxshim_core::report::{Event, Kind};
 use parking_lot::lock_api::RawMutex as _;
@@ -275,8 +275,9 @@ pub struct Flushing {
     sequence: AtomicUsize,
     start: AtomicUsize,
     end: AtomicUsize,
-    /// Pages flushed by whoever was here, ever.
-    pages: AtomicUsize,
+    /// Pages flushed here since the last were added to [`FLUSHED`]: [`PAGE_STEP`] each, so that the
+    /// sum overflows after [`BATCH`] of them.
+    pages: AtomicU32,
 }
 
 impl Flushing {
@@ -306,16 +307,21 @@ pub static FLUSHES: [Flushing; PLACES] = [const {
         sequence: AtomicUsize::new(0),
         start: AtomicUsize::new(0),
         end: AtomicUsize::new(0),
-        pages: AtomicUsize::new(0),
+        pages: AtomicU32::new(0),
     }
 }; PLACES];
 
-/// Pages flushed from user space so far, in all mappings; wraps.
+/// Pages that a place adds to [`FLUSHED`] at once.
+pub const BATCH: u64 = 64;
+/// See [`Flushing`].
+pub const PAGE_STEP: u32 = (1 << 31) / (BATCH as u32 / 2);
+
+/// See [`pages_flushed`].
+pub static FLUSHED: AtomicUsize = AtomicUsize::new(0);
+
+/// Pages flushed from user space so far, in all mappings, but for the last few of each place; wraps.
 pub fn pages_flushed() -> u64 {
-    let pages = FLUSHES
-        .iter()
-        .map(|place| place.pages.load(Ordering::Relaxed));
-    pages.fold(0, usize::wrapping_add) as u64
+    FLUSHED.load(Ordering::Relaxed) as u64
 }
 
 /// How often a change of a mapping yields to a flush of another thread. A flush of a whole DIMM
@@ -366,10 +372,7 @@ impl Flush {
 
     /// Counts pages whose dirty tags the kernel keeps though their lines are written back.
     pub fn count(&self, pages: usize) {
-        let so_far = self.0.pages.load(Ordering::Relaxed);
-        self.0
-            .pages
-            .store(so_far.wrapping_add(pages), Ordering::Relaxed);
+        FLUSHED.fetch_add(pages, Ordering::Relaxed);
     }
 }
 

@@ -7,7 +7,7 @@
 //! ([`Flush`](crate::mappings::Flush)), and only then ask whether what the place remembers still
 //! holds.
 
-use crate::mappings::{FLUSHES, Flushing, PLACE_SHIFT, PLACES, REGIONS};
+use crate::mappings::{BATCH, FLUSHED, FLUSHES, Flushing, PAGE_STEP, PLACE_SHIFT, PLACES, REGIONS};
 use crate::memory::PAGE;
 use crate::real::TESTCANCEL;
 use crate::trampoline::Slot;
@@ -78,7 +78,9 @@ unsafe extern "C" fn enter() {
         "clwb [rdi + .Ldaxshim_quick]",
         ".set .Ldaxshim_quick, .Ldaxshim_quick + {line}",
         ".endr",
-        "add qword ptr [r8 + {pages}], 1",
+        "add dword ptr [r8 + {pages}], {page_step}",
+        "jc 7f",
+        "3:",
         "add rdi, {page}",
         "cmp rdi, rcx",
         "jne 2b",
@@ -92,6 +94,9 @@ unsafe extern "C" fn enter() {
         ".cfi_def_cfa_offset 8",
         "xor eax, eax",
         "ret",
+        "7:",
+        "lock add qword ptr [rip + {flushed}], {batch}",
+        "jmp 3b",
         "8:",
         "mov qword ptr [r8 + {thread}], 0",
         "9:",
@@ -112,6 +117,9 @@ unsafe extern "C" fn enter() {
         start = const Flushing::START,
         end = const Flushing::END,
         pages = const Flushing::PAGES,
+        page_step = const PAGE_STEP,
+        batch = const BATCH,
+        flushed = sym FLUSHED,
         testcancel = sym TESTCANCEL,
         otherwise = sym OTHERWISE,
     )

@@ -23,8 +23,9 @@
 //! says nothing of the price), and once more at a later call: what that took is what the kernel
 //! alone would have taken there. If the slices say that the kernel is cheaper, the old tags are swept
 //! away by a slice a call, none of which takes longer than the flush of the lines beside it, and the
-//! learner changes to the kernel. On the kernel's side, a call for which more pages than that would
-//! be owed, as user flushes have left their tags, is one of lines, and the learner changes.
+//! learner changes to the kernel. On the kernel's side, a call that would pay for more tags than
+//! that, which user flushes have left, is one of lines, and the learner changes. How many they are is
+//! known at most (a page may have been flushed many times): the first time a sweep tells.
 //!
 //! # What it loses
 //!
@@ -36,7 +37,9 @@
 //! a few slices. Both sides count as equal within a [`MARGIN`]th. Measurement is all relaxed
 //! atomics: threads that race can spoil an estimate, never a sync.
 
-use core::sync::atomic::{AtomicI64, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use core::sync::atomic::{
+    AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering,
+};
 
 /// Bytes of a page.
 pub const PAGE: usize = 4096;
@@ -51,6 +54,8 @@ const ONE: u64 = 256;
 /// Price of a tagged page with its fault, in calls on a clean range, until one was measured
 /// (measured: 9,500 to 10,500 instructions against 2,360).
 const PAGE_CALLS: u64 = 4;
+/// The same of a page of 2 MiB (measured: 141,000).
+const HUGE_CALLS: u64 = 60;
 /// Price of a fault, in halves of such calls (measured: 6,100 instructions against 2,360).
 const FAULT_HALF_CALLS: u64 = 5;
 /// Slices that a judgement rests on, where it does not need the whole range.
@@ -239,6 +244,11 @@ pub struct Learner {
     /// Bytes swept, and pages of the next sweep.
     swept: AtomicUsize,
     stride: AtomicU64,
+    /// What was owed at most when the sweep began; 0 where slices led to it.
+    swept_for: AtomicU64,
+    /// How much of what was owed at most was found, in 1/[`ONE`], once it was tried.
+    found: AtomicU32,
+    is_tried: AtomicBool,
     /// Pages flushed from user space, as of the kernel's last sync of the range.
     flushed: AtomicU64,
 }
@@ -265,6 +275,9 @@ impl Learner {
             beyond: AtomicU64::new(0),
             swept: AtomicUsize::new(0),
             stride: AtomicU64::new(0),
+            swept_for: AtomicU64::new(0),
+            found: AtomicU32::new(0),
+            is_tried: AtomicBool::new(false),
             flushed: AtomicU64::new(0),
         }
     }
@@ -274,15 +287,20 @@ impl Learner {
         let lines = prices.of_lines(range.lines());
         match self.side.load(Ordering::Relaxed) {
             KERNEL => {
-                let owed = flushed
-                    .wrapping_sub(self.flushed.load(Ordering::Relaxed))
-                    .min(range.pages());
-                // Any range has its first page looked at by the kernel: it tells what a call costs.
-                if owed <= 1 || owed.saturating_mul(self.page_price(prices)) <= lines {
+                let owed = self.owed(prices, range, flushed);
+                if owed == 0 || self.likely(owed) <= lines {
                     return Choice::Kernel;
                 }
-                self.change_to(LINES);
-                Choice::Lines
+                if self.is_tried.load(Ordering::Relaxed) {
+                    self.change_to(LINES);
+                    return Choice::Lines;
+                }
+                // Many flushes of one page look like flushes of many pages: see what is there.
+                self.change_to(SWEEP);
+                self.swept_for.store(owed, Ordering::Relaxed);
+                let stride = (lines / self.page_price(prices, range)).max(1);
+                self.stride.store(stride, Ordering::Relaxed);
+                Choice::LinesAndSlice(range.slice(0, stride))
             }
             // Not even a call that finds nothing to do would be cheaper.
             LINES if lines <= prices.least.load(Ordering::Relaxed) => Choice::Lines,
@@ -293,6 +311,38 @@ impl Learner {
                 Choice::LinesAndSlice(range.slice(swept, stride))
             }
         }
+    }
+
+    /// What the tags that user flushes have left in the range cost at most.
+    fn owed(&self, prices: &Prices, range: &Range, flushed: u64) -> u64 {
+        let pages = flushed
+            .wrapping_sub(self.flushed.load(Ordering::Relaxed))
+            .min(range.pages());
+        pages.saturating_mul(self.page_price(prices, range))
+    }
+
+    /// What is owed, as experience has it.
+    fn likely(&self, owed: u64) -> u64 {
+        if self.is_tried.load(Ordering::Relaxed) {
+            scale(owed, u64::from(self.found.load(Ordering::Relaxed)), ONE)
+        } else {
+            owed
+        }
+    }
+
+    /// Of so much that was owed at most, so much was found.
+    fn learn_owed(&self, owed: u64, found: u64) {
+        if owed == 0 {
+            return;
+        }
+        let sample = scale(found, ONE, owed).min(ONE);
+        let old = u64::from(self.found.load(Ordering::Relaxed));
+        let new = if self.is_tried.swap(true, Ordering::Relaxed) {
+            average(old, sample, 4)
+        } else {
+            sample
+        };
+        self.found.store(new as u32, Ordering::Relaxed);
     }
 
     fn probe(&self, prices: &Prices, range: &Range, lines: u64) -> Choice {
@@ -308,7 +358,7 @@ impl Learner {
                 Choice::Lines
             };
         }
-        let page = self.page_price(prices);
+        let page = self.page_price(prices, range);
         let enough = self.evidence(prices, range, lines);
         let slice = if enough >= range.pages() {
             range.slice(0, range.pages())
@@ -348,6 +398,9 @@ impl Learner {
             Choice::Lines => self.pay(prices, range, lines, 0),
             Choice::Kernel => {
                 self.learn_faults(prices, cost);
+                let least = prices.least.load(Ordering::Relaxed);
+                let beyond = self.effective(prices, cost.kernel).saturating_sub(least);
+                self.learn_owed(self.owed(prices, range, flushed), beyond);
                 self.flushed.store(flushed, Ordering::Relaxed);
                 self.learn_kernel(prices, range, cost, lines);
             }
@@ -355,7 +408,7 @@ impl Learner {
                 let kernel = self.effective(prices, cost.kernel);
                 self.pay(prices, range, lines, kernel);
                 if self.side.load(Ordering::Relaxed) == SWEEP {
-                    self.learn_sweep(range, slice, kernel, lines);
+                    self.learn_sweep(prices, range, slice, kernel, lines);
                 } else {
                     self.learn_slice(prices, range, slice, kernel, lines);
                 }
@@ -400,7 +453,7 @@ impl Learner {
         self.visits.store(visits + 1, Ordering::Relaxed);
         if visits == 0 {
             // Old tags: says what a page costs, if all were tagged.
-            self.learn_page(took / slice.pages().max(1));
+            self.learn_page(prices, range, took / slice.pages().max(1));
             self.slice_start.store(slice.start, Ordering::Relaxed);
             self.slice_end.store(slice.end, Ordering::Relaxed);
             return;
@@ -421,7 +474,7 @@ impl Learner {
         if kernel < lines {
             let is_whole = slice.pages() >= range.pages();
             self.change_to(if is_whole { KERNEL } else { SWEEP });
-            let stride = (lines / self.page_price(prices)).max(1);
+            let stride = (lines / self.page_price(prices, range)).max(1);
             self.stride.store(stride, Ordering::Relaxed);
             return;
         }
@@ -443,10 +496,13 @@ impl Learner {
 
     /// Price of the largest page that may be tagged here.
     fn granule(&self, prices: &Prices, range: &Range) -> u64 {
-        pages(0, range.unit.max(PAGE)).saturating_mul(self.page_price(prices))
+        pages(0, range.unit.max(PAGE)).saturating_mul(self.page_price(prices, range))
     }
 
-    fn learn_sweep(&self, range: &Range, slice: Slice, took: u64, lines: u64) {
+    fn learn_sweep(&self, prices: &Prices, range: &Range, slice: Slice, took: u64, lines: u64) {
+        let least = prices.least.load(Ordering::Relaxed);
+        let found = self.beyond.load(Ordering::Relaxed) + took.saturating_sub(least);
+        self.beyond.store(found, Ordering::Relaxed);
         let stride = slice.pages();
         let next = if took > lines {
             stride / 2
@@ -458,18 +514,28 @@ impl Learner {
         self.stride.store(next.max(1), Ordering::Relaxed);
         let swept = self.swept.load(Ordering::Relaxed) + (slice.end - slice.start);
         self.swept.store(swept, Ordering::Relaxed);
-        if swept >= range.end - range.start {
+        // A part of a sweep for what others may have left is enough to see that it was so.
+        let slices = self.visits.load(Ordering::Relaxed).saturating_add(1);
+        self.visits.store(slices, Ordering::Relaxed);
+        let owed = self.swept_for.load(Ordering::Relaxed);
+        let all = scale(found, range.pages(), pages(0, swept).max(1));
+        if owed > 0 && u64::from(slices) == SLICES && all > lines.saturating_mul(2) {
+            self.learn_owed(owed, all);
+            self.swept_for.store(0, Ordering::Relaxed);
+            self.change_to(LINES);
+        } else if swept >= range.end - range.start {
+            self.learn_owed(self.swept_for.swap(0, Ordering::Relaxed), found);
             self.change_to(KERNEL);
         }
     }
 
-    fn learn_page(&self, sample: u64) {
-        let old = self.page.load(Ordering::Relaxed);
-        // Half-tagged slices would make it too cheap: it falls slowly.
+    fn learn_page(&self, prices: &Prices, range: &Range, sample: u64) {
+        let old = self.page_price(prices, range);
+        // A slice of which little was tagged makes it look cheap: it falls slowly, and not far.
         let new = if sample > old {
             sample
         } else {
-            average(old, sample, WINDOW)
+            average(old, sample, 4 * WINDOW).max(first_page_price(prices, range) / 2)
         };
         self.page.store(new.max(1), Ordering::Relaxed);
     }
@@ -511,17 +577,17 @@ impl Learner {
         took + beyond.saturating_mul(u64::from(self.refault.load(Ordering::Relaxed))) / ONE
     }
 
-    fn page_price(&self, prices: &Prices) -> u64 {
+    fn page_price(&self, prices: &Prices, range: &Range) -> u64 {
         match self.page.load(Ordering::Relaxed) {
-            0 => (prices.call.load(Ordering::Relaxed) * PAGE_CALLS).max(1),
+            0 => first_page_price(prices, range),
             price => price,
         }
     }
 
     fn pay(&self, prices: &Prices, range: &Range, income: u64, expense: u64) {
-        let unit = self.granule(prices, range);
+        let all = range.pages().saturating_mul(self.page_price(prices, range));
         // A purse that fills for ever would one day pay for a long run of losses.
-        let most = prices.of_lines(range.lines()).max(unit).saturating_mul(4);
+        let most = prices.of_lines(range.lines()).max(all).saturating_mul(2);
         let purse = self.purse.load(Ordering::Relaxed);
         let filled = purse
             .saturating_add(signed(income / SHARE))
@@ -570,6 +636,16 @@ impl Default for Learner {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// Price of a tagged page, with its fault, before one was measured.
+fn first_page_price(prices: &Prices, range: &Range) -> u64 {
+    let call = prices.call.load(Ordering::Relaxed);
+    let price = match pages(0, range.unit) {
+        0 | 1 => call * PAGE_CALLS,
+        unit => call * HUGE_CALLS / unit,
+    };
+    price.max(1)
 }
 
 fn signed(value: u64) -> i64 {
