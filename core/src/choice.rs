@@ -359,6 +359,10 @@ impl Learner {
             };
         }
         let page = self.page_price(prices, range);
+        // Mostly there is nothing to think about.
+        if self.purse.load(Ordering::Relaxed) <= signed(page) {
+            return Choice::Lines;
+        }
         let enough = self.evidence(prices, range, lines);
         let slice = if enough >= range.pages() {
             range.slice(0, range.pages())
@@ -551,7 +555,13 @@ impl Learner {
         let before = self.faults.load(Ordering::Relaxed);
         let least = prices.least.load(Ordering::Relaxed);
         let beyond = cost.kernel.saturating_sub(least);
-        if before == 0 || beyond == 0 {
+        if beyond == 0 {
+            // Nothing was cleaned: nothing will fault.
+            self.faults.store(0, Ordering::Relaxed);
+            self.until_count.store(WINDOW, Ordering::Relaxed);
+            return;
+        }
+        if before == 0 {
             self.faults.store(faults.max(1), Ordering::Relaxed);
             return;
         }
@@ -654,6 +664,9 @@ fn signed(value: u64) -> i64 {
 
 /// `value * by / of`.
 fn scale(value: u64, by: u64, of: u64) -> u64 {
+    if let Some(product) = value.checked_mul(by) {
+        return product / of.max(1);
+    }
     let scaled = u128::from(value) * u128::from(by) / u128::from(of.max(1));
     u64::try_from(scaled).unwrap_or(u64::MAX)
 }
