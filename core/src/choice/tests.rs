@@ -120,6 +120,8 @@ struct Run {
     prices: Prices,
     learners: HashMap<u32, Learner>,
     flushed: u64,
+    /// Pages of 4 KiB in the largest page that the learner is told of.
+    unit: usize,
     /// The longest a kernel sync took beside a flush of lines, and that flush.
     longest: (u64, u64),
 }
@@ -139,6 +141,7 @@ impl Run {
             prices,
             learners: HashMap::new(),
             flushed: 0,
+            unit: machine.unit,
             longest: (0, 1),
         }
     }
@@ -169,7 +172,7 @@ impl Run {
             start: first * PAGE,
             end: end * PAGE,
             lines_in_page: 64,
-            unit: self.mapping.machine.unit * PAGE,
+            unit: self.unit * PAGE,
         };
         let choice = learner.choose(&self.prices, &range, self.flushed);
         let mut cost = Cost::default();
@@ -414,4 +417,30 @@ fn no_call_pays_for_much_more_than_a_flush_of_its_lines() {
             }
         }
     }
+}
+
+/// The library knows only where pages of 2 MiB may be, and that many pages were flushed, not which.
+#[test]
+fn small_pages_in_a_mapping_for_large_ones_and_many_flushes_of_few_pages_cost_little() {
+    let mut too_dear = TooDear::default();
+    for pages in [2_048, 4_096, 8_192] {
+        for dirty in [0, 1] {
+            let mut run = Run::new(EXT4, Policy::Learnt);
+            run.unit = 512;
+            run.flushed = 1_000_000;
+            let mut random = Random(3);
+            let mut before = 0;
+            for i in 0..200 {
+                if i == 100 {
+                    before = run.mapping.spent;
+                }
+                run.step(&random_pages(dirty, 0, pages, &mut random));
+            }
+            let found = (run.mapping.spent - before) / 100;
+            let page = EXT4.page + EXT4.fault;
+            let best = (EXT4.range + dirty as u64 * page).min(66 * pages as u64);
+            too_dear.check(format!("{dirty} of {pages}"), found as f64 / best as f64);
+        }
+    }
+    too_dear.none();
 }
