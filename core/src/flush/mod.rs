@@ -118,7 +118,7 @@ mod tests {
         for line in [16, 64, 128] {
             for address in 0..1_000 {
                 let first = line_of(address, line);
-                assert!(first % line == 0 && first <= address && address < first + line);
+                assert!(first.is_multiple_of(line) && first <= address && address < first + line);
             }
         }
         assert_eq!(line_of(usize::MAX, 64), usize::MAX - 63);
