@@ -9,17 +9,18 @@ use daxshim_core::contract::Mode;
 use daxshim_core::flush::WriteBack;
 use daxshim_core::line::Line;
 use daxshim_core::report::{self, Event, Page};
-use once_cell::sync::OnceCell;
 use rustix::fs::{FallocateFlags, OFlags, fallocate, ftruncate, openat, readlinkat_raw};
 use rustix::mm::{MapFlags, ProtFlags};
+use std::sync::OnceLock;
 
 struct Setup {
     config: Config,
     misunderstood: Misunderstood,
 }
 
-/// Written once, by the constructor; reading it takes no lock.
-static SETUP: OnceCell<Setup> = OnceCell::new();
+/// Written once, by the constructor; reading it takes no lock. Neither writes nor reads touch a
+/// thread-local: a preloaded libtsan can't serve those before its own constructor has run.
+static SETUP: OnceLock<Setup> = OnceLock::new();
 
 /// Until the constructor has run.
 static DEFAULT: Config = Config {
@@ -50,7 +51,7 @@ pub static VFORKED: AtomicU32 = AtomicU32::new(0);
 
 /// `DAXSHIM_REPORT`, with its NUL. A copy: programs that change their title write over the
 /// environment they were started with.
-static REPORT_DIRECTORY: OnceCell<[u8; libc::PATH_MAX as usize]> = OnceCell::new();
+static REPORT_DIRECTORY: OnceLock<[u8; libc::PATH_MAX as usize]> = OnceLock::new();
 
 /// What the environment said.
 #[inline]
@@ -298,14 +299,24 @@ fn fill_in(page: &Page, pid: u32) {
     let len = link_target(c"/proc/self/exe", &mut program);
     report::store_bytes(&page.program, &program);
     number(&page.program_len, len as u8);
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
-    let nanoseconds = now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64;
-    page.started_ns.store(nanoseconds, Ordering::Relaxed);
+    page.started_ns.store(monotonic_ns(), Ordering::Relaxed);
     page.started_ticks.store(report::ticks(), Ordering::Relaxed);
     page.length
         .store(size_of::<Page>() as u64, Ordering::Relaxed);
     // Last: whoever sees it sees the rest.
     page.magic.store(report::MAGIC, Ordering::Release);
+}
+
+/// CLOCK_MONOTONIC, ns; 0 where there is none. Not by the vDSO: valgrind hides it, and rustix then
+/// follows an address that is not mapped.
+fn monotonic_ns() -> u64 {
+    let mut now = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: a timespec of ours.
+    let _ = unsafe { real::sys!(SYS_clock_gettime, libc::CLOCK_MONOTONIC, &raw mut now) };
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }
 
 /// The end of a symlink's target that fits; its length in bytes.
