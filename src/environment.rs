@@ -12,10 +12,10 @@ use core::ffi::{CStr, c_char, c_void};
 use daxshim_core::config::Variable;
 use daxshim_core::preload::{Preload, file_name};
 use libc::iovec;
-use once_cell::sync::OnceCell;
+use std::sync::OnceLock;
 
 /// Written once, by the constructor.
-static INHERITED: OnceCell<Inherited> = OnceCell::new();
+static INHERITED: OnceLock<Inherited> = OnceLock::new();
 
 /// Most settings that are handed on.
 const SETTINGS: usize = 32;

@@ -10,6 +10,12 @@
 //! Such a call is shorter than a jump: libc's own `syscall` instruction is gone then, and the call
 //! is made by us.
 //!
+//! From glibc 2.41 on, calls in which a thread can be cancelled get their number as an argument. They
+//! are made in two places: at once where nobody can cancel, which is turned as above but for the number,
+//! and in `__syscall_cancel_arch`. A thread is cancelled in its call only where its instruction
+//! pointer is within that function, so that one is left as it is, and its only caller led to
+//! [`cancellable_enter`] instead.
+//!
 //! Places of another form are left alone. Where code can't be changed at all (a policy against it,
 //! another thread at work already), nothing is, and the report says so; then the symbols are what is
 //! hooked.
@@ -17,18 +23,19 @@
 use crate::memory::PAGE;
 use crate::process::{config, event};
 use crate::real::sys;
-use crate::trampoline::{SITE_SLOTS, SLOTS, SiteSlot, ioctl_site_enter, site_enter};
+use crate::trampoline::{
+    CANCELLABLE, SITE_SLOTS, SITES_BY_NUMBER, SLOTS, SiteSlot, cancellable_enter, ioctl_site_enter,
+    site_by_number, site_enter,
+};
 use core::ffi::{CStr, c_int, c_void};
 use core::sync::atomic::Ordering;
 use daxshim_core::report::Event;
-use daxshim_core::sites::{MOV, Site, sites};
+use daxshim_core::sites::{Cancellable, MOV, Site, pushes, sites};
 use libc::{PROT_EXEC, PROT_READ, PROT_WRITE, dl_phdr_info};
 
-/// Bytes of a stub.
-const STUB: usize = 48;
 /// Bytes of `syscall`.
 const SYSCALL: usize = 2;
-/// Room for stubs, bytes: some 340 of them.
+/// Room for stubs, bytes: some 350 of them.
 const ROOM: usize = 16 << 10;
 
 /// Turns libc's places. To be called once, before the program has threads.
@@ -40,14 +47,13 @@ pub fn turn() {
     // Of these every libc has places.
     let watched = [libc::SYS_write, libc::SYS_openat, libc::SYS_close];
     let all = watched.iter().all(|&number| is_turned(number));
-    if done.is_none() || !all || !calls_are_inline() {
+    if done != Some(true) || !all {
         event(Event::NotTurned);
     }
 }
 
-/// Whether each of libc's functions makes its system calls itself. From glibc 2.41 on those where a
-/// thread can be cancelled are made in one place, which gets the number as an argument: there the
-/// symbols must go on asking.
+/// Whether each of libc's functions makes its system calls itself: those where a thread can be
+/// cancelled, too.
 fn calls_are_inline() -> bool {
     // SAFETY: a C string that lives as long as libc.
     let version = unsafe { CStr::from_ptr(libc::gnu_get_libc_version()) };
@@ -63,93 +69,188 @@ fn is_turned(number: libc::c_long) -> bool {
     site_slot(number as u32).is_some_and(|site| site.turned.load(Ordering::Relaxed))
 }
 
-fn turn_in(code: Code) -> Result<(), i32> {
+/// Whether all was of a known form.
+fn turn_in(code: Code) -> Result<bool, i32> {
     let (first, end) = (code.start & !(PAGE - 1), code.end.next_multiple_of(PAGE));
-    let stubs = room_near(code.start)?;
+    let room = room_near(code.start)?;
     // If this is refused, it must be before anything leads there.
-    protect(stubs, ROOM, PROT_READ | PROT_EXEC)?;
-    protect(stubs, ROOM, PROT_READ | PROT_WRITE)?;
+    protect(room, ROOM, PROT_READ | PROT_EXEC)?;
+    protect(room, ROOM, PROT_READ | PROT_WRITE)?;
     protect(first, end - first, PROT_READ | PROT_WRITE | PROT_EXEC)?;
     // SAFETY: libc's code, readable; written only through raw pointers below, while no other
     // thread exists.
     let bytes =
         unsafe { core::slice::from_raw_parts(code.start as *const u8, code.end - code.start) };
-    let mut next = stubs;
+    let mut stubs = Stubs {
+        next: room,
+        end: room + ROOM,
+    };
+    let mut all = true;
     for site in sites(bytes) {
         let Ok(site) = site else { continue };
         let Some(slot) = site_slot(site.number) else {
             continue;
         };
-        let at = code.start + site.offset;
-        let distance = i32::try_from(next as isize - (at + MOV) as isize);
-        let (true, Ok(distance)) = (next + STUB <= stubs + ROOM, distance) else {
-            event(Event::NotTurned);
+        // SAFETY: writable, as is the room for stubs, and nobody runs there.
+        if unsafe { turn_site(&mut stubs, code, &site, slot) }.is_none() {
+            all = false;
             break;
-        };
-        // SAFETY: both ends are writable, MOV and at most STUB bytes long, and nobody runs there.
-        unsafe {
-            write_stub(next, &site, at, slot);
-            let jump = at as *mut u8;
-            jump.write(0xe9);
-            jump.add(1).cast::<i32>().write_unaligned(distance);
         }
-        next += STUB;
         slot.makes_call
             .store(!site.keeps_syscall, Ordering::Relaxed);
         slot.turned.store(true, Ordering::Relaxed);
     }
-    lead_symbols_straight(code);
+    if !calls_are_inline() {
+        all &= Cancellable::find(bytes)
+            // SAFETY: as above.
+            .and_then(|places| unsafe { turn_cancellable(&mut stubs, code, &places) })
+            .is_some();
+    }
+    if all {
+        lead_symbols_straight(code, bytes);
+    }
     protect(first, end - first, PROT_READ | PROT_EXEC)?;
-    protect(stubs, ROOM, PROT_READ | PROT_EXEC)
+    protect(room, ROOM, PROT_READ | PROT_EXEC)?;
+    Ok(all)
 }
 
 /// A symbol whose real function is libc's, and whose system call was turned there, need not ask
 /// first.
-fn lead_symbols_straight(code: Code) {
-    if !calls_are_inline() {
-        return;
-    }
+fn lead_symbols_straight(code: Code, bytes: &[u8]) {
     for (_, slot, _) in SLOTS {
         let real = slot.real.load(Ordering::Acquire) as usize;
-        let is_libc_s = (code.start..code.end).contains(&real);
+        let Some(function) = real.checked_sub(code.start).and_then(|at| bytes.get(at..)) else {
+            continue;
+        };
         // libc's open is openat.
         let number = match slot.number as libc::c_long {
             libc::SYS_open => libc::SYS_openat,
             number => number,
         };
-        if is_libc_s && is_turned(number) {
+        let is_passed = || site_slot(number as u32).is_some() && pushes(function, number as u32);
+        if is_turned(number) || is_passed() {
             slot.lead_straight();
         }
     }
 }
 
-/// The middle instructions; r11: the slot; rcx: where `syscall` is, or would be; on to
-/// [`site_enter`], or what stands before it. Both
-/// registers are free there, as `syscall` itself destroys them.
+/// Room for stubs, not yet written to.
+struct Stubs {
+    next: usize,
+    end: usize,
+}
+
+impl Stubs {
+    /// Writes a stub; its address. `None` where there is no room left.
+    ///
+    /// # Safety
+    /// The room must be writable.
+    unsafe fn write(&mut self, parts: &[&[u8]]) -> Option<usize> {
+        let start = self.next;
+        for part in parts {
+            if part.len() > self.end - self.next {
+                return None;
+            }
+            // SAFETY: within the room, as just looked.
+            unsafe {
+                core::ptr::copy_nonoverlapping(part.as_ptr(), self.next as *mut u8, part.len());
+            }
+            self.next += part.len();
+        }
+        Some(start)
+    }
+}
+
+/// `jmp *0(%rip)`, with its target behind it.
+fn jump_to(target: *const ()) -> [u8; 14] {
+    let [a, b, c, d, e, f, g, h] = (target as usize).to_le_bytes();
+    [0xff, 0x25, 0, 0, 0, 0, a, b, c, d, e, f, g, h]
+}
+
+/// `mov $value, %register`, with the instruction's first two bytes.
+fn load([rex, opcode]: [u8; 2], value: usize) -> [u8; 10] {
+    let [a, b, c, d, e, f, g, h] = value.to_le_bytes();
+    [rex, opcode, a, b, c, d, e, f, g, h]
+}
+
+/// `mov $…, %r11`.
+const TO_R11: [u8; 2] = [0x49, 0xbb];
+/// `mov $…, %rcx`.
+const TO_RCX: [u8; 2] = [0x48, 0xb9];
+const JUMP: u8 = 0xe9;
+const CALL: u8 = 0xe8;
+
+/// Writes a jump or call at `at`. `None` where `to` is out of reach.
 ///
 /// # Safety
-/// `at` must be writable for [`STUB`] bytes, and `site` be what stands at `place`.
-unsafe fn write_stub(at: usize, site: &Site, place: usize, slot: &'static SiteSlot) {
-    let mut to = at as *mut u8;
-    let mut put = |bytes: &[u8]| {
-        // SAFETY: 12 + 10 + 10 + 6 + 8 bytes at most, which is less than STUB.
-        unsafe {
-            core::ptr::copy_nonoverlapping(bytes.as_ptr(), to, bytes.len());
-            to = to.add(bytes.len());
+/// [`MOV`] bytes must be writable there.
+unsafe fn lead(at: usize, opcode: u8, to: usize) -> Option<()> {
+    let distance = i32::try_from(to as isize - (at + MOV) as isize).ok()?;
+    // SAFETY: by the caller's promise.
+    unsafe {
+        (at as *mut u8).write(opcode);
+        (at as *mut u8)
+            .add(1)
+            .cast::<i32>()
+            .write_unaligned(distance);
+    }
+    Some(())
+}
+
+/// The stub of a site: the middle instructions; r11: the slot; rcx: where `syscall` is, or would be;
+/// on to [`site_enter`], or what stands before it. Both registers are free there, as `syscall` itself
+/// destroys them.
+///
+/// # Safety
+/// Code and room must be writable, and nobody run there.
+unsafe fn turn_site(
+    stubs: &mut Stubs,
+    code: Code,
+    site: &Site,
+    slot: &'static SiteSlot,
+) -> Option<()> {
+    let at = code.start + site.offset;
+    // SAFETY: the site's own bytes; the rest by the caller's promise.
+    unsafe {
+        let middle = core::slice::from_raw_parts((at + MOV) as *const u8, site.middle);
+        let enter = match slot.family {
+            "ioctl" => ioctl_site_enter as *const (),
+            _ => site_enter as *const (),
+        };
+        let stub = stubs.write(&[
+            middle,
+            &load(TO_R11, slot as *const SiteSlot as usize),
+            &load(TO_RCX, code.start + site.behind - SYSCALL),
+            &jump_to(enter),
+        ])?;
+        lead(at, JUMP, stub)
+    }
+}
+
+/// The two places where glibc makes the calls in which a thread can be cancelled.
+///
+/// # Safety
+/// As for [`turn_site`].
+unsafe fn turn_cancellable(stubs: &mut Stubs, code: Code, places: &Cancellable) -> Option<()> {
+    for slot in SITE_SLOTS.iter().rev().filter(|slot| concerns_libc(slot)) {
+        if let Some(entry) = SITES_BY_NUMBER.get(slot.slot.number) {
+            entry.store((slot as *const SiteSlot).cast_mut(), Ordering::Release);
         }
-    };
-    // SAFETY: the site's own bytes.
-    put(unsafe { core::slice::from_raw_parts((place + MOV) as *const u8, site.middle) });
-    put(&[0x49, 0xbb]);
-    put(&(slot as *const SiteSlot as usize).to_le_bytes());
-    put(&[0x48, 0xb9]);
-    put(&(place + (site.behind - site.offset) - SYSCALL).to_le_bytes());
-    put(&[0xff, 0x25, 0, 0, 0, 0]);
-    let entry = match slot.family {
-        "ioctl" => ioctl_site_enter as *const (),
-        _ => site_enter as *const (),
-    };
-    put(&(entry as usize).to_le_bytes());
+    }
+    CANCELLABLE.store((code.start + places.function) as *mut (), Ordering::Release);
+    let at = code.start + places.load;
+    // SAFETY: the place's own bytes; the rest by the caller's promise.
+    unsafe {
+        let number = core::slice::from_raw_parts(at as *const u8, MOV);
+        let by_number = stubs.write(&[
+            number,
+            &load(TO_RCX, at + MOV),
+            &jump_to(site_by_number as *const ()),
+        ])?;
+        let cancellable = stubs.write(&[&jump_to(cancellable_enter as *const ())])?;
+        lead(at, JUMP, by_number)?;
+        lead(code.start + places.call, CALL, cancellable)
+    }
 }
 
 fn site_slot(number: u32) -> Option<&'static SiteSlot> {

@@ -537,6 +537,145 @@ pub unsafe extern "C" fn ioctl_site_enter() {
     )
 }
 
+/// The rows that concern libc itself by their system calls' numbers; empty where libc makes each of its
+/// calls by an own instruction.
+pub static SITES_BY_NUMBER: [AtomicPtr<SiteSlot>; NUMBERS] =
+    [const { AtomicPtr::new(core::ptr::null_mut()) }; NUMBERS];
+
+/// As [`site_enter`], but with the number in rax, and r11 free.
+///
+/// # Safety
+/// Only to be jumped to by a stub.
+#[unsafe(naked)]
+pub unsafe extern "C" fn site_by_number() {
+    naked_asm!(
+        ".cfi_startproc simple",
+        ".cfi_def_cfa rsp, 0",
+        ".cfi_register rip, rcx",
+        "cmp rax, {numbers}",
+        "jae 2f",
+        "lea r11, [rip + {sites}]",
+        "mov r11, [r11 + 8 * rax]",
+        "test r11, r11",
+        "jnz {enter}",
+        "2:",
+        "jmp rcx",
+        ".cfi_endproc",
+        numbers = const NUMBERS,
+        sites = sym SITES_BY_NUMBER,
+        enter = sym site_enter,
+    )
+}
+
+/// libc's function that makes a system call in which a thread can be cancelled.
+pub static CANCELLABLE: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());
+
+/// Bytes of [`cancellable_enter`]'s frame: a [`Call`], and its own two first arguments behind it.
+const CANCELLABLE_FRAME: usize = 104;
+const _: () = assert!(size_of::<Call>() <= 88 && CANCELLABLE_FRAME % 16 == 8);
+
+/// Called in the place of [`CANCELLABLE`], with its arguments: where the thread's cancellation is noted,
+/// the number, the call's own six. Returns what the kernel would. A call that passes is made by that
+/// function, in which a thread may be cancelled, and without a frame of ours.
+///
+/// # Safety
+/// Only to be called by libc.
+#[unsafe(naked)]
+pub unsafe extern "C" fn cancellable_enter() {
+    naked_asm!(
+        ".cfi_startproc",
+        "cmp rsi, {numbers}",
+        "jae 6f",
+        "lea r11, [rip + {sites}]",
+        "mov r11, [r11 + 8 * rsi]",
+        "test r11, r11",
+        "jz 6f",
+        // A descriptor known to be untagged.
+        "mov rax, [r11 + {untagged}]",
+        "test rax, rax",
+        "jz 2f",
+        "cmp edx, {limit}",
+        "jae 2f",
+        "mov r10d, edx",
+        "test byte ptr [rax + r10], 1",
+        "jnz 6f",
+        "2:",
+        "mov rax, [rsp + 8]",
+        "mov r10, [rsp + 16]",
+        "sub rsp, {frame}",
+        ".cfi_def_cfa_offset {frame} + 8",
+        "mov [rsp], rdx",
+        "mov [rsp + 8], rcx",
+        "mov [rsp + 16], r8",
+        "mov [rsp + 24], r9",
+        "mov [rsp + 32], rax",
+        "mov [rsp + 40], r10",
+        "mov [rsp + {slot}], r11",
+        "mov [rsp + 88], rdi",
+        "mov [rsp + 96], rsi",
+        "mov rdi, rsp",
+        "mov rsi, r11",
+        "call {ask}",
+        "mov rdi, [rsp + 88]",
+        "cmp eax, 2",
+        "je 3f",
+        "test eax, eax",
+        "jz 4f",
+        // answer, but for a thread that was cancelled
+        "test byte ptr [rdi], {cancelled}",
+        "jnz 4f",
+        "mov rax, rdx",
+        "jmp 5f",
+        // around
+        "3:",
+        "mov rsi, [rsp + 96]",
+        "mov rdx, [rsp]",
+        "mov rcx, [rsp + 8]",
+        "mov r8, [rsp + 16]",
+        "mov r9, [rsp + 24]",
+        "push [rsp + 40]",
+        ".cfi_adjust_cfa_offset 8",
+        "push [rsp + 40]",
+        ".cfi_adjust_cfa_offset 8",
+        "call [rip + {real}]",
+        "add rsp, 16",
+        ".cfi_adjust_cfa_offset -16",
+        "mov rdi, rsp",
+        "mov rsi, rax",
+        "call {around}",
+        "jmp 5f",
+        // pass
+        "4:",
+        "mov rsi, [rsp + 96]",
+        "mov rdx, [rsp]",
+        "mov rcx, [rsp + 8]",
+        "mov r8, [rsp + 16]",
+        "mov r9, [rsp + 24]",
+        "add rsp, {frame}",
+        ".cfi_remember_state",
+        ".cfi_def_cfa_offset 8",
+        "6:",
+        "jmp [rip + {real}]",
+        ".cfi_restore_state",
+        "5:",
+        "add rsp, {frame}",
+        ".cfi_def_cfa_offset 8",
+        "ret",
+        ".cfi_endproc",
+        numbers = const NUMBERS,
+        sites = sym SITES_BY_NUMBER,
+        untagged = const offset_of!(SiteSlot, untagged),
+        limit = const descriptors::LIMIT,
+        frame = const CANCELLABLE_FRAME,
+        slot = const offset_of!(Call, slot),
+        ask = sym ask_at_site,
+        // CANCELED_BITMASK of glibc's nptl/descr.h.
+        cancelled = const 8,
+        real = sym CANCELLABLE,
+        around = sym site_around,
+    )
+}
+
 /// Asks the hook. Its answer is what the kernel would give, an error a negative number; errno is
 /// left to libc.
 extern "C" fn ask_at_site(call: &mut Call, site: &SiteSlot) -> Step {

@@ -83,6 +83,92 @@ pub fn sites(code: &[u8]) -> impl Iterator<Item = Result<Site, usize>> + '_ {
     })
 }
 
+/// Where glibc, from 2.41 on, makes the system calls in which a thread can be cancelled. Their number is
+/// an argument there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cancellable {
+    /// The function for threads that can be cancelled: `__syscall_cancel_arch`, which is written in
+    /// assembly (sysdeps/unix/sysv/linux/x86_64/syscall_cancel.S).
+    pub function: usize,
+    /// Its caller's `call`; as long as [`MOV`].
+    pub call: usize,
+    /// For all others: `mov disp8(%rsp), %rax`, as long as [`MOV`], and `syscall` behind it.
+    pub load: usize,
+}
+
+impl Cancellable {
+    /// Its beginning up to a jump's distance, and the rest behind that. Bit 3 of what rdi points to
+    /// says that the thread was cancelled.
+    const FUNCTION: [&[u8]; 2] = [
+        &[0x8b, 0x07, 0xf6, 0x07, 0x08, 0x0f, 0x85],
+        &[
+            0x49, 0x89, 0xfb, 0x48, 0x89, 0xf0, 0x48, 0x89, 0xd7, 0x48, 0x89, 0xce, 0x4c, 0x89,
+            0xc2, 0x4d, 0x89, 0xca, 0x4c, 0x8b, 0x44, 0x24, 0x08, 0x4c, 0x8b, 0x4c, 0x24, 0x10,
+            0x4c, 0x89, 0x5c, 0x24, 0x08, 0x0f, 0x05, 0xc3,
+        ],
+    ];
+    /// Bytes from the function's beginning to its `syscall`.
+    const TO_SYSCALL: usize = 44;
+    /// Bytes of its caller that are looked at, each side of its own `syscall`.
+    const CALLER: usize = 128;
+
+    /// Finds all three.
+    #[must_use]
+    pub fn find(code: &[u8]) -> Option<Cancellable> {
+        let unknown = || sites(code).filter_map(Result::err);
+        let function = unknown().find_map(|at| Cancellable::function_at(code, at))?;
+        let mut callers = unknown().filter_map(|at| Cancellable::caller_at(code, at, function));
+        callers.next()
+    }
+
+    /// The function whose `syscall` is at `at`.
+    fn function_at(code: &[u8], at: usize) -> Option<usize> {
+        let [first, second] = Cancellable::FUNCTION;
+        let function = at.checked_sub(Cancellable::TO_SYSCALL)?;
+        let rest = code.get(function..)?.strip_prefix(first)?.get(4..)?;
+        rest.starts_with(second).then_some(function)
+    }
+
+    /// The caller whose own `syscall` is at `at`.
+    fn caller_at(code: &[u8], at: usize, function: usize) -> Option<Cancellable> {
+        let load = at.checked_sub(MOV)?;
+        let [0x48, 0x8b, 0x44, 0x24, _] = code.get(load..at)? else {
+            return None;
+        };
+        let first = at.saturating_sub(Cancellable::CALLER);
+        let last = at.saturating_add(Cancellable::CALLER).min(code.len());
+        let call = (first..last).find(|&call| calls(code, call) == Some(function))?;
+        Some(Cancellable {
+            function,
+            call,
+            load,
+        })
+    }
+}
+
+/// Where a `call` at `at` leads.
+fn calls(code: &[u8], at: usize) -> Option<usize> {
+    let [0xe8, distance @ ..] = code.get(at..at + MOV)? else {
+        return None;
+    };
+    let distance = i32::from_le_bytes(distance.try_into().ok()?);
+    (at + MOV).checked_add_signed(distance as isize)
+}
+
+/// Whether a function pushes `number` in its first bytes, as glibc's cancellable functions do: it is
+/// the seventh argument of what they call.
+#[must_use]
+pub fn pushes(function: &[u8], number: u32) -> bool {
+    const FIRST: usize = 48;
+    let [short, ..] = number.to_le_bytes();
+    let is_push = |at: usize| match function.get(at) {
+        Some(0x6a) => number < 0x80 && function.get(at + 1) == Some(&short),
+        Some(0x68) => function.get(at + 1..at + MOV) == Some(&number.to_le_bytes()),
+        _ => false,
+    };
+    (0..FIRST).any(is_push)
+}
+
 /// Where the next `syscall` begins. All of libc is looked through at each start of a program, so
 /// sixteen bytes at a time.
 #[cfg(target_arch = "x86_64")]
@@ -227,6 +313,47 @@ mod tests {
             let code = [b"\xb8\x01\x00\x00\x00", bytes, b"\x0f\x05"].concat();
             assert_eq!(only(&code), None, "{bytes:x?}");
         }
+    }
+
+    /// As glibc 2.41 of Debian 13 has it, but nearer together.
+    fn cancellable() -> Vec<u8> {
+        let mut code = vec![0xcc; 16];
+        code.extend(b"\x8b\x07\xf6\x07\x08\x0f\x85\xd5\x4b\xff\xff\x49\x89\xfb\x48\x89\xf0");
+        code.extend(b"\x48\x89\xd7\x48\x89\xce\x4c\x89\xc2\x4d\x89\xca\x4c\x8b\x44\x24\x08");
+        code.extend(b"\x4c\x8b\x4c\x24\x10\x4c\x89\x5c\x24\x08\x0f\x05\xc3");
+        code.extend(b"\x0f\x05\x53\xe8");
+        let behind = code.len() as i32 + 4;
+        code.extend((16 - behind).to_le_bytes());
+        code.extend(b"\x5b\xc3\x48\x8b\x44\x24\x10\x0f\x05\x5b\xc3");
+        code
+    }
+
+    #[test]
+    fn cancellable_calls_are_found_by_their_function_and_its_caller() {
+        let code = cancellable();
+        let found = Cancellable::find(&code).unwrap();
+        assert_eq!((found.function, found.call, found.load), (16, 66, 73));
+        assert_eq!(code[found.call], 0xe8);
+        assert_eq!(code[found.load + MOV..][..2], SYSCALL);
+    }
+
+    #[test]
+    fn cancellable_calls_of_another_form_are_not() {
+        for at in [16, 20, 27, 59, 60, 61, 66, 67, 73, 76] {
+            let mut code = cancellable();
+            code[at] ^= 1;
+            assert_eq!(Cancellable::find(&code), None, "byte {at}");
+        }
+        assert_eq!(Cancellable::find(&cancellable()[..78]), None);
+    }
+
+    #[test]
+    fn a_pushed_number_is_seen() {
+        assert!(pushes(b"\x48\x83\xec\x10\x6a\x01\x31\xc9\xe8", 1));
+        assert!(pushes(b"\x48\x83\xec\x10\x68\x1d\x01\x00\x00\xe8", 0x11d));
+        assert!(!pushes(b"\x48\x83\xec\x10\x6a\x01\x31\xc9\xe8", 0x101));
+        assert!(!pushes(b"\x48\x83\xec\x10\x68\x1d\x01", 0x11d));
+        assert!(!pushes(b"", 0));
     }
 
     #[test]
