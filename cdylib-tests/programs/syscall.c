@@ -73,6 +73,7 @@ int main(int argc, char **argv)
 	STEP(call(SYS_linkat, FILE_FD, "", DIR_FD, "new", AT_EMPTY_PATH), "linkat EMPTY_PATH");
 	STEP(call(SYS_utimensat, DIR_FD, "file", times, 0), "utimensat");
 	STEP(call(SYS_utimensat, FD(RDONLY), NULL, NULL, 0), "utimensat, no path");
+	STEP(call(SYS_utimensat, FD(RDONLY), NULL, NULL, AT_SYMLINK_NOFOLLOW), "utimensat, no path, NOFOLLOW");
 	STEP(call(SYS_utimensat, DIR_FD, "file", neither, 0), "utimensat OMIT and OMIT");
 	STEP(call(SYS_utime, "file", &seconds), "utime");
 	STEP(call(SYS_utimes, "file", micro), "utimes");

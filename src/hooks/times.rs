@@ -47,7 +47,8 @@ pub extern "C" fn futimens(call: &mut Call) -> Step {
 pub extern "C" fn utimensat(call: &mut Call) -> Step {
     let [at, path, times, flags, ..] = call.args;
     let flags = flags as i32;
-    if flags & !(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH) != 0 {
+    // A descriptor without a path takes no flags.
+    if flags & !(AT_SYMLINK_NOFOLLOW | AT_EMPTY_PATH) != 0 || path == 0 && flags != 0 {
         return Step::PASS;
     }
     let place = at_or_itself(at, path, flags & AT_SYMLINK_NOFOLLOW == 0);
