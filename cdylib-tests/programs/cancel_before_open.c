@@ -1,4 +1,4 @@
-/* open, fsync and msync are cancellation points, under the shim too. */
+/* open, fsync, msync and write are cancellation points, under the shim too: also where it refuses. */
 #include "common.h"
 
 static int (*call)(const char *, int, ...);
@@ -10,7 +10,7 @@ static void cleanup(void *unused UNUSED)
 	cleaned++;
 }
 
-/* A cancellation that is pending when the call is entered: open, fsync and msync act on it. */
+/* A cancellation that is pending when the call is entered: each of them acts on it. */
 static void *cancelled(void *unused UNUSED)
 {
 	int fd = open("file", O_RDWR);
@@ -21,8 +21,10 @@ static void *cancelled(void *unused UNUSED)
 		call("plain", O_RDWR);
 	else if (which == 1)
 		fsync(fd);
-	else
+	else if (which == 2)
 		msync(p, PAGE, MS_SYNC);
+	else
+		(void)!write(fd, "x", 1);
 	pthread_cleanup_pop(0);
 	return NULL;
 }
@@ -31,13 +33,14 @@ int main(int argc, char **argv)
 {
 	begin(argc, argv);
 	call = symbol;
+	static const char *const names[] = {"open", "fsync", "msync", "write"};
 	pthread_t thread;
 	void *result;
-	for (int i = 0; i < 3; i++) {
+	for (int i = 0; i < 4; i++) {
 		which = i;
 		pthread_create(&thread, NULL, cancelled, NULL);
 		pthread_join(thread, &result);
-		STEP(result == PTHREAD_CANCELED, "cancelled in %s", i == 0 ? "open" : i == 1 ? "fsync" : "msync");
+		STEP(result == PTHREAD_CANCELED, "cancelled in %s", names[i]);
 		STEP(cleaned, "cleanup handlers ran");
 	}
 	return end();
