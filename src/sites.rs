@@ -260,21 +260,23 @@ fn site_slot(number: u32) -> Option<&'static SiteSlot> {
         .find(|slot| concerns_libc(slot))
 }
 
-/// What libc maps for itself is nobody's tagged file; it syncs nothing, and what it reads for streams
-/// concerns us only where reading is refused. Of what changes descriptors it closes some (fclose);
-/// where it duplicates them, the program asked for it by symbol. Its own children (posix_spawn) learn
-/// nothing of descriptors before they execute something. Its ioctl(2) is that of programs which look
-/// it up there.
+/// What libc maps for itself is nobody's tagged file, but it hands on the program's advice
+/// (posix_madvise). It syncs nothing, and what it reads for streams concerns us only where reading is
+/// refused. Of what changes descriptors it closes some (fclose) and puts others in their place
+/// (freopen); where it duplicates one to a new number, the program asked for it by symbol. Its own
+/// children (posix_spawn) learn nothing of descriptors before they execute something. Its ioctl(2) is
+/// that of programs which look it up there.
 fn concerns_libc(slot: &SiteSlot) -> bool {
-    let closes = || {
-        let number = slot.slot.number as libc::c_long;
-        matches!(number, libc::SYS_close | libc::SYS_close_range)
-    };
+    let number = slot.slot.number as libc::c_long;
     match slot.family {
-        "map" | "sync" => false,
+        "sync" => false,
+        "map" => number == libc::SYS_madvise,
         "read" => config().policy.deny_reads,
-        "descriptors" => closes(),
-        "share" => slot.slot.number as libc::c_long == libc::SYS_vfork,
+        "descriptors" => matches!(
+            number,
+            libc::SYS_close | libc::SYS_close_range | libc::SYS_dup2 | libc::SYS_dup3
+        ),
+        "share" => number == libc::SYS_vfork,
         _ => true,
     }
 }
