@@ -1,6 +1,8 @@
 //! What the process is set up with: configuration, flush instruction, report page.
 
-use crate::{environment, logger, mappings, quick, real, scratch, sites, sync, trampoline};
+use crate::{
+    descriptors, environment, logger, mappings, quick, real, scratch, sites, sync, trampoline,
+};
 use core::ffi::{CStr, c_char, c_int, c_void};
 use core::ptr;
 use core::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, Ordering};
@@ -97,6 +99,8 @@ extern "C" fn start(_: c_int, _: *const *const c_char, environment: *const *cons
     };
     if SETUP.set(setup).is_ok() {
         set_owner();
+        // What calls before this one learnt, they learnt without these settings.
+        descriptors::forget_range(0, u32::MAX);
         WRITE_BACK.store(WriteBack::choose(&config) as u8, Ordering::Relaxed);
         logger::start(config.log_level, lookup(c"DAXSHIM_LOG_FILE"));
         for variable in misunderstood.iter() {

@@ -6,6 +6,7 @@ use libtest_mimic::{Arguments, Trial};
 /// The program, the symbol it looks up, and whether it stores through a mapping.
 const BEHAVIOURS: &[(&str, &str, bool)] = &[
     ("aio_write", "aio_write", false),
+    ("calls_before_constructors", "pwrite", true),
     ("cancel_before_open", "open", false),
     ("cancel_blocked_fread", "getc", false),
     ("cancel_blocked_fwrite", "fwrite", false),
