@@ -41,6 +41,17 @@ pub fn is_bad(buffer: usize, length: usize) -> bool {
     length != 0 && read(&mut [0], &[from]) == Err(libc::EFAULT)
 }
 
+/// As [`is_bad`], for a call that wants all of `buffer` before it looks at the file.
+pub fn is_bad_somewhere(buffer: usize, length: usize) -> bool {
+    let end = buffer.saturating_add(length);
+    let last = end.saturating_sub(1);
+    length != 0
+        && (buffer..end)
+            .step_by(PAGE)
+            .chain([last])
+            .any(|at| is_bad(at, 1))
+}
+
 /// What the kernel would say of an array of buffers before it looks at the file: EINVAL or EFAULT.
 pub fn vector_error(vector: usize, count: usize) -> Option<Errno> {
     if count == 0 {

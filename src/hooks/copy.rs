@@ -12,10 +12,12 @@ use daxshim_core::contract::{Effect, Mode, Operation, Subject};
 
 /// sendfile(2).
 pub extern "C" fn sendfile(call: &mut Call) -> Step {
-    let [to, from, offset, ..] = call.args;
+    let [to, from, offset, length, ..] = call.args;
     copy(from, to, || {
         // SAFETY: copies nothing; the kernel reads the offset, or answers EFAULT.
-        unsafe { sys!(SYS_sendfile, to, from, offset, 0) }.err()
+        let dry_run = unsafe { sys!(SYS_sendfile, to, from, offset, 0) };
+        let negative = ((length as isize) < 0).then_some(libc::EINVAL);
+        dry_run.err().or(negative)
     })
 }
 

@@ -18,7 +18,9 @@ pub extern "C" fn write(call: &mut Call) -> Step {
 pub extern "C" fn pwrite(call: &mut Call) -> Step {
     let [fd, buffer, length, offset, ..] = call.args;
     change(fd, || {
-        negative(offset).or_else(|| bad_buffer(buffer, length))
+        negative(offset)
+            .or_else(|| too_far(offset, length))
+            .or_else(|| bad_buffer(buffer, length))
     })
 }
 
@@ -32,7 +34,7 @@ pub extern "C" fn writev(call: &mut Call) -> Step {
 pub extern "C" fn pwritev(call: &mut Call) -> Step {
     let [fd, vector, count, offset, ..] = call.args;
     change(fd, || {
-        negative(offset).or_else(|| bad_vector(vector, count))
+        negative(offset).or_else(|| bad_vector_at(offset, vector, count))
     })
 }
 
@@ -40,7 +42,9 @@ pub extern "C" fn pwritev(call: &mut Call) -> Step {
 pub extern "C" fn pwritev2(call: &mut Call) -> Step {
     let [fd, vector, count, offset, ..] = call.args;
     let refused = || negative(offset).filter(|_| offset as isize != -1);
-    change(fd, || refused().or_else(|| bad_vector(vector, count)))
+    change(fd, || {
+        refused().or_else(|| bad_vector_at(offset, vector, count))
+    })
 }
 
 fn change(fd: usize, arguments: impl FnOnce() -> Option<i32>) -> Step {
@@ -73,6 +77,12 @@ pub fn negative(offset: usize) -> Option<i32> {
     ((offset as i64) < 0).then_some(libc::EINVAL)
 }
 
+/// What the kernel says of an offset that is not negative, where the data would end.
+fn too_far(offset: usize, length: usize) -> Option<i32> {
+    let end = (offset as i64).checked_add(i64::try_from(length).unwrap_or(0));
+    end.is_none().then_some(libc::EINVAL)
+}
+
 /// What the kernel says of a buffer.
 pub fn bad_buffer(buffer: usize, length: usize) -> Option<i32> {
     let leaves_user_space = (length as isize) < 0;
@@ -84,3 +94,21 @@ pub fn bad_vector(vector: usize, count: usize) -> Option<i32> {
     // The kernel takes an unsigned long; libc an int.
     memory::vector_error(vector, count as i32 as usize)
 }
+
+/// What the kernel says of an array of buffers, and of where its data would end.
+fn bad_vector_at(offset: usize, vector: usize, count: usize) -> Option<i32> {
+    let length = || {
+        (0..count as i32 as usize)
+            .map_while(|i| memory::read_value(vector + i * size_of::<[usize; 2]>()))
+            .fold(0usize, |sum, [_, length]: [usize; 2]| {
+                sum.saturating_add(length)
+            })
+            .min(MAX_RW_COUNT)
+    };
+    let is_near_the_end = (offset as i64) > i64::MAX - MAX_RW_COUNT as i64;
+    let too_far = || is_near_the_end.then(|| too_far(offset, length())).flatten();
+    bad_vector(vector, count).or_else(too_far)
+}
+
+/// Most bytes that one call reads or writes (include/linux/fs.h).
+const MAX_RW_COUNT: usize = 0x7fff_f000;

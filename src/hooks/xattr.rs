@@ -91,7 +91,7 @@ fn set_named(place: Place, name: usize, value: usize, size: usize, flags: usize)
         if place.is_path_only() || unknown_flags || is_refused_name(name) || size > VALUE_MAX {
             Earlier::Refuses
         } else {
-            Earlier::says(memory::is_bad(value, size).then_some(libc::EFAULT))
+            Earlier::says(memory::is_bad_somewhere(value, size).then_some(libc::EFAULT))
         }
     };
     enforce(Operation::SetXattr, subject, earlier, || Effect::Changes)
