@@ -11,6 +11,7 @@
 //! output must be the native one, byte by byte. On a tagged file it must be the native one but for
 //! the lines in `programs/NAME.tagged.expected`: what the contract answers differently.
 
+pub mod callgraph;
 pub mod scene;
 pub mod snapshot;
 pub mod trace;
