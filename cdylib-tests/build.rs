@@ -58,6 +58,7 @@ fn compile(source: &Path, out: &Path) -> Option<(PathBuf, Child)> {
         "programs/common.h",
         "programs/executed.h",
         "programs/inode_flags.h",
+        "programs/interrupted.h",
         "programs/times.h",
         "../include/daxshim.h",
     ]
