@@ -40,6 +40,7 @@ typedef int open_t(const char *, int, ...);
 typedef int dup_t(int);
 typedef int fcntl_t(int, int, ...);
 typedef void *mmap_t(void *, size_t, int, int, int, off_t);
+typedef int munmap_t(void *, size_t);
 typedef int chmod_t(const char *, mode_t);
 
 RUN(write_null, write_t, f(null_fd, page, 64))
@@ -55,7 +56,33 @@ RUN(fcntl_getfl, fcntl_t, f(null_fd, F_GETFL))
 RUN(mmap_anonymous, mmap_t,
     munmap(f(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), 4096))
 RUN(mmap_file, mmap_t, munmap(f(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, file_fd, 0), 4096))
+RUN(munmap_anonymous, munmap_t,
+    f(mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), 4096))
 RUN(chmod_path, chmod_t, f(path, 0600))
+
+/* A stream of each libc, as they know nothing of each other's. */
+static struct stdio {
+    typeof(fwrite) *fwrite;
+    typeof(fflush) *fflush;
+    FILE *stream;
+} streams[2];
+
+static void fwrite_fflush(void *function, int calls)
+{
+    struct stdio *own = &streams[function != (void *)streams[0].fflush];
+    for (int i = 0; i < calls; i++) {
+        own->fwrite(page, 64, 1, own->stream);
+        own->fflush(own->stream);
+    }
+}
+
+static void open_stream(struct stdio *stdio, void *libc)
+{
+    typeof(fopen) *fopen_ = (typeof(fopen) *)dlsym(libc, "fopen");
+    stdio->fwrite = (typeof(fwrite) *)dlsym(libc, "fwrite");
+    stdio->fflush = (typeof(fflush) *)dlsym(libc, "fflush");
+    stdio->stream = fopen_("/dev/null", "w");
+}
 
 static const struct {
     const char *name, *symbol;
@@ -67,12 +94,14 @@ static const struct {
     {"write 64 B to a pipe", "write", write_pipe, 300},
     {"pwrite 4 KiB to a file", "pwrite", pwrite_file, 500},
     {"writev 64 B to /dev/null", "writev", writev_null, 1000},
+    {"fwrite, fflush 64 B", "fflush", fwrite_fflush, 500},
     {"open O_RDONLY", "open", open_read_only, 300},
     {"open O_WRONLY", "open", open_for_writing, 300},
     {"dup", "dup", dup_close, 500},
     {"close", "close", close_dup, 500},
     {"fcntl F_GETFL", "fcntl", fcntl_getfl, 1000},
     {"mmap anonymous", "mmap", mmap_anonymous, 300},
+    {"munmap anonymous", "munmap", munmap_anonymous, 300},
     {"mmap of a file", "mmap", mmap_file, 300},
     {"chmod by path", "chmod", chmod_path, 300},
 };
@@ -106,6 +135,8 @@ int main(void)
         perror("set-up");
         return 1;
     }
+    open_stream(&streams[0], RTLD_DEFAULT);
+    open_stream(&streams[1], libc);
     printf("%-28s %10s %10s %8s\n", "call", "with, ns", "without", "ratio");
     for (size_t c = 0; c < sizeof CASES / sizeof *CASES; c++) {
         void *with = dlsym(RTLD_DEFAULT, CASES[c].symbol);
