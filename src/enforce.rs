@@ -1,9 +1,11 @@
 //! From verdict to answer: what every refusing hook does after it has named operation and subject.
 
+use crate::check;
 use crate::process;
 use crate::real::Errno;
 use crate::trampoline::Step;
 use core::sync::atomic::Ordering;
+use daxshim_core::check::Code;
 use daxshim_core::contract::{Effect, Operation, Subject, Verdict, verdict};
 
 /// What the kernel would have said before it came to look at the tag.
@@ -55,6 +57,7 @@ pub fn enforce(
             if let Some(counters) = counters {
                 counters.recorded.fetch_add(1, Ordering::Relaxed);
             }
+            check::refused(operation, Code::Audited);
             Step::PASS
         }
         Verdict::Pretend => {
@@ -70,6 +73,14 @@ pub fn enforce(
                     .compat_would_allow
                     .fetch_add(u64::from(compat_would_allow), Ordering::Relaxed);
             }
+            check::refused(
+                operation,
+                if compat_would_allow {
+                    Code::RefusedIdle
+                } else {
+                    Code::Refused
+                },
+            );
             Step::fail(libc::EPERM)
         }
     }

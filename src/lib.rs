@@ -7,6 +7,7 @@
 //! of that name in `cdylib-tests/programs/`.
 
 mod ask;
+mod check;
 mod dax_devices;
 mod descriptors;
 mod eadr;

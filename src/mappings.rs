@@ -38,6 +38,8 @@ impl Attributes {
     const FILE_READ_ONLY: usize = 1 << 11;
     const HUGE: usize = 1 << 12;
     const FILE_SHIFT: u32 = 16;
+    /// From here on: one more than the number of the shadow that `DAXSHIM_CHECK` holds it against.
+    const WATCHED: u32 = 32;
 
     /// Of a new mapping: what it is, whether write-back can be left out, whether the file was open
     /// for writing, whether pages of 2 MiB may be mapped in it, and the file.
@@ -58,6 +60,17 @@ impl Attributes {
         Attributes(
             kind as usize | eadr | read_only | huge | file.number() << Attributes::FILE_SHIFT,
         )
+    }
+
+    /// Of a mapping that is held against a shadow.
+    pub fn watched_by(self, shadow: Option<usize>) -> Attributes {
+        let number = shadow.map_or(0, |shadow| shadow + 1);
+        Attributes(self.0 | number << Attributes::WATCHED)
+    }
+
+    /// The shadow that it is held against.
+    pub fn watched(self) -> Option<usize> {
+        (self.0 >> Attributes::WATCHED).checked_sub(1)
     }
 
     /// Of a region that was looked up.
@@ -412,7 +425,7 @@ fn yield_now() {
 }
 
 /// A number that no other living thread of the process has: the thread pointer.
-fn thread() -> usize {
+pub fn thread() -> usize {
     let pointer: usize;
     // SAFETY: on x86-64 the ABI keeps the thread pointer's own address at fs:0.
     unsafe {

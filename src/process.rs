@@ -1,16 +1,19 @@
 //! What the process is set up with: configuration, flush instruction, report page.
 
 use crate::{
-    descriptors, environment, logger, mappings, quick, real, scratch, sites, sync, trampoline,
+    check, descriptors, environment, logger, mappings, quick, real, scratch, sites, sync,
+    trampoline,
 };
 use core::ffi::{CStr, c_char, c_int, c_void};
 use core::ptr;
 use core::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, Ordering};
+use daxshim_core::check::log::Ending;
 use daxshim_core::config::{Config, Misunderstood};
 use daxshim_core::contract::Mode;
 use daxshim_core::flush::WriteBack;
 use daxshim_core::line::Line;
 use daxshim_core::report::{self, Event, Page};
+use rustix::fd::OwnedFd;
 use rustix::fs::{FallocateFlags, OFlags, fallocate, ftruncate, openat, readlinkat_raw};
 use rustix::mm::{MapFlags, ProtFlags};
 use std::sync::OnceLock;
@@ -35,6 +38,7 @@ static DEFAULT: Config = Config {
     emulate: false,
     deep: false,
     prefault: false,
+    check: daxshim_core::config::Checking::Off,
     log_level: 0,
     force_pmem: None,
     no_clwb: false,
@@ -123,6 +127,10 @@ extern "C" fn start(_: c_int, _: *const *const c_char, environment: *const *cons
                 );
             }
         }
+        check::start();
+        if !check::on() {
+            trampoline::lead_straight("check");
+        }
         if !config.policy.deny_reads {
             trampoline::lead_straight("read");
         }
@@ -146,6 +154,17 @@ extern "C" fn start(_: c_int, _: *const *const c_char, environment: *const *cons
         );
     }
     real::set_errno(errno);
+}
+
+#[used]
+#[unsafe(link_section = ".fini_array")]
+static DESTRUCTOR: extern "C" fn() = end;
+
+/// exit(3): what the program registered for its end has run.
+extern "C" fn end() {
+    if check::on() && is_own() {
+        check::ending(Ending::Exit);
+    }
 }
 
 /// The value of `name` in `environment`.
@@ -204,6 +223,7 @@ unsafe extern "C" fn forked() {
         // A failure leaves the child without a report, as a full directory would the parent.
         let _ = open_page(page);
     }
+    check::forked();
     real::set_errno(errno);
 }
 
@@ -228,7 +248,8 @@ fn set_owner() {
     OWNER.store(pid(), Ordering::Relaxed);
 }
 
-fn pid() -> u32 {
+/// Its number.
+pub fn pid() -> u32 {
     rustix::process::getpid()
         .as_raw_nonzero()
         .get()
@@ -238,14 +259,32 @@ fn pid() -> u32 {
 /// Makes this process's report file and maps it: in a forked child over its parent's page `at`, so
 /// that no address is taken that the program has left free.
 fn open_page(at: *mut Page) -> Result<(), rustix::io::Errno> {
+    let page: *mut Page = report_file(report::FILE_PREFIX, size_of::<Page>(), at.cast())?.cast();
+    // SAFETY: a zeroed mapping of the right length; all its fields are atomics, for which any
+    // bytes will do.
+    fill_in(unsafe { &*page }, pid());
+    PAGE.store(page, Ordering::Release);
+    Ok(())
+}
+
+/// The directory that `DAXSHIM_REPORT` names.
+pub fn report_directory() -> Result<OwnedFd, rustix::io::Errno> {
     let directory = REPORT_DIRECTORY
         .get()
         .and_then(|path| CStr::from_bytes_until_nul(path).ok())
         .ok_or(rustix::io::Errno::NAMETOOLONG)?;
     let flags = OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::RDONLY;
-    let directory = openat(rustix::fs::CWD, directory, flags, 0.into())?;
-    let file = new_file(&directory, pid())?;
-    let length = size_of::<Page>();
+    openat(rustix::fs::CWD, directory, flags, 0.into())
+}
+
+/// A new file in the report directory, `length` zero bytes long, mapped at `at` or, if that is null,
+/// anywhere.
+pub fn report_file(
+    prefix: &str,
+    length: usize,
+    at: *mut c_void,
+) -> Result<*mut c_void, rustix::io::Errno> {
+    let file = new_file(&report_directory()?, prefix, pid())?;
     // Allocated, not merely sized: a store on a full filesystem would be SIGBUS.
     match fallocate(&file, FallocateFlags::empty(), 0, length as u64) {
         Err(rustix::io::Errno::OPNOTSUPP) => ftruncate(&file, length as u64)?,
@@ -258,26 +297,17 @@ fn open_page(at: *mut Page) -> Result<(), rustix::io::Errno> {
         MapFlags::SHARED | MapFlags::FIXED
     };
     // SAFETY: a new mapping at an address of the kernel's choice, or in place of our own.
-    let mapping = unsafe { rustix::mm::mmap(at.cast(), length, protection, placed, &file, 0)? };
-    let page: *mut Page = mapping.cast::<c_void>().cast();
-    // SAFETY: a zeroed mapping of the right length; all its fields are atomics, for which any
-    // bytes will do.
-    fill_in(unsafe { &*page }, pid());
-    PAGE.store(page, Ordering::Release);
-    Ok(())
+    unsafe { rustix::mm::mmap(at, length, protection, placed, &file, 0) }
 }
 
-/// `daxshim.PID.N`: an exec keeps the PID, so N is the first number that is free.
-fn new_file(
-    directory: &rustix::fd::OwnedFd,
-    pid: u32,
-) -> Result<rustix::fd::OwnedFd, rustix::io::Errno> {
+/// `PREFIX.PID.N`: an exec keeps the PID, so N is the first number that is free.
+fn new_file(directory: &OwnedFd, prefix: &str, pid: u32) -> Result<OwnedFd, rustix::io::Errno> {
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
     let mut number = 0u32;
     loop {
         let mut name = Line::<48>::new();
         let name = name
-            .c_str(format_args!("{}{pid}.{number}", report::FILE_PREFIX))
+            .c_str(format_args!("{prefix}{pid}.{number}"))
             .ok_or(rustix::io::Errno::NAMETOOLONG)?;
         match openat(directory, name, flags, 0o600.into()) {
             Err(rustix::io::Errno::EXIST) if number < 100_000 => number += 1,

@@ -277,6 +277,7 @@ fn concerns_libc(slot: &SiteSlot) -> bool {
             libc::SYS_close | libc::SYS_close_range | libc::SYS_dup2 | libc::SYS_dup3
         ),
         "share" => number == libc::SYS_vfork,
+        "check" => crate::check::on(),
         _ => true,
     }
 }
@@ -327,17 +328,25 @@ fn is_single_threaded() -> bool {
         .is_ok_and(|stat| stat.st_nlink == 3)
 }
 
+/// An executable part of the program or of a library.
 #[derive(Clone, Copy)]
-struct Code {
-    start: usize,
-    end: usize,
+pub struct Code {
+    /// First address.
+    pub start: usize,
+    /// First address behind it.
+    pub end: usize,
 }
 
 /// The executable part of libc.
 fn libc_code() -> Option<Code> {
+    // Not a function that anybody interposes.
+    code_at(libc::gnu_get_libc_version as *const () as usize)
+}
+
+/// The executable part that an address lies in. Takes the loader's lock: for the constructor only.
+pub fn code_at(address: usize) -> Option<Code> {
     let mut search = Search {
-        // Not a function that anybody interposes.
-        address: libc::gnu_get_libc_version as *const () as usize,
+        address,
         found: None,
     };
     // SAFETY: `visit` gets the search that it expects.

@@ -1,5 +1,6 @@
 //! Whose tag: from the descriptor or path of a call to the contract's subject.
 
+use crate::check;
 use crate::dax_devices;
 use crate::descriptors::Look;
 use crate::memory;
@@ -418,6 +419,7 @@ pub fn can_bind() -> bool {
 
 /// The tag in force on a file. `Err` where nothing could be learnt (it may not even exist).
 fn tag(place: Place) -> Result<Option<Tag>, ()> {
+    check::looked_at(place);
     if !can_bind() {
         return Ok(None);
     }
@@ -446,7 +448,9 @@ pub fn tag_of_descriptor(fd: i32) -> Option<Tag> {
     match tag(Place::Descriptor(fd)) {
         Ok(Some(tag)) => Some(tag),
         Ok(None) => {
-            look.found_untagged();
+            if !check::is_answered_through(fd) {
+                look.found_untagged();
+            }
             None
         }
         Err(()) => None,

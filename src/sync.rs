@@ -33,6 +33,7 @@
 //! Every sync of a tagged file comes through [`msync`] or [`of_descriptor`], but for the short ones
 //! that [`quick`](crate::quick) does; [`may_be_quick`] says whether it may.
 
+use crate::check;
 use crate::files::{self, File};
 use crate::mappings::{self, Attributes, Flush};
 use crate::memory::PAGE;
@@ -424,6 +425,7 @@ pub fn msync(call: &mut Call) -> Step {
     let Some(request) = Request::of(call) else {
         return Step::PASS;
     };
+    check::sync_begins(request.start, request.end);
     let Some(flush) = Flush::publish() else {
         return measured(call, after_msync);
     };
@@ -436,6 +438,9 @@ pub fn msync(call: &mut Call) -> Step {
     }
     let (done, outcome) = request.carry_out(&flush);
     drop(flush);
+    if outcome.is_err() {
+        check::sync_failed(request.start, request.end);
+    }
     finish(report::Call::Msync, done, request.bytes(), started, outcome)
 }
 
@@ -479,6 +484,7 @@ pub fn persist(start: usize, length: usize) -> Result<(), Errno> {
         end,
         flags: MS_SYNC,
     };
+    check::sync_begins(start & !(LINE - 1), end.next_multiple_of(LINE));
     let flush = Flush::publish();
     if let Some(flush) = &flush
         && length <= quick::LIMIT
@@ -528,6 +534,11 @@ pub fn of_descriptor(call: &mut Call, kind: report::Call, after: After) -> Step 
     let started = begin();
     let [fd, ..] = call.args;
     let fd = fd as i32;
+    if kind == report::Call::SyncFileRange {
+        check::file_range_sync_begins(call.args, ALL);
+    } else {
+        check::file_sync_begins(fd);
+    }
     if fd < 0 || crate::descriptors::is_untagged(fd) {
         return Step::PASS;
     }
@@ -674,7 +685,11 @@ fn count(call: &Call, kind: report::Call, bytes: u64, result: isize) -> isize {
 }
 
 extern "C" fn after_msync(call: &Call, result: isize) -> isize {
-    let bytes = Request::of(call).map_or(0, |request| request.bytes());
+    let request = Request::of(call);
+    if let Some(request) = request.as_ref().filter(|_| result as i32 == -1) {
+        check::sync_failed(request.start, request.end);
+    }
+    let bytes = request.map_or(0, |request| request.bytes());
     count(call, report::Call::Msync, bytes, result)
 }
 

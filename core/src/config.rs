@@ -42,6 +42,18 @@ impl FlushPolicy {
     }
 }
 
+/// `DAXSHIM_CHECK`: whether misuse of mappings is looked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Checking {
+    /// No.
+    #[default]
+    Off,
+    /// Yes; large ranges are compared as often as time allows.
+    Sampled,
+    /// Yes, at each sync.
+    Exact,
+}
+
 impl Mode {
     /// The word in `DAXSHIM_MODE` and in reports.
     #[must_use]
@@ -67,6 +79,8 @@ pub struct Config {
     pub deep: bool,
     /// `DAXSHIM_PREFAULT`: populate sync mappings when they are made.
     pub prefault: bool,
+    /// `DAXSHIM_CHECK`.
+    pub check: Checking,
     /// `DAXSHIM_LOG`: 0 off, 1 error … 5 trace.
     pub log_level: u8,
     /// `PMEM_IS_PMEM_FORCE`: overrides what the kernel says of a mapping.
@@ -120,6 +134,8 @@ variables! {
     Deep c"DAXSHIM_DEEP" "0 or 1",
     /// Populate sync mappings when they are made.
     Prefault c"DAXSHIM_PREFAULT" "0 or 1",
+    /// Look for misuse; needs `DAXSHIM_REPORT` (`daxshim check` sets both).
+    Check c"DAXSHIM_CHECK" "0, 1 or exact",
     /// How much is logged.
     Log c"DAXSHIM_LOG" "error, warn, info, debug or trace",
     /// PMDK: override the detection of pmem.
@@ -199,6 +215,14 @@ impl Config {
             }
             Variable::Deep => self.deep = switch(value)?,
             Variable::Prefault => self.prefault = switch(value)?,
+            Variable::Check => {
+                self.check = match value {
+                    b"0" => Checking::Off,
+                    b"1" => Checking::Sampled,
+                    b"exact" => Checking::Exact,
+                    _ => return None,
+                }
+            }
             Variable::Log => {
                 self.log_level = match value {
                     b"error" => 1,

@@ -4,6 +4,7 @@
 //! Modules outside the `host` feature are called from inside hooks: they neither allocate, nor
 //! lock, nor panic, and go to the kernel by rustix's raw system calls only.
 
+pub mod check;
 pub mod choice;
 pub mod config;
 pub mod contract;

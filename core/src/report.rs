@@ -131,6 +131,10 @@ kinds! {
     Broken false "the tag is broken: extents have moved since it was set (daxshim verify says more)",
     /// `PMEM_IS_PMEM_FORCE=0`.
     Denied false "denied by PMEM_IS_PMEM_FORCE=0",
+    /// An untagged file on DAX, watched by `DAXSHIM_CHECK`.
+    Untagged false "untagged",
+    /// A private mapping of a tagged file, watched by `DAXSHIM_CHECK`.
+    Private false "MAP_PRIVATE",
     /// Being changed by another call, or not readable now.
     Suspended false "not readable, or being remapped",
 }

@@ -133,6 +133,13 @@ macro_rules! for_each_hook {
             flags::file_getattr [] SYS_FILE_GETATTR => [Handle];
 
             ioctl::ioctl [ioctl] SYS_ioctl => [ShareExtents SetFlags Allocate LoopAttach Handle];
+            check::sendto [] SYS_sendto => [Handle];
+            check::sendmsg [] SYS_sendmsg => [Handle];
+            check::sendmmsg [] SYS_sendmmsg => [Handle];
+            check::sync [] SYS_sync => [Sync];
+            check::syncfs [] SYS_syncfs => [Sync];
+            check::exit_group [_exit _Exit] SYS_exit_group => [Handle];
+
             system::syscall [syscall] ITS_ARGUMENT => [Handle];
         }
     };

@@ -1,6 +1,7 @@
 //! execve(2) and its kin: the program that is executed stays under the library. All other ways to
 //! execute one (execvp, posix_spawn, system, popen …) end in one of these inside libc.
 
+use crate::check;
 use crate::environment;
 use crate::process::{self, event};
 use crate::real::syscall;
@@ -12,25 +13,27 @@ use daxshim_core::report::Event;
 /// execve(2).
 pub extern "C" fn execve(call: &mut Call) -> Step {
     let [path, arguments, environment, ..] = call.args;
-    execute(Execution {
+    let step = execute(Execution {
         at: libc::AT_FDCWD,
         path,
         arguments,
         environment,
         flags: 0,
-    })
+    });
+    passed(call, step)
 }
 
 /// execveat(2).
 pub extern "C" fn execveat(call: &mut Call) -> Step {
     let [at, path, arguments, environment, flags, ..] = call.args;
-    execute(Execution {
+    let step = execute(Execution {
         at: at as i32,
         path,
         arguments,
         environment,
         flags: flags as i32,
-    })
+    });
+    passed(call, step)
 }
 
 /// fexecve(3).
@@ -46,6 +49,20 @@ pub extern "C" fn fexecve(call: &mut Call) -> Step {
         environment,
         flags: libc::AT_EMPTY_PATH,
     })
+}
+
+/// Checking wants to know of an execution that is left to libc, too, and whether it failed.
+fn passed(call: &mut Call, step: Step) -> Step {
+    if check::on() && step.is_pass() {
+        check::executing();
+        return call.then(after_failed);
+    }
+    step
+}
+
+extern "C" fn after_failed(_: &Call, result: isize) -> isize {
+    check::execution_failed();
+    result
 }
 
 /// The arguments of execveat(2).
@@ -113,8 +130,11 @@ impl Execution {
                 ],
             ),
         };
+        check::executing();
         // SAFETY: the program's pointers, or an environment that was completed; the kernel answers
         // EFAULT to those it can't follow.
-        unsafe { syscall(number, arguments) }.err().unwrap_or(0)
+        let errno = unsafe { syscall(number, arguments) }.err().unwrap_or(0);
+        check::execution_failed();
+        errno
     }
 }

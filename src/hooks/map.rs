@@ -4,6 +4,7 @@
 //! call is then put right. A call that fails in between leaves the range to the kernel.
 
 use super::write::is_open_for_writing;
+use crate::check;
 use crate::eadr;
 use crate::enforce::{Earlier, enforce};
 use crate::files;
@@ -13,6 +14,7 @@ use crate::process::{self, config, event};
 use crate::real::{Errno, sys};
 use crate::subject::{self, Place, Tag};
 use crate::trampoline::{Call, Step};
+use daxshim_core::check::Code;
 use daxshim_core::contract::{Effect, Operation, Subject};
 use daxshim_core::line::Line;
 use daxshim_core::regions::Region;
@@ -58,6 +60,16 @@ pub extern "C" fn mmap(call: &mut Call) -> Step {
     {
         return map_tagged(call, fd, &tag);
     }
+    if check::on()
+        && flags & MAP_ANONYMOUS == 0
+        && let Some(kind) = watched_kind(call, fd, shared)
+    {
+        if flags & MAP_FIXED != 0 {
+            replace(address, length);
+        }
+        call.note = kind as usize;
+        return call.then(after_tagged);
+    }
     if mappings::is_empty() {
         return Step::PASS;
     }
@@ -67,8 +79,19 @@ pub extern "C" fn mmap(call: &mut Call) -> Step {
     call.then(after_untagged)
 }
 
+/// What only `DAXSHIM_CHECK` wants to know of: untagged files on DAX, private mappings of tagged ones.
+fn watched_kind(call: &Call, fd: i32, shared: bool) -> Option<Kind> {
+    let [_, _, protection, ..] = call.args;
+    if shared {
+        return check::kind_of_untagged(fd);
+    }
+    let writable = protection as i32 & PROT_WRITE != 0;
+    (writable && subject::tag_of_descriptor(fd).is_some()).then_some(Kind::Private)
+}
+
 /// A mapping is about to be put over whatever is there.
 fn replace(address: usize, length: usize) {
+    check::unmapping(address, page_end(address, length), Code::MappedOver);
     if mappings::first_in(address, length).is_some() {
         suspend(address, length);
     }
@@ -144,18 +167,24 @@ fn record(call: &Call, start: usize, kind: Kind) {
     let eadr = kind == Kind::Sync && eadr::covers(device);
     let huge = start % HUGE == offset % HUGE;
     let file = match stat {
-        Some(stat) => files::mapped(stat.st_dev, stat.st_ino, fd),
-        None => files::Index::SHARED,
+        Some(stat) if !is_watched_only(kind) => files::mapped(stat.st_dev, stat.st_ino, fd),
+        _ => files::Index::SHARED,
     };
     if offset == 0 && length >= size && file != files::Index::SHARED {
         file.file().set_whole(start);
     }
     let file_writable = is_open_for_writing(fd);
+    let shadow = stat.filter(|_| check::on()).and_then(|stat| {
+        check::mapped(fd, &stat, kind, start, length, offset);
+        check::watch(fd, &stat)
+    });
     mappings::insert(Region {
         start,
         end: page_end(start, length),
         data_end: start.saturating_add(data),
-        attributes: Attributes::new(kind, eadr, file_writable, huge, file).bits(),
+        attributes: Attributes::new(kind, eadr, file_writable, huge, file)
+            .watched_by(shadow)
+            .bits(),
         origin: start.wrapping_sub(offset),
     });
     if config().prefault && kind.is_sync() && protection as i32 & PROT_WRITE != 0 {
@@ -167,7 +196,7 @@ fn record(call: &Call, start: usize, kind: Kind) {
         // Written back lines are read lines.
         suspend(start, length);
     }
-    if let Some(page) = process::page() {
+    if let Some(page) = process::page().filter(|_| !is_watched_only(kind)) {
         let file = stat.map_or(0, |stat| stat.st_ino ^ stat.st_dev.rotate_left(32));
         page.mapped(file, kind, length as u64, huge, |path| {
             let mut link = Line::<32>::new();
@@ -175,6 +204,11 @@ fn record(call: &Call, start: usize, kind: Kind) {
                 .map_or(0, |link| process::link_target(link, path))
         });
     }
+}
+
+/// Whether a mapping is none of a tagged file's that could be stored to.
+fn is_watched_only(kind: Kind) -> bool {
+    matches!(kind, Kind::Untagged | Kind::Private)
 }
 
 fn is_tmpfs(fd: i32) -> bool {
@@ -191,6 +225,7 @@ pub extern "C" fn munmap(call: &mut Call) -> Step {
     if refused || mappings::first_in(address, length).is_none() {
         return Step::PASS;
     }
+    check::unmapping(address, page_end(address, length), Code::Unmapped);
     suspend(address, length);
     call.then(after_munmap)
 }
@@ -212,6 +247,10 @@ pub extern "C" fn mremap(call: &mut Call) -> Step {
         return Step::PASS;
     }
     if mappings::first_in(old, old_length.max(1)).is_some() {
+        if new_length < old_length {
+            let cut = page_end(old, new_length);
+            check::unmapping(cut, page_end(old, old_length), Code::MappedOver);
+        }
         suspend(old, old_length.max(1));
     }
     if flags as i32 & MREMAP_FIXED != 0 {
@@ -306,7 +345,7 @@ fn advise(address: usize, length: usize, advice: i32, earlier: impl Fn() -> Opti
     match advice {
         libc::MADV_REMOVE => enforce(
             Operation::Punch,
-            Subject::Tagged,
+            subject_of(address, length),
             || match earlier() {
                 None => Earlier::refuses_if(remove_is_refused(address, length)),
                 says => Earlier::says(says),
@@ -338,6 +377,14 @@ pub extern "C" fn remap_file_pages(call: &mut Call) -> Step {
     }
     suspend(address, length);
     call.then(after_munmap)
+}
+
+fn subject_of(address: usize, length: usize) -> Subject {
+    let kind = mappings::first_in(address, length).map(|region| Attributes::of(region).kind());
+    match kind {
+        Some(kind) if is_watched_only(kind) => Subject::Untagged,
+        _ => Subject::Tagged,
+    }
 }
 
 /// Whether the kernel has nothing to do, finds the range too long, or the file open for reading

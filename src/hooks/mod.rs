@@ -3,6 +3,7 @@
 
 pub mod aio;
 pub mod attributes;
+pub mod check;
 pub mod copy;
 pub mod descriptors;
 pub mod exec;

@@ -1,6 +1,7 @@
 //! ftruncate(2), truncate(2), fallocate(2).
 
 use super::write::is_open_for_writing;
+use crate::check;
 use crate::descriptors;
 use crate::enforce::{Earlier, enforce};
 use crate::subject::{self, Place};
@@ -12,27 +13,37 @@ use libc::{FALLOC_FL_KEEP_SIZE, W_OK};
 pub extern "C" fn ftruncate(call: &mut Call) -> Step {
     let [fd, length, ..] = call.args;
     let (fd, length) = (fd as i32, length as i64);
-    if descriptors::is_untagged(fd) {
+    if descriptors::is_untagged(fd) && !check::on() {
         return Step::PASS;
     }
-    enforce(
+    let step = enforce(
         Operation::Resize,
         subject::of_descriptor(fd),
         || Earlier::refuses_if(length < 0 || !is_open_for_writing(fd)),
         || resize_effect(Place::Descriptor(fd), length),
-    )
+    );
+    passed(step, Place::Descriptor(fd), length)
 }
 
 /// truncate(2).
 pub extern "C" fn truncate(call: &mut Call) -> Step {
     let [path, length, ..] = call.args;
     let (place, length) = (Place::path(path, true), length as i64);
-    enforce(
+    let step = enforce(
         Operation::Resize,
         subject::of(place),
         || Earlier::refuses_if(length < 0 || place.access(W_OK).is_err()),
         || resize_effect(place, length),
-    )
+    );
+    passed(step, place, length)
+}
+
+/// A truncation that was not refused.
+fn passed(step: Step, place: Place, length: i64) -> Step {
+    if let (true, Ok(length)) = (step.is_pass(), usize::try_from(length)) {
+        check::truncating(place, length);
+    }
+    step
 }
 
 fn resize_effect(place: Place, length: i64) -> Effect {

@@ -1,5 +1,6 @@
 //! write(2) and its kin: a tagged file's data changes by mmap only.
 
+use crate::check;
 use crate::descriptors;
 use crate::enforce::{Earlier, enforce};
 use crate::memory;
@@ -52,6 +53,7 @@ fn change(fd: usize, arguments: impl FnOnce() -> Option<i32>) -> Step {
     if descriptors::is_untagged(fd) {
         return Step::PASS;
     }
+    check::answering(fd);
     enforce(
         Operation::Write,
         subject::of_descriptor(fd),

@@ -12,6 +12,7 @@
     )
 )]
 
+pub mod check;
 mod doctor;
 mod error;
 mod file;

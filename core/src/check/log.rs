@@ -1,0 +1,466 @@
+//! The log: what was found in a process, each kind of it once, with a count.
+//!
+//! A file `check.PID.N` of the report directory, mapped shared as the report page is, and written
+//! like it: relaxed atomics, no locks, from any thread and any signal handler. What finds no room is
+//! counted.
+
+use super::Code;
+use super::lines::Dirty;
+use super::modules::Mapping;
+use crate::report::{PATH_LEN, store_bytes};
+use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+
+/// `Log::magic`.
+pub const MAGIC: u64 = u64::from_le_bytes(*b"DAXCHCK\x01");
+
+/// Names of log files begin with this; PID and a number follow.
+pub const FILE_PREFIX: &str = "check.";
+
+/// Frames of a stack that are kept.
+pub const FRAMES: usize = 32;
+/// Findings that a log has room for.
+pub const ENTRIES: usize = 512;
+/// Modules that a log has room for.
+pub const MODULES: usize = 128;
+/// Files that a log has room for.
+pub const FILES: usize = 255;
+
+/// How a process ended, as far as it said so itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Ending {
+    /// It said nothing: killed, or at work still.
+    Unsaid,
+    /// By exit(3), _exit(2) or the end of main.
+    Exit,
+    /// Replaced by another program, execve(2).
+    Exec,
+}
+
+impl Ending {
+    /// That of a [`Log`]'s field.
+    #[must_use]
+    pub const fn from_u8(value: u8) -> Ending {
+        match value {
+            1 => Ending::Exit,
+            2 => Ending::Exec,
+            _ => Ending::Unsaid,
+        }
+    }
+}
+
+/// A call stack: return addresses, innermost first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stack {
+    frames: [u64; FRAMES],
+    len: usize,
+}
+
+impl Default for Stack {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Stack {
+    /// An empty one.
+    #[must_use]
+    pub const fn new() -> Stack {
+        Stack {
+            frames: [0; FRAMES],
+            len: 0,
+        }
+    }
+
+    /// Adds a caller; whether there was room.
+    pub fn push(&mut self, address: u64) -> bool {
+        match self.frames.get_mut(self.len) {
+            Some(frame) => {
+                *frame = address;
+                self.len += 1;
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Its addresses.
+    #[must_use]
+    pub fn frames(&self) -> &[u64] {
+        self.frames.get(..self.len).unwrap_or(&[])
+    }
+}
+
+/// What was found, this time.
+#[derive(Clone, Copy, Debug)]
+pub struct Finding<'a> {
+    /// Its code.
+    pub code: Code,
+    /// What the code does not say: an operation, a reason; else 0.
+    pub detail: u8,
+    /// `st_dev` of the file; 0 where it is not known.
+    pub device: u64,
+    /// `st_ino` of the file; 0 where it is not known.
+    pub inode: u64,
+    /// Path of the file; empty where it is not known.
+    pub path: &'a [u8],
+    /// Address of the mapping; 0 where none is concerned.
+    pub address: u64,
+    /// The part of the file that is concerned, bytes from the beginning.
+    pub range: (u64, u64),
+    /// Bytes that the call asked for.
+    pub asked: u64,
+    /// What of it differs.
+    pub dirty: Dirty,
+}
+
+/// A kind of finding.
+#[repr(C)]
+pub struct Entry {
+    /// 0 free, 1 being filled in, 2 valid.
+    pub state: AtomicU8,
+    /// [`Code`].
+    pub code: AtomicU8,
+    /// See [`Finding::detail`].
+    pub detail: AtomicU8,
+    /// Addresses in `stack`.
+    pub stack_len: AtomicU8,
+    /// Bytes of `path`.
+    pub path_len: AtomicU8,
+    padding: [u8; 3],
+    key: AtomicU64,
+    /// See [`Finding::device`].
+    pub device: AtomicU64,
+    /// See [`Finding::inode`].
+    pub inode: AtomicU64,
+    /// How often found.
+    pub count: AtomicU64,
+    /// When found last: a number that grows within the log.
+    pub sequence: AtomicU64,
+    /// Address of the mapping, the first time.
+    pub address: AtomicU64,
+    /// The lowest offset.
+    pub start: AtomicU64,
+    /// Behind the highest offset.
+    pub end: AtomicU64,
+    /// Bytes asked for, altogether.
+    pub asked: AtomicU64,
+    /// Dirty lines, altogether.
+    pub lines: AtomicU64,
+    /// Return addresses, innermost first.
+    pub stack: [AtomicU64; FRAMES],
+    /// Path of the file.
+    pub path: [AtomicU8; PATH_LEN],
+}
+
+/// A file that is mapped into the process, for its code.
+#[repr(C)]
+pub struct Module {
+    /// First address; 0 where the place is free.
+    pub start: AtomicU64,
+    /// First address behind it.
+    pub end: AtomicU64,
+    /// Offset in the file, bytes.
+    pub offset: AtomicU64,
+    /// Bytes of `path`.
+    pub path_len: AtomicU64,
+    /// Path of the file.
+    pub path: [AtomicU8; PATH_LEN],
+}
+
+/// A file that the process mapped and whose shadow it used.
+#[repr(C)]
+pub struct FileUse {
+    /// `st_dev`; written last.
+    pub device: AtomicU64,
+    /// `st_ino`; 0 where the place is free.
+    pub inode: AtomicU64,
+}
+
+/// See the module.
+#[repr(C)]
+pub struct Log {
+    /// [`MAGIC`].
+    pub magic: AtomicU64,
+    /// `size_of::<Log>()`.
+    pub length: AtomicU64,
+    /// Process ID.
+    pub pid: AtomicU32,
+    /// [`Ending`].
+    pub ending: AtomicU8,
+    padding: [u8; 3],
+    /// Findings so far.
+    pub sequence: AtomicU64,
+    /// Findings that found no room.
+    pub left_out: AtomicU64,
+    /// Findings whose stack was not taken, to save time: they count with the last of their kind.
+    pub unsampled: AtomicU64,
+    /// Files that have no shadow: no memory, or too many.
+    pub unshadowed: AtomicU64,
+    /// Files mapped.
+    pub files: [FileUse; FILES],
+    /// Code.
+    pub modules: [Module; MODULES],
+    /// What was found.
+    pub entries: [Entry; ENTRIES],
+}
+
+impl Log {
+    /// Counts a finding. Without a stack, it counts with the last finding of its code and file.
+    pub fn note(&self, finding: &Finding, stack: Option<&Stack>) {
+        let sequence = self.sequence.fetch_add(1, Ordering::Relaxed) + 1;
+        let entry = match stack {
+            Some(stack) => self.entry(finding, stack),
+            None => {
+                self.unsampled.fetch_add(1, Ordering::Relaxed);
+                self.latest(finding)
+            }
+        };
+        let Some(entry) = entry else {
+            self.left_out.fetch_add(1, Ordering::Relaxed);
+            return;
+        };
+        let (start, end) = finding.range;
+        entry.count.fetch_add(1, Ordering::Relaxed);
+        entry.sequence.fetch_max(sequence, Ordering::Relaxed);
+        entry.start.fetch_min(start, Ordering::Relaxed);
+        entry.end.fetch_max(end, Ordering::Relaxed);
+        entry.asked.fetch_add(finding.asked, Ordering::Relaxed);
+        entry
+            .lines
+            .fetch_add(finding.dirty.lines, Ordering::Relaxed);
+    }
+
+    fn latest(&self, finding: &Finding) -> Option<&Entry> {
+        self.entries
+            .iter()
+            .take_while(|entry| entry.state.load(Ordering::Acquire) != 0)
+            .filter(|entry| entry.is_of(finding))
+            .max_by_key(|entry| entry.sequence.load(Ordering::Relaxed))
+    }
+
+    fn entry(&self, finding: &Finding, stack: &Stack) -> Option<&Entry> {
+        let key = key(finding, stack);
+        self.entries
+            .iter()
+            .find(|entry| entry.claim(finding, stack, key))
+    }
+
+    /// Whether the code at an address is known.
+    #[must_use]
+    pub fn knows(&self, address: u64) -> bool {
+        self.modules.iter().any(|module| module.contains(address))
+    }
+
+    /// Adds a mapping of code, unless it is there.
+    pub fn add_module(&self, mapping: &Mapping) {
+        if !mapping.executable || mapping.path().is_empty() {
+            return;
+        }
+        for module in &self.modules {
+            let claimed = module.start.compare_exchange(
+                0,
+                mapping.start,
+                Ordering::Relaxed,
+                Ordering::Relaxed,
+            );
+            match claimed {
+                Ok(_) => {
+                    module.offset.store(mapping.offset, Ordering::Relaxed);
+                    store_bytes(&module.path, mapping.path());
+                    let len = mapping.path().len() as u64;
+                    module.path_len.store(len, Ordering::Relaxed);
+                    module.end.store(mapping.end, Ordering::Release);
+                    return;
+                }
+                Err(start) if start == mapping.start => return,
+                Err(_) => {}
+            }
+        }
+    }
+
+    /// The process uses a file.
+    pub fn add_file(&self, device: u64, inode: u64) {
+        for file in &self.files {
+            let claimed =
+                file.inode
+                    .compare_exchange(0, inode, Ordering::Relaxed, Ordering::Relaxed);
+            match claimed {
+                Ok(_) => {
+                    file.device.store(device, Ordering::Release);
+                    return;
+                }
+                Err(known) if known == inode && file.device.load(Ordering::Acquire) == device => {
+                    return;
+                }
+                Err(_) => {}
+            }
+        }
+    }
+}
+
+impl Module {
+    fn contains(&self, address: u64) -> bool {
+        // The end is written last.
+        let end = self.end.load(Ordering::Acquire);
+        address < end && self.start.load(Ordering::Relaxed) <= address
+    }
+}
+
+impl Entry {
+    fn is_of(&self, finding: &Finding) -> bool {
+        self.state.load(Ordering::Acquire) == 2
+            && self.code.load(Ordering::Relaxed) == finding.code as u8
+            && self.detail.load(Ordering::Relaxed) == finding.detail
+            && self.device.load(Ordering::Relaxed) == finding.device
+            && self.inode.load(Ordering::Relaxed) == finding.inode
+    }
+
+    /// Whether this is the entry of the finding, or was free and now is. Two threads that find the
+    /// same thing for the first time at once may each get one: the reader adds them up.
+    fn claim(&self, finding: &Finding, stack: &Stack, key: u64) -> bool {
+        match self
+            .state
+            .compare_exchange(0, 1, Ordering::Acquire, Ordering::Acquire)
+        {
+            Ok(_) => {
+                self.fill_in(finding, stack, key);
+                self.state.store(2, Ordering::Release);
+                true
+            }
+            Err(2) => self.key.load(Ordering::Relaxed) == key && self.is_of(finding),
+            Err(_) => false,
+        }
+    }
+
+    fn fill_in(&self, finding: &Finding, stack: &Stack, key: u64) {
+        self.code.store(finding.code as u8, Ordering::Relaxed);
+        self.detail.store(finding.detail, Ordering::Relaxed);
+        self.device.store(finding.device, Ordering::Relaxed);
+        self.inode.store(finding.inode, Ordering::Relaxed);
+        self.address.store(finding.address, Ordering::Relaxed);
+        self.key.store(key, Ordering::Relaxed);
+        self.start.store(u64::MAX, Ordering::Relaxed);
+        for (cell, frame) in self.stack.iter().zip(stack.frames()) {
+            cell.store(*frame, Ordering::Relaxed);
+        }
+        self.stack_len
+            .store(stack.frames().len() as u8, Ordering::Relaxed);
+        store_bytes(&self.path, finding.path);
+        self.path_len
+            .store(finding.path.len().min(PATH_LEN) as u8, Ordering::Relaxed);
+    }
+}
+
+/// Of a stack; code and file are compared.
+fn key(finding: &Finding, stack: &Stack) -> u64 {
+    let mut key = u64::from(finding.detail);
+    for frame in stack.frames() {
+        // FNV-1a's prime: each address moves all higher bits.
+        key = (key ^ frame)
+            .wrapping_mul(0x0000_0100_0000_01b3)
+            .rotate_left(23);
+    }
+    key
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn log() -> Box<Log> {
+        // SAFETY: all-zero is a valid, empty log.
+        unsafe { Box::<Log>::new_zeroed().assume_init() }
+    }
+
+    fn finding(code: Code, start: u64) -> Finding<'static> {
+        Finding {
+            code,
+            detail: 0,
+            device: 1,
+            inode: 2,
+            path: b"/x",
+            address: 0x1000,
+            range: (start, start + 64),
+            asked: 4096,
+            dirty: Dirty {
+                lines: 1,
+                ..Dirty::default()
+            },
+        }
+    }
+
+    fn stack(frames: &[u64]) -> Stack {
+        let mut stack = Stack::new();
+        for frame in frames {
+            assert!(stack.push(*frame));
+        }
+        stack
+    }
+
+    fn counts(log: &Log) -> Vec<u64> {
+        let used = log.entries.iter();
+        used.map(|entry| entry.count.load(Ordering::Relaxed))
+            .take_while(|&count| count > 0)
+            .collect()
+    }
+
+    #[test]
+    fn the_same_from_the_same_place_is_one_entry() {
+        let log = log();
+        let here = stack(&[1, 2, 3]);
+        log.note(&finding(Code::Redundant, 128), Some(&here));
+        log.note(&finding(Code::Redundant, 0), Some(&here));
+        log.note(&finding(Code::Redundant, 640), Some(&stack(&[1, 2, 4])));
+        log.note(&finding(Code::Amplified, 0), Some(&here));
+        assert_eq!(counts(&log), [2, 1, 1]);
+        let [first, ..] = &log.entries;
+        assert_eq!(first.start.load(Ordering::Relaxed), 0);
+        assert_eq!(first.end.load(Ordering::Relaxed), 192);
+        assert_eq!(first.asked.load(Ordering::Relaxed), 8192);
+        assert_eq!(first.lines.load(Ordering::Relaxed), 2);
+        assert_eq!(first.stack_len.load(Ordering::Relaxed), 3);
+    }
+
+    #[test]
+    fn without_a_stack_it_counts_with_the_last_of_its_kind() {
+        let log = log();
+        log.note(&finding(Code::Redundant, 0), None);
+        assert_eq!(log.left_out.load(Ordering::Relaxed), 1);
+        log.note(&finding(Code::Redundant, 0), Some(&stack(&[1])));
+        log.note(&finding(Code::Redundant, 0), Some(&stack(&[2])));
+        log.note(&finding(Code::Redundant, 0), None);
+        assert_eq!(counts(&log), [1, 2]);
+        assert_eq!(log.unsampled.load(Ordering::Relaxed), 2);
+    }
+
+    #[test]
+    fn a_full_log_counts_what_it_leaves_out() {
+        let log = log();
+        for place in 0..ENTRIES as u64 + 3 {
+            log.note(&finding(Code::Redundant, 0), Some(&stack(&[place])));
+        }
+        assert_eq!(counts(&log).len(), ENTRIES);
+        assert_eq!(log.left_out.load(Ordering::Relaxed), 3);
+    }
+
+    #[test]
+    fn modules_and_files_are_listed_once() {
+        let log = log();
+        let mut parser = super::super::modules::Parser::new();
+        let line = b"1000-3000 r-xp 2000 0:0 1 /lib/a\n";
+        let module = line.iter().find_map(|&b| parser.push(b)).unwrap();
+        log.add_module(&module);
+        log.add_module(&module);
+        assert!(log.knows(0x1000) && log.knows(0x2fff) && !log.knows(0x3000));
+        let used = log.modules.iter();
+        let used = used.filter(|module| module.start.load(Ordering::Relaxed) != 0);
+        assert_eq!(used.count(), 1);
+        for (device, inode) in [(1, 5), (2, 5), (1, 5)] {
+            log.add_file(device, inode);
+        }
+        let used = log.files.iter();
+        let used = used.filter(|file| file.inode.load(Ordering::Relaxed) != 0);
+        assert_eq!(used.count(), 2);
+    }
+}

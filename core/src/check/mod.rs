@@ -1,0 +1,14 @@
+//! What `daxshim check` finds, and what the library keeps for it: the table of findings ([`codes`]),
+//! the shadow of what is durable ([`shadow`]), the log of findings ([`log`]), and how cache lines are
+//! compared ([`lines`]).
+//!
+//! Shadows and logs are files of the report directory, mapped shared: they outlive the process
+//! however it ends, and all processes of a run see the same shadow.
+
+pub mod codes;
+pub mod lines;
+pub mod log;
+pub mod modules;
+pub mod shadow;
+
+pub use codes::{Code, Level};

@@ -1,0 +1,400 @@
+//! Reading what checking left in the report directory: logs, shadows, and, by comparing shadows with
+//! their files, the lines that were never synced.
+//!
+//! As with report pages, nothing is believed that is not checked.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+
+use crate::check::Code;
+use crate::check::lines::LINE;
+use crate::check::log::{self, Ending, Entry, Log, Module};
+use crate::check::shadow::{self, CONTENT, Header};
+
+/// What a process found.
+#[derive(Debug)]
+pub struct ProcessLog {
+    /// Process ID.
+    pub pid: u32,
+    /// 0, and one more for each exec that kept the PID.
+    pub image: u32,
+    /// How it ended, as it said itself.
+    pub ending: Ending,
+    /// What was found.
+    pub entries: Vec<LogEntry>,
+    /// Code that stacks lead through.
+    pub modules: Vec<LogModule>,
+    /// Files used: `st_dev`, `st_ino`.
+    pub files: Vec<(u64, u64)>,
+    /// Findings that found no room.
+    pub left_out: u64,
+    /// Findings whose stack was not taken.
+    pub unsampled: u64,
+    /// Mappings of files that have no shadow.
+    pub unshadowed: u64,
+}
+
+/// A kind of finding.
+#[derive(Clone, Debug)]
+pub struct LogEntry {
+    /// Its code.
+    pub code: Code,
+    /// What the code does not say.
+    pub detail: u8,
+    /// `st_dev`, `st_ino`; 0 where not known.
+    pub file: (u64, u64),
+    /// Path of the file; empty where not known.
+    pub path: PathBuf,
+    /// Address of the mapping.
+    pub address: u64,
+    /// Lowest and behind the highest offset.
+    pub range: (u64, u64),
+    /// How often.
+    pub count: u64,
+    /// Grows with time within the log.
+    pub sequence: u64,
+    /// Bytes asked for, altogether.
+    pub asked: u64,
+    /// Dirty lines, altogether.
+    pub lines: u64,
+    /// Return addresses, innermost first.
+    pub stack: Vec<u64>,
+}
+
+/// Code in a process.
+#[derive(Clone, Debug)]
+pub struct LogModule {
+    /// First address.
+    pub start: u64,
+    /// First address behind it.
+    pub end: u64,
+    /// Offset in the file, bytes.
+    pub offset: u64,
+    /// Its file.
+    pub path: PathBuf,
+}
+
+/// A watched file.
+#[derive(Debug)]
+pub struct ShadowFile {
+    /// The shadow.
+    shadow: PathBuf,
+    /// `st_dev`, `st_ino`.
+    pub file: (u64, u64),
+    /// Bytes.
+    pub size: u64,
+    /// Its path when it was mapped.
+    pub path: PathBuf,
+    /// Syncs that were not compared.
+    pub skipped: u64,
+    /// Where a difference may be durable nevertheless.
+    pub uncertain: Option<(u64, u64)>,
+    /// msync calls.
+    pub msyncs: u64,
+    /// fsync, fdatasync and sync calls.
+    pub fsyncs: u64,
+    /// Of these, compared.
+    pub fsyncs_compared: u64,
+    /// Of these, with dirty lines.
+    pub fsyncs_needed: u64,
+}
+
+/// Lines of a file that are not as in its shadow.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Unsynced {
+    /// Ranges of lines, bytes, ascending.
+    pub ranges: Vec<(u64, u64)>,
+    /// Lines of which it is not known whether they were synced.
+    pub uncertain_lines: u64,
+}
+
+/// Everything in a report directory.
+#[derive(Debug, Default)]
+pub struct Checked {
+    /// By process ID and image.
+    pub processes: Vec<ProcessLog>,
+    /// By path.
+    pub shadows: Vec<ShadowFile>,
+}
+
+impl Checked {
+    /// Reads a directory.
+    ///
+    /// # Errors
+    /// Those of reading it. Files that are not whole are left out: their process ended before it had
+    /// begun.
+    pub fn read(directory: &Path) -> io::Result<Checked> {
+        let mut checked = Checked::default();
+        for entry in directory.read_dir()? {
+            let path = entry?.path();
+            let name = path.file_name().and_then(|name| name.to_str());
+            let name = name.unwrap_or_default();
+            if let Some(numbers) = name.strip_prefix(log::FILE_PREFIX) {
+                checked.processes.extend(read_log(&path, numbers));
+            } else if name.starts_with(shadow::FILE_PREFIX) {
+                checked.shadows.extend(read_shadow(&path));
+            }
+        }
+        checked
+            .processes
+            .sort_by_key(|process| (process.pid, process.image));
+        checked.shadows.sort_by(|a, b| a.path.cmp(&b.path));
+        Ok(checked)
+    }
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    // Whatever has been put there must neither be followed nor waited for.
+    File::options()
+        .read(true)
+        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
+        .open(path)
+}
+
+/// A structure of atomics from the beginning of a file. `None` where the file is too short.
+///
+/// # Safety
+/// Any bytes must be a valid `T`.
+unsafe fn read_struct<T>(path: &Path) -> Option<Box<T>> {
+    let mut bytes = Vec::with_capacity(size_of::<T>());
+    let file = open(path).ok()?;
+    file.take(size_of::<T>() as u64)
+        .read_to_end(&mut bytes)
+        .ok()?;
+    if bytes.len() < size_of::<T>() {
+        return None;
+    }
+    let mut value = Box::<T>::new_uninit();
+    // SAFETY: all of it is copied, and any bytes will do, by the caller's promise.
+    unsafe {
+        value
+            .as_mut_ptr()
+            .cast::<u8>()
+            .copy_from_nonoverlapping(bytes.as_ptr(), size_of::<T>());
+        Some(value.assume_init())
+    }
+}
+
+fn wide(cell: &AtomicU64) -> u64 {
+    cell.load(Ordering::Relaxed)
+}
+
+fn path(bytes: &[AtomicU8], len: usize) -> PathBuf {
+    let bytes: Vec<u8> = bytes
+        .iter()
+        .take(len)
+        .map(|byte| byte.load(Ordering::Relaxed))
+        .collect();
+    PathBuf::from(std::ffi::OsStr::from_bytes(&bytes))
+}
+
+fn read_log(file: &Path, numbers: &str) -> Option<ProcessLog> {
+    let (_, image) = numbers.split_once('.')?;
+    // SAFETY: a log is nothing but integers.
+    let log: Box<Log> = unsafe { read_struct(file) }?;
+    let is_whole = wide(&log.magic) == log::MAGIC && wide(&log.length) == size_of::<Log>() as u64;
+    is_whole.then_some(())?;
+    let files = log.files.iter();
+    Some(ProcessLog {
+        pid: log.pid.load(Ordering::Relaxed),
+        image: image.parse().ok()?,
+        ending: Ending::from_u8(log.ending.load(Ordering::Relaxed)),
+        entries: log.entries.iter().filter_map(entry).collect(),
+        modules: log.modules.iter().filter_map(module).collect(),
+        files: files
+            .map(|file| (wide(&file.device), wide(&file.inode)))
+            .filter(|&(_, inode)| inode != 0)
+            .collect(),
+        left_out: wide(&log.left_out),
+        unsampled: wide(&log.unsampled),
+        unshadowed: wide(&log.unshadowed),
+    })
+}
+
+fn entry(entry: &Entry) -> Option<LogEntry> {
+    let byte = |cell: &AtomicU8| cell.load(Ordering::Relaxed);
+    let count = wide(&entry.count);
+    (byte(&entry.state) == 2 && count > 0).then_some(())?;
+    let depth = usize::from(byte(&entry.stack_len));
+    Some(LogEntry {
+        code: Code::from_u8(byte(&entry.code))?,
+        detail: byte(&entry.detail),
+        file: (wide(&entry.device), wide(&entry.inode)),
+        path: path(&entry.path, usize::from(byte(&entry.path_len))),
+        address: wide(&entry.address),
+        range: (wide(&entry.start), wide(&entry.end)),
+        count,
+        sequence: wide(&entry.sequence),
+        asked: wide(&entry.asked),
+        lines: wide(&entry.lines),
+        stack: entry.stack.iter().take(depth).map(wide).collect(),
+    })
+}
+
+fn module(module: &Module) -> Option<LogModule> {
+    let (start, end) = (wide(&module.start), wide(&module.end));
+    (start < end).then(|| LogModule {
+        start,
+        end,
+        offset: wide(&module.offset),
+        path: path(&module.path, wide(&module.path_len) as usize),
+    })
+}
+
+fn read_shadow(file: &Path) -> Option<ShadowFile> {
+    // SAFETY: a header is nothing but integers.
+    let header: Box<Header> = unsafe { read_struct(file) }?;
+    (wide(&header.magic) == shadow::MAGIC).then(|| ShadowFile {
+        shadow: file.to_owned(),
+        file: (wide(&header.device), wide(&header.inode)),
+        size: wide(&header.size),
+        path: path(
+            &header.path,
+            usize::from(header.path_len.load(Ordering::Relaxed)),
+        ),
+        skipped: wide(&header.skipped),
+        uncertain: header.skipped_range(),
+        msyncs: wide(&header.msyncs),
+        fsyncs: wide(&header.fsyncs),
+        fsyncs_compared: wide(&header.fsyncs_compared),
+        fsyncs_needed: wide(&header.fsyncs_needed),
+    })
+}
+
+/// Bytes compared at a time.
+const CHUNK: usize = 1 << 20;
+
+impl ShadowFile {
+    /// The lines of the file that no sync covered since they were stored to.
+    ///
+    /// # Errors
+    /// Those of reading shadow and file; NotFound also where another file is there now.
+    pub fn unsynced(&self) -> io::Result<Unsynced> {
+        let shadow = open(&self.shadow)?;
+        let file = open(&self.path)?;
+        let metadata = file.metadata()?;
+        if (metadata.dev(), metadata.ino()) != self.file {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        let size = self.size.min(metadata.len());
+        let mut unsynced = Unsynced::default();
+        let (mut now, mut durable) = (vec![0; CHUNK], vec![0; CHUNK]);
+        let mut offset = 0;
+        while offset < size {
+            let length = CHUNK.min((size - offset) as usize);
+            now.truncate(length);
+            durable.truncate(length);
+            file.read_exact_at(&mut now, offset)?;
+            shadow.read_exact_at(&mut durable, CONTENT as u64 + offset)?;
+            if now != durable {
+                let lines = now.chunks(LINE).zip(durable.chunks(LINE)).enumerate();
+                for (line, _) in lines.filter(|(_, (now, durable))| now != durable) {
+                    self.add(&mut unsynced, offset + (line * LINE) as u64, size);
+                }
+            }
+            offset += length as u64;
+        }
+        Ok(unsynced)
+    }
+
+    fn add(&self, unsynced: &mut Unsynced, start: u64, size: u64) {
+        let end = (start + LINE as u64).min(size);
+        if let Some((from, to)) = self.uncertain
+            && start < to
+            && from < end
+        {
+            unsynced.uncertain_lines += 1;
+            return;
+        }
+        match unsynced.ranges.last_mut() {
+            Some((_, last)) if *last == start => *last = end,
+            _ => unsynced.ranges.push((start, end)),
+        }
+    }
+}
+
+/// Lines of a range.
+#[must_use]
+pub fn lines_of((start, end): (u64, u64)) -> u64 {
+    end.saturating_sub(start).div_ceil(LINE as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shadow(directory: &Path, size: u64) -> ShadowFile {
+        let path = directory.join("file");
+        std::fs::write(&path, vec![1; size as usize]).unwrap();
+        let content = vec![1; Header::content_length(size) as usize];
+        let bytes = [vec![0; CONTENT], content].concat();
+        std::fs::write(directory.join("shadow"), bytes).unwrap();
+        let metadata = path.metadata().unwrap();
+        ShadowFile {
+            shadow: directory.join("shadow"),
+            file: (metadata.dev(), metadata.ino()),
+            size,
+            path,
+            skipped: 0,
+            uncertain: None,
+            msyncs: 0,
+            fsyncs: 0,
+            fsyncs_compared: 0,
+            fsyncs_needed: 0,
+        }
+    }
+
+    #[test]
+    fn each_different_line_is_found() {
+        let directory = tempfile::tempdir().unwrap();
+        let size = CHUNK as u64 + 5000;
+        let mut shadow = shadow(directory.path(), size);
+        assert_eq!(shadow.unsynced().unwrap(), Unsynced::default());
+        let file = File::options().write(true).open(&shadow.path).unwrap();
+        let last = size - 1;
+        for offset in [0, 63, 64, 4096, CHUNK as u64 - 1, CHUNK as u64, last] {
+            file.write_all_at(&[2], offset).unwrap();
+        }
+        let chunk = CHUNK as u64;
+        let found = shadow.unsynced().unwrap();
+        let tail = last / 64 * 64;
+        assert_eq!(
+            found.ranges,
+            [
+                (0, 128),
+                (4096, 4160),
+                (chunk - 64, chunk + 64),
+                (tail, size)
+            ]
+        );
+        shadow.uncertain = Some((0, 4096));
+        let found = shadow.unsynced().unwrap();
+        assert_eq!((found.ranges.len(), found.uncertain_lines), (3, 2));
+    }
+
+    #[test]
+    fn another_file_in_its_place_is_not_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let shadow = shadow(directory.path(), 100);
+        std::fs::rename(&shadow.path, directory.path().join("away")).unwrap();
+        let gone = shadow.unsynced().unwrap_err();
+        assert_eq!(gone.kind(), io::ErrorKind::NotFound);
+        std::fs::write(&shadow.path, [2; 100]).unwrap();
+        let other = shadow.unsynced().unwrap_err();
+        assert_eq!(other.kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn what_is_not_whole_is_left_out() {
+        let directory = tempfile::tempdir().unwrap();
+        for name in ["check.1.0", "check.x", "shadow.1.2.3", "daxshim.1.0"] {
+            std::fs::write(directory.path().join(name), [0; 100]).unwrap();
+        }
+        let checked = Checked::read(directory.path()).unwrap();
+        assert!(checked.processes.is_empty() && checked.shadows.is_empty());
+    }
+}

@@ -1,0 +1,47 @@
+//! Answers: what goes to a socket or a pipe while something is dirty.
+
+use super::shadows::each_part;
+use super::syncs::{compare, report};
+use crate::mappings;
+use crate::subject::Place;
+use daxshim_core::check::Code;
+use daxshim_core::check::lines::Dirty;
+use daxshim_core::report::Kind;
+
+/// Whether writes to a descriptor have to be looked at each time.
+#[inline]
+pub fn is_answered_through(fd: i32) -> bool {
+    super::on() && is_channel(fd)
+}
+
+fn is_channel(fd: i32) -> bool {
+    let stat = Place::Descriptor(fd).stat();
+    stat.is_ok_and(|stat| matches!(stat.st_mode & libc::S_IFMT, libc::S_IFSOCK | libc::S_IFIFO))
+}
+
+/// Something is about to be written or sent through a descriptor.
+#[inline]
+pub fn answering(fd: i32) {
+    if super::on() && fd != libc::STDERR_FILENO && !mappings::is_empty() {
+        answers(fd);
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn answers(fd: i32) {
+    if !crate::process::is_own() || !is_channel(fd) {
+        return;
+    }
+    each_part(0, usize::MAX, |part| {
+        if matches!(part.kind, Kind::Private | Kind::ReadOnly) {
+            return;
+        }
+        let Some(dirty) = compare(&part).filter(|dirty| !dirty.is_empty()) else {
+            return;
+        };
+        let shifted = Dirty::default().with(dirty, part.offset as u64);
+        let range = (shifted.first, shifted.end);
+        report(Code::Acknowledged, &part, range, 0, shifted);
+    });
+}

@@ -1,0 +1,59 @@
+//! `daxshim check`: what a program does to its mappings, looked at as it happens.
+//!
+//! Off unless `DAXSHIM_CHECK` says otherwise; then each event below costs one load. On, watched
+//! files (tagged, or on DAX and mapped shared) have a shadow of what is durable
+//! ([`daxshim_core::check::shadow`]), and what is found goes into the log
+//! ([`daxshim_core::check::log`]). Whether lines were *never* synced is not decided here: the
+//! command compares shadow and file when all is over.
+
+mod acknowledge;
+mod budget;
+mod facts;
+mod log;
+mod shadows;
+mod stack;
+mod syncs;
+mod unmap;
+
+use crate::process;
+use core::sync::atomic::{AtomicBool, Ordering};
+use daxshim_core::config::Checking;
+
+pub use acknowledge::{answering, is_answered_through};
+pub use facts::{kind_of_untagged, mapped, refused, truncating};
+pub use log::looked_at;
+pub use shadows::watch;
+pub use syncs::{all_files, file_range_sync_begins, file_sync_begins, sync_begins, sync_failed};
+pub use unmap::{ending, executing, execution_failed, unmapping};
+
+static ON: AtomicBool = AtomicBool::new(false);
+
+/// Whether there is anything to be looked at.
+#[inline]
+pub fn on() -> bool {
+    ON.load(Ordering::Relaxed)
+}
+
+/// Begins, if the environment says so and there is a report directory. Once, by the constructor.
+pub fn start() {
+    if process::config().check == Checking::Off {
+        return;
+    }
+    stack::start();
+    budget::start();
+    match log::open() {
+        Ok(()) => ON.store(true, Ordering::Relaxed),
+        Err(errno) => log::warn(errno),
+    }
+}
+
+/// In a forked child: a log of its own; the shadows are everybody's.
+pub fn forked() {
+    if on() {
+        shadows::forked();
+        if log::reopen().is_err() {
+            ON.store(false, Ordering::Relaxed);
+        }
+        shadows::log_files();
+    }
+}

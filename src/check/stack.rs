@@ -1,0 +1,99 @@
+//! Who called: return addresses, by the program's unwind information.
+//!
+//! libgcc's unwinder finds it through `_dl_find_object` (glibc 2.35, GCC 12), which takes no lock and
+//! allocates nothing. With older ones it would take the loader's lock, which no hook may: then no
+//! stack is taken.
+
+use crate::real::sys;
+use crate::sites::{Code, code_at};
+use core::ffi::{CStr, c_int, c_void};
+use core::ops::ControlFlow;
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use daxshim_core::check::log::{Log, Stack};
+use daxshim_core::check::modules::Parser;
+
+/// Our own code: its frames are left out.
+static OWN_START: AtomicUsize = AtomicUsize::new(0);
+static OWN_END: AtomicUsize = AtomicUsize::new(0);
+
+static USABLE: AtomicBool = AtomicBool::new(false);
+
+unsafe extern "C" {
+    fn _Unwind_Backtrace(
+        visit: extern "C" fn(*mut c_void, *mut c_void) -> c_int,
+        argument: *mut c_void,
+    ) -> c_int;
+    fn _Unwind_GetIP(context: *mut c_void) -> usize;
+}
+
+const URC_NO_REASON: c_int = 0;
+const URC_NORMAL_STOP: c_int = 4;
+
+/// Once, by the constructor.
+pub fn start() {
+    if let Some(Code { start, end }) = code_at(start as *const () as usize) {
+        OWN_START.store(start, Ordering::Relaxed);
+        OWN_END.store(end, Ordering::Relaxed);
+    }
+    // SAFETY: a C string with its NUL; the default lookup order.
+    let found = unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"_dl_find_object".as_ptr()) };
+    USABLE.store(!found.is_null(), Ordering::Relaxed);
+    // The unwinder prepares itself at its first use, which must not be inside a hook.
+    let _ = here();
+}
+
+extern "C" fn visit(context: *mut c_void, stack: *mut c_void) -> c_int {
+    // SAFETY: the unwinder's own context, and what `here` handed it.
+    let (address, stack) = unsafe { (_Unwind_GetIP(context), &mut *stack.cast::<Stack>()) };
+    let own = OWN_START.load(Ordering::Relaxed)..OWN_END.load(Ordering::Relaxed);
+    let outside = !own.contains(&address) && address != 0;
+    if outside && !stack.push(address as u64) {
+        return URC_NORMAL_STOP;
+    }
+    URC_NO_REASON
+}
+
+/// The present stack, without our own frames.
+#[inline(never)]
+pub fn here() -> Stack {
+    let mut stack = Stack::new();
+    if USABLE.load(Ordering::Relaxed) {
+        // SAFETY: `visit` gets the stack that it expects.
+        unsafe { _Unwind_Backtrace(visit, (&raw mut stack).cast()) };
+    }
+    stack
+}
+
+/// Has the log know the modules that a stack leads through.
+pub fn note_modules(log: &Log, stack: &Stack) {
+    if stack.frames().iter().all(|&frame| log.knows(frame)) {
+        return;
+    }
+    let mut parser = Parser::new();
+    let _ = each_byte(c"/proc/self/maps", |byte| {
+        if let Some(mapping) = parser.push(byte) {
+            log.add_module(&mapping);
+        }
+        ControlFlow::Continue(())
+    });
+}
+
+/// The bytes of a file.
+#[inline(never)]
+fn each_byte(path: &CStr, mut take: impl FnMut(u8) -> ControlFlow<()>) -> Result<(), i32> {
+    let mut buffer = [0u8; 1024];
+    let flags = libc::O_RDONLY | libc::O_CLOEXEC;
+    // SAFETY: path and buffer are ours; the descriptor is closed below.
+    unsafe {
+        let fd = sys!(SYS_openat, libc::AT_FDCWD, path.as_ptr(), flags)?;
+        loop {
+            let read = sys!(SYS_read, fd, buffer.as_mut_ptr(), buffer.len());
+            let bytes = read.ok().and_then(|len| buffer.get(..len)).unwrap_or(&[]);
+            if bytes.is_empty() || bytes.iter().try_for_each(|&byte| take(byte)).is_break() {
+                break;
+            }
+        }
+        sys!(SYS_close, fd)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,464 @@
+//! Syncs: what was dirty in their range, and what that says.
+
+use super::log::note;
+use super::shadows::{self, Part, Shadow, all, copy_file, each_part, wait};
+use super::{budget, log};
+use crate::memory::{self, PAGE};
+use crate::process;
+use crate::real::sys;
+use core::sync::atomic::Ordering;
+use daxshim_core::check::Code;
+use daxshim_core::check::lines::{self, Dirty, LINE};
+use daxshim_core::check::log::Finding;
+use daxshim_core::report::{Kind, PATH_LEN};
+
+/// From so many pages on, a sync of mostly clean ones is worth a note.
+const AMPLIFIED_PAGES: u64 = 16;
+/// And so many pages asked for each that is dirty.
+const AMPLIFIED_TIMES: u64 = 8;
+
+/// What a sync found in the files of its range.
+#[derive(Default)]
+struct Found {
+    /// The first file, and where it is mapped.
+    first: Option<Part>,
+    /// Bytes asked for.
+    asked: u64,
+    /// Dirty lines; offsets are those of the first file.
+    dirty: Dirty,
+    /// Not all was compared: nothing can be concluded.
+    uncertain: bool,
+}
+
+impl Found {
+    fn add(&mut self, part: &Part, dirty: Option<Dirty>) {
+        if self.first.is_none() {
+            self.first = Some(*part);
+        }
+        self.asked += part.length as u64;
+        match dirty {
+            Some(dirty) => self.dirty = self.dirty.with(dirty, part.offset as u64),
+            None => self.uncertain = true,
+        }
+    }
+
+    /// As a finding; `lines` is what is dirty.
+    fn report(&self, code: Code, dirty: Dirty) {
+        let Some(part) = self.first else { return };
+        let range = match dirty.is_empty() {
+            true => (part.offset as u64, part.offset as u64 + self.asked),
+            false => (dirty.first, dirty.end),
+        };
+        report(code, &part, range, self.asked, dirty);
+    }
+}
+
+/// Notes a finding about a part of a file.
+pub fn report(code: Code, part: &Part, range: (u64, u64), asked: u64, dirty: Dirty) {
+    let mut path = [0; PATH_LEN];
+    let len = part.shadow.path(&mut path);
+    let (device, inode) = part.shadow.identity();
+    note(&Finding {
+        code,
+        detail: 0,
+        device,
+        inode,
+        path: path.get(..len).unwrap_or(&[]),
+        address: part.address as u64,
+        range,
+        asked,
+        dirty,
+    });
+}
+
+/// msync(MS_SYNC) of a range begins: what is dirty in it now will be durable when it ends.
+#[inline]
+pub fn sync_begins(start: usize, end: usize) {
+    if super::on() {
+        msync(start, end);
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn msync(start: usize, end: usize) {
+    let mut found = Found::default();
+    let complete = each_part(start, end, |part| {
+        if part.kind == Kind::Private {
+            private(&part);
+            return;
+        }
+        if let Some(header) = part.shadow.header() {
+            header.msyncs.fetch_add(1, Ordering::Relaxed);
+        }
+        let dirty = take_over(&part);
+        found.add(&part, dirty);
+    });
+    found.uncertain |= !complete;
+    judge(&found, Code::Redundant);
+}
+
+/// fsync(2) or fdatasync(2) of a file begins. Costs one load where nothing is checked.
+#[inline]
+pub fn file_sync_begins(fd: i32) {
+    if super::on() {
+        fsync(fd);
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn fsync(fd: i32) {
+    let stat = crate::subject::Place::Descriptor(fd).stat();
+    let Ok(stat) = stat else { return };
+    if let Some(shadow) = shadows::find(stat.st_dev, stat.st_ino) {
+        whole_file(shadow, Some(fd));
+    }
+}
+
+/// sync_file_range(2) begins, with the arguments of the call; it makes something durable only with `all`
+/// its flags.
+#[inline]
+pub fn file_range_sync_begins([fd, offset, length, flags, ..]: [usize; 6], all: u32) {
+    if super::on() && flags as u32 == all {
+        let end = match length {
+            0 => usize::MAX,
+            length => offset.saturating_add(length),
+        };
+        file_range(fd as i32, offset & !(PAGE - 1), end);
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn file_range(fd: i32, start: usize, end: usize) {
+    let stat = crate::subject::Place::Descriptor(fd).stat();
+    let Some(shadow) = stat
+        .ok()
+        .and_then(|stat| shadows::find(stat.st_dev, stat.st_ino))
+    else {
+        return;
+    };
+    let end = end.min(shadow.size()).next_multiple_of(PAGE);
+    let mut found = Found::default();
+    let complete = each_part(0, usize::MAX, |part| {
+        if core::ptr::eq(part.shadow, shadow)
+            && part.kind != Kind::Private
+            && let Some(part) = part.clip(start, end)
+        {
+            let dirty = take_over(&part);
+            found.add(&part, dirty);
+        }
+    });
+    found.uncertain |= !complete;
+    if let Some(header) = shadow.header() {
+        header.msyncs.fetch_add(1, Ordering::Relaxed);
+        if header.elsewhere.load(Ordering::Relaxed) != 0 || found.first.is_none() {
+            found.uncertain = true;
+            header.skip(start as u64, end as u64);
+        }
+    }
+    judge(&found, Code::Redundant);
+}
+
+/// sync(2) or syncfs(2) begins: all files, though syncfs may mean fewer.
+#[cold]
+#[inline(never)]
+pub fn all_files(filesystem: Option<i32>) {
+    let device = filesystem.map(|fd| crate::subject::Place::Descriptor(fd).stat());
+    for shadow in all() {
+        let meant = match &device {
+            Some(Ok(stat)) => stat.st_dev == shadow.identity().0,
+            Some(Err(_)) => false,
+            None => true,
+        };
+        if meant {
+            whole_file(shadow, None);
+        }
+    }
+}
+
+fn whole_file(shadow: &'static Shadow, fd: Option<i32>) {
+    let Some(header) = shadow.header() else {
+        return;
+    };
+    let mut found = Found::default();
+    let complete = each_part(0, usize::MAX, |part| {
+        if core::ptr::eq(part.shadow, shadow) && part.kind != Kind::Private {
+            let dirty = take_over(&part);
+            found.add(&part, dirty);
+        }
+    });
+    found.uncertain |= !complete;
+    if header.elsewhere.load(Ordering::Relaxed) != 0 || found.first.is_none() {
+        // What lies where nothing is mapped here is copied from the file, uncompared.
+        found.uncertain = true;
+        copy_rest(shadow, fd);
+    }
+    header.fsyncs.fetch_add(1, Ordering::Relaxed);
+    if found.uncertain {
+        return;
+    }
+    header.fsyncs_compared.fetch_add(1, Ordering::Relaxed);
+    let after_msync = header.msyncs.load(Ordering::Relaxed) > 0;
+    if !found.dirty.is_empty() {
+        header.fsyncs_needed.fetch_add(1, Ordering::Relaxed);
+        if after_msync {
+            found.report(Code::FsyncNeeded, found.dirty);
+        }
+    } else if after_msync {
+        judge(&found, Code::FsyncIdle);
+    } else {
+        judge(&found, Code::Redundant);
+    }
+}
+
+/// The shadow gets the file as it is.
+fn copy_rest(shadow: &'static Shadow, fd: Option<i32>) {
+    let (Some(header), size) = (shadow.header(), shadow.size()) else {
+        return;
+    };
+    let Some(content) = shadow.content(0, size) else {
+        return;
+    };
+    let affordable = size <= budget::FREE || budget::allows();
+    let copied = affordable
+        && locked(shadow, || {
+            budget::spend(|| match fd {
+                Some(fd) if copy_file(fd, 0, content as usize, size).is_ok() => true,
+                _ => copy_by_path(shadow, content as usize, size),
+            })
+        }) == Some(true);
+    if copied {
+        header.elsewhere.store(0, Ordering::Relaxed);
+        header.compared(0, size as u64);
+    } else {
+        header.skip(0, size as u64);
+    }
+}
+
+/// Where the descriptor is not readable, or there is none: by the path of when it was mapped.
+fn copy_by_path(shadow: &'static Shadow, to: usize, length: usize) -> bool {
+    let mut path = [0u8; PATH_LEN + 1];
+    let mut known = [0u8; PATH_LEN];
+    let len = shadow.path(&mut known);
+    for (to, from) in path.iter_mut().zip(known.iter().take(len)) {
+        *to = *from;
+    }
+    let flags = libc::O_RDONLY | libc::O_CLOEXEC | libc::O_NOATIME;
+    // SAFETY: the path is ours and ends in NUL; the descriptor is closed below.
+    let fd = unsafe { sys!(SYS_openat, libc::AT_FDCWD, path.as_ptr(), flags) };
+    let Ok(fd) = fd else { return false };
+    let fd = fd as i32;
+    let stat = crate::subject::Place::Descriptor(fd).stat();
+    let same = stat.is_ok_and(|stat| (stat.st_dev, stat.st_ino) == shadow.identity());
+    let copied = same && copy_file(fd, 0, to, length).is_ok();
+    // SAFETY: opened above.
+    let _ = unsafe { sys!(SYS_close, fd) };
+    copied
+}
+
+/// Does it while no other process or thread changes the content. `None`: it could not be locked.
+fn locked<T>(shadow: &Shadow, work: impl FnOnce() -> T) -> Option<T> {
+    let header = shadow.header()?;
+    let pid = process::pid();
+    wait(|| header.try_lock(pid))?;
+    let result = work();
+    header.unlock();
+    Some(result)
+}
+
+/// Of a part, as much as has lines of the file. `None`: it can't be read, or there is no time.
+fn readable(part: &Part) -> Option<(*const u8, *mut u8, usize)> {
+    let size = part.shadow.size().next_multiple_of(LINE);
+    let length = part.length.min(size.saturating_sub(part.offset));
+    let content = part.shadow.content(part.offset, length)?;
+    if part.kind == Kind::Suspended || length > budget::FREE && !budget::allows() {
+        return None;
+    }
+    // An untagged file may have been truncated from outside.
+    if part.kind == Kind::Untagged && length > 0 && memory::is_bad(part.address + length - 1, 1) {
+        return None;
+    }
+    Some((part.address as *const u8, content, length))
+}
+
+/// The dirty lines of a part. `None` where that is not known.
+pub fn compare(part: &Part) -> Option<Dirty> {
+    let header = part.shadow.header()?;
+    if header.is_uncertain(part.offset as u64, part.end() as u64) {
+        return None;
+    }
+    let (live, durable, length) = readable(part)?;
+    // SAFETY: mapped and readable, before the end of the file's last page, while `each_part` runs;
+    // the content is as long.
+    timed(length, || unsafe { lines::compare(live, durable, length) }).into()
+}
+
+/// A sync of a part begins: what is dirty in it counts as durable. The dirty lines, if known.
+fn take_over(part: &Part) -> Option<Dirty> {
+    let header = part.shadow.header()?;
+    let (start, end) = (part.offset as u64, part.end() as u64);
+    let uncertain = header.is_uncertain(start, end);
+    beyond_end(part);
+    let dirty = readable(part).and_then(|(live, durable, length)| {
+        locked(part.shadow, || {
+            // SAFETY: as in `compare`; the content is locked.
+            timed(length, || unsafe {
+                lines::take_over(live, durable, length)
+            })
+        })
+    });
+    match dirty {
+        Some(_) => header.compared(start, end),
+        None => header.skip(start, end),
+    }
+    dirty.filter(|_| !uncertain)
+}
+
+fn timed<T>(length: usize, work: impl FnOnce() -> T) -> T {
+    if length > budget::FREE {
+        budget::spend(work)
+    } else {
+        work()
+    }
+}
+
+/// Stores between the end of the file and the end of its last page.
+pub fn beyond_end(part: &Part) {
+    let size = part.shadow.size();
+    if size.is_multiple_of(PAGE) || part.end() <= size || part.kind == Kind::Suspended {
+        return;
+    }
+    let from = size.max(part.offset);
+    let length = part
+        .end()
+        .min(size.next_multiple_of(PAGE))
+        .saturating_sub(from);
+    let live = part.address + (from - part.offset);
+    if part.kind == Kind::Untagged && memory::is_bad(live, 1) {
+        return;
+    }
+    let Some(known) = part.shadow.content(from, length) else {
+        return;
+    };
+    let (mut first, mut last) = (None, 0);
+    for i in 0..length {
+        // SAFETY: the file's last page, mapped and readable; and as many bytes of content.
+        let (now, before) = unsafe {
+            (
+                (live as *const u8).add(i).read_volatile(),
+                known.add(i).read_volatile(),
+            )
+        };
+        if now != before {
+            // SAFETY: as above.
+            unsafe { known.add(i).write_volatile(now) };
+            first = first.or(Some(i));
+            last = i;
+        }
+    }
+    if let Some(first) = first {
+        let range = ((from + first) as u64, (from + last + 1) as u64);
+        let dirty = Dirty {
+            lines: ((last / LINE) - (first / LINE) + 1) as u64,
+            pages: 1,
+            first: range.0,
+            end: range.1,
+        };
+        report(
+            Code::BeyondEnd,
+            part,
+            range,
+            (last + 1 - first) as u64,
+            dirty,
+        );
+    }
+}
+
+/// A private mapping is synced: if it was stored to, somebody expects that to reach the file.
+fn private(part: &Part) {
+    if let Some(dirty) = compare(part).filter(|dirty| !dirty.is_empty()) {
+        let range = (
+            part.offset as u64 + dirty.first,
+            part.offset as u64 + dirty.end,
+        );
+        report(Code::Private, part, range, part.length as u64, dirty);
+    }
+}
+
+/// A sync was compared; `idle` is what it is called if nothing was dirty anywhere.
+fn judge(found: &Found, idle: Code) {
+    let Some(part) = found.first.filter(|_| !found.uncertain) else {
+        return;
+    };
+    if found.dirty.is_empty() {
+        nothing_dirty(found, &part, idle);
+        return;
+    }
+    let pages = found.asked.div_ceil(PAGE as u64);
+    let amplified = pages >= AMPLIFIED_PAGES && pages >= AMPLIFIED_TIMES * found.dirty.pages;
+    // A file's sync has no range that could be smaller.
+    if amplified && idle == Code::Redundant {
+        found.report(Code::Amplified, found.dirty);
+    }
+}
+
+/// Nothing dirty where it was synced: is it elsewhere?
+fn nothing_dirty(found: &Found, synced: &Part, idle: Code) {
+    let (mut here, mut there) = (None::<(Part, Dirty)>, None::<(Part, Dirty)>);
+    let mut certain = each_part(0, usize::MAX, |part| {
+        if matches!(part.kind, Kind::Private | Kind::Suspended) {
+            return;
+        }
+        let place = match core::ptr::eq(part.shadow, synced.shadow) {
+            true => &mut here,
+            false => &mut there,
+        };
+        if let Some(dirty) = compare(&part).filter(|dirty| !dirty.is_empty()) {
+            let (first, sum) = place.unwrap_or((part, Dirty::default()));
+            *place = Some((first, sum.with(dirty, part.offset as u64)));
+        }
+    });
+    certain &= log::log().is_some();
+    match (here, there) {
+        _ if !certain => {}
+        (Some((part, dirty)), _) => {
+            report(
+                Code::WrongRange,
+                &part,
+                (dirty.first, dirty.end),
+                found.asked,
+                dirty,
+            );
+        }
+        (None, Some((part, dirty))) => {
+            report(
+                Code::WrongFile,
+                &part,
+                (dirty.first, dirty.end),
+                found.asked,
+                dirty,
+            );
+        }
+        (None, None) => found.report(idle, Dirty::default()),
+    }
+}
+
+/// A sync failed: what it was to make durable may be so or not.
+#[inline]
+pub fn sync_failed(start: usize, end: usize) {
+    if super::on() {
+        failed(start, end);
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn failed(start: usize, end: usize) {
+    each_part(start, end, |part| {
+        if let Some(header) = part.shadow.header() {
+            header.skip(part.offset as u64, part.end() as u64);
+        }
+    });
+}
