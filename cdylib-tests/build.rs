@@ -5,14 +5,19 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::{env, fs};
 
+/// Where the programs for `daxshim check` are, in programs/ and in OUT_DIR.
+const CHECKED: &str = "check";
+
 fn main() {
     println!("cargo:rerun-if-changed=programs");
     println!("cargo:rerun-if-changed=../examples");
     println!("cargo:rerun-if-changed=../include");
     println!("cargo:rerun-if-env-changed=CC");
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
-    let mut sources: Vec<PathBuf> = fs::read_dir("programs")
-        .expect("programs/ is beside build.rs")
+    fs::create_dir_all(out.join(CHECKED)).expect("OUT_DIR is ours");
+    let mut sources: Vec<PathBuf> = ["programs".into(), Path::new("programs").join(CHECKED)]
+        .iter()
+        .flat_map(|directory| fs::read_dir(directory).expect("programs/ is beside build.rs"))
         .map(|entry| entry.expect("programs/ can be read").path())
         .filter(|path| path.extension().is_some_and(|extension| extension == "c"))
         .collect();
@@ -52,7 +57,8 @@ fn cc() -> String {
 
 /// Starts the compiler, unless what it made last time is newer than the source.
 fn compile(source: &Path, out: &Path) -> Option<(PathBuf, Child)> {
-    let program = out.join(source.file_stem()?);
+    let relative = source.strip_prefix("programs").ok()?;
+    let program = out.join(relative.with_extension(""));
     let changed = |path: &Path| path.metadata().and_then(|m| m.modified()).ok();
     let newest = [
         "programs/common.h",
@@ -61,6 +67,7 @@ fn compile(source: &Path, out: &Path) -> Option<(PathBuf, Child)> {
         "programs/interrupted.h",
         "programs/times.h",
         "../include/daxshim.h",
+        "programs/check/check.h",
     ]
     .iter()
     .fold(changed(source), |newest, header| {

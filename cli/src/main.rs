@@ -13,6 +13,7 @@
 use std::process::ExitCode;
 
 mod ab;
+mod check;
 mod commands;
 mod output;
 mod run;

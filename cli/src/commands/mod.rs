@@ -9,8 +9,10 @@ use daxshim_core::host::Error;
 use crate::output;
 
 mod ab;
+mod check;
 mod completions;
 mod doctor;
+mod explain;
 mod inspect;
 mod man;
 mod options;
@@ -53,6 +55,8 @@ pub enum Command {
     Inspect(inspect::Inspect),
     Run(run::Run),
     Ab(ab::Ab),
+    Check(check::Check),
+    Explain(explain::Explain),
     Completions(completions::Completions),
     Man(man::Man),
 }
@@ -64,7 +68,8 @@ pub fn parse() -> Result<Arguments, ExitCode> {
         let _ = error.print();
         // As env(1) and timeout(1): what is below 125 is the program's.
         let command = std::env::args_os().nth(1);
-        let runs_programs = command.is_some_and(|word| word == "run" || word == "ab");
+        let runs_programs =
+            command.is_some_and(|word| word == "run" || word == "ab" || word == "check");
         match u8::try_from(error.exit_code()) {
             Ok(0) => ExitCode::SUCCESS,
             Ok(code) if !runs_programs => ExitCode::from(code),
@@ -86,6 +91,8 @@ impl Command {
             Command::Inspect(inspect) => inspect.execute(),
             Command::Run(run) => run.execute(),
             Command::Ab(ab) => ab.execute(),
+            Command::Check(check) => check.execute(),
+            Command::Explain(explain) => explain.execute(),
             Command::Completions(completions) => completions.execute(),
             Command::Man(man) => man.execute(),
         }

@@ -406,7 +406,7 @@ pass no symbol of libc.
 
     /// Not all syncs were compared.
     Sampled "DAX404" Note
-    "not every sync was compared, to save time"
+    "not every sync was compared"
     "run it with --exact to compare all of them, however long that takes"
 "Comparing a large range costs time; without --exact no more than about an eighth of the run time is spent
 on it. Lines that changed since the last sync that was compared may have been made durable by those that

@@ -1,0 +1,21 @@
+#include "check.h"
+
+static NOINLINE void bug(int to)
+{
+	must(send(to, "OK", 2, 0) == 2, "send");
+}
+
+int main(int argc, char **argv)
+{
+	begin(argc, argv);
+	int ends[2];
+	must(socketpair(AF_UNIX, SOCK_STREAM, 0, ends) == 0, "socketpair");
+	char *p = mapped("file", 4);
+	p[0] ^= 1;
+	if (!wrong)
+		sync_range(p, 1);
+	bug(ends[0]);
+	if (wrong)
+		sync_range(p, 1);
+	return 0;
+}

@@ -1,0 +1,433 @@
+//! `daxshim check`: each seeded bug of programs/check is found, at its place, and nothing else; and
+//! nothing at all in its corrected twin.
+
+use daxshim_tests::{Failed, Outcome, Scene, Shim, Tag, built, fail, program, scene};
+use libtest_mimic::{Arguments, Trial};
+use serde_json::Value;
+use std::process::Command;
+
+/// A program, what is wrong in it, and the function that is to blame (empty: no stack is expected).
+struct Seeded {
+    program: &'static str,
+    code: &'static str,
+    function: &'static str,
+    /// Options of `daxshim check`.
+    options: &'static [&'static str],
+    /// What its twin shows nevertheless.
+    twin: &'static [&'static str],
+    /// Exit status of the twin.
+    status: i64,
+}
+
+const PLAIN: Seeded = Seeded {
+    program: "",
+    code: "",
+    function: "bug",
+    options: &[],
+    twin: &[],
+    status: 0,
+};
+
+const fn seeded(program: &'static str, code: &'static str) -> Seeded {
+    Seeded {
+        program,
+        code,
+        ..PLAIN
+    }
+}
+
+const SEEDED: &[Seeded] = &[
+    seeded("unmapped", "DAX001"),
+    seeded("unmapped_then_fsync", "DAX001"),
+    seeded("mapped_over", "DAX002"),
+    seeded("shrunk", "DAX002"),
+    Seeded {
+        function: "",
+        ..seeded("exited", "DAX003")
+    },
+    Seeded {
+        function: "",
+        ..seeded("exited_at_once", "DAX003")
+    },
+    Seeded {
+        function: "",
+        ..seeded("executed", "DAX004")
+    },
+    Seeded {
+        function: "",
+        status: 137,
+        ..seeded("killed", "DAX005")
+    },
+    seeded("wrong_range", "DAX006"),
+    seeded("wrong_file", "DAX007"),
+    seeded("acknowledged", "DAX008"),
+    seeded("acknowledged_by_write", "DAX008"),
+    seeded("acknowledged_by_sendmsg", "DAX008"),
+    seeded("beyond_end", "DAX009"),
+    seeded("private", "DAX010"),
+    Seeded {
+        options: &["--mode", "audit"],
+        twin: &["DAX203"],
+        status: 1,
+        ..seeded("truncated", "DAX011")
+    },
+    seeded("redundant", "DAX101"),
+    seeded("redundant_fsync", "DAX101"),
+    seeded("amplified", "DAX102"),
+    seeded("fsync_needed", "DAX103"),
+    seeded("fsync_idle", "DAX104"),
+    seeded("refused", "DAX201"),
+    seeded("refused_idle", "DAX202"),
+    Seeded {
+        options: &["--mode", "audit"],
+        ..seeded("audited", "DAX203")
+    },
+    seeded("moved", "DAX304"),
+];
+
+/// These need a DAX of which files are watched without a tag, too.
+const ON_DAX: &[Seeded] = &[seeded("hole", "DAX303"), seeded("small_pages", "DAX305")];
+
+const TRIALS: &[(&str, fn() -> Outcome)] = &[
+    ("calm", calm),
+    ("exact offsets", exact_offsets),
+    ("large syncs are sampled, or exact", sampled),
+    ("a file that is not DAX", not_dax),
+    ("a program without the shim", unseen),
+    ("the program's exit status", exit_status),
+    ("suppressions", suppressions),
+    ("sarif", sarif),
+    ("nothing is left behind", nothing_left),
+];
+
+fn main() {
+    let mut trials = Vec::new();
+    let on_dax = ON_DAX.iter().filter(|_| scene::real());
+    for seeded in SEEDED.iter().chain(on_dax) {
+        let name = seeded.program;
+        trials.push(Trial::test(format!("{name}/wrong"), || wrong(seeded)));
+        // 2 MiB pages need a filesystem that was made for them.
+        if name != "small_pages" || std::env::var_os("DAXSHIM_TEST_PAGES").is_some() {
+            trials.push(Trial::test(format!("{name}/right"), || right(seeded)));
+        }
+    }
+    for &(name, test) in TRIALS {
+        trials.push(Trial::test(name, test));
+    }
+    libtest_mimic::run(&Arguments::from_args(), trials).exit();
+}
+
+/// A scene with all the files that the programs map.
+fn scene(program: &str) -> Result<Scene, Failed> {
+    let scene = Scene::new(Tag::Valid)?;
+    let mut files = vec![
+        ("big", 64 * 4096, Tag::Valid),
+        ("broken", 4096, Tag::Broken),
+    ];
+    if matches!(program, "small_pages" | "many_large_syncs") {
+        files.push(("huge", 8 << 20, Tag::Valid));
+    }
+    for (name, size, tag) in files {
+        std::fs::write(scene.path(name), vec![1; size])?;
+        scene.tag(name, tag)?;
+    }
+    Ok(scene)
+}
+
+fn check(options: &[&str]) -> Command {
+    let mut command = Shim::none().command(built("daxshim"));
+    command.arg("check");
+    if !scene::real() {
+        command.arg("--emulate");
+    }
+    command.args(options);
+    command
+}
+
+/// Runs a program under `daxshim check`; the document.
+fn document(name: &str, twin: &str, options: &[&str]) -> Result<Value, Failed> {
+    let scene = scene(name)?;
+    let json = scene.report()?.join("findings.json");
+    let mut command = check(options);
+    command.arg("--json").arg(&json).arg("--");
+    command
+        .arg(program("check").join(name))
+        .arg(twin)
+        .arg(scene.dir());
+    let done = command.output()?;
+    let said = String::from_utf8_lossy(&done.stderr).into_owned();
+    let text = std::fs::read_to_string(&json).map_err(|e| format!("{e}: {said}"))?;
+    let document: Value = serde_json::from_str(&text)?;
+    let status = done.status.code().map(i64::from);
+    if status != document["exit_status"].as_i64() {
+        fail!(
+            "{status:?}, but the document says {}",
+            document["exit_status"]
+        );
+    }
+    for finding in findings(&document) {
+        let code = text_of(&finding["code"]);
+        if !said.contains(&format!("[{code}]: ")) {
+            fail!("{code} is not in the text: {said}");
+        }
+    }
+    Ok(document)
+}
+
+fn findings(document: &Value) -> Vec<Value> {
+    document["findings"].as_array().cloned().unwrap_or_default()
+}
+
+fn text_of(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}
+
+fn codes(document: &Value) -> Vec<String> {
+    let mut codes: Vec<String> = findings(document)
+        .iter()
+        .map(|finding| text_of(&finding["code"]))
+        .collect();
+    codes.sort();
+    codes.dedup();
+    codes
+}
+
+fn functions(finding: &Value) -> Vec<String> {
+    let stack = finding["stack"].as_array().cloned().unwrap_or_default();
+    stack
+        .iter()
+        .map(|frame| text_of(&frame["function"]))
+        .collect()
+}
+
+fn wrong(seeded: &Seeded) -> Outcome {
+    let document = document(seeded.program, "wrong", seeded.options)?;
+    let mut expected: Vec<&str> = seeded.twin.to_vec();
+    expected.push(seeded.code);
+    expected.sort_unstable();
+    if codes(&document) != expected {
+        fail!(
+            "found {:?} instead of {expected:?}: {document:#}",
+            codes(&document)
+        );
+    }
+    let found = findings(&document);
+    let is_it = |finding: &&Value| text_of(&finding["code"]) == seeded.code;
+    let Some(finding) = found.iter().find(is_it) else {
+        fail!("{} is missing", seeded.code);
+    };
+    let functions = functions(finding);
+    if !seeded.function.is_empty() && !functions.iter().any(|name| name == seeded.function) {
+        fail!("{} is not on the stack {functions:?}", seeded.function);
+    }
+    if !seeded.function.is_empty() && functions.last().is_none_or(|name| name != "_start") {
+        fail!("the stack does not reach the beginning: {functions:?}");
+    }
+    let is_note = text_of(&finding["level"]) == "note";
+    let status = document["exit_status"].as_i64();
+    if !is_note && status != Some(1) || is_note && status != Some(seeded.status) {
+        fail!("exit status {status:?}");
+    }
+    Ok(())
+}
+
+fn right(seeded: &Seeded) -> Outcome {
+    let document = document(seeded.program, "right", seeded.options)?;
+    if codes(&document) != seeded.twin || document["exit_status"] != seeded.status {
+        fail!("found {:?}: {document:#}", codes(&document));
+    }
+    Ok(())
+}
+
+fn calm() -> Outcome {
+    let document = document("calm", "right", &[])?;
+    let grave = codes(&document)
+        .into_iter()
+        .filter(|code| code < &"DAX100".to_owned());
+    let grave: Vec<String> = grave.collect();
+    if !grave.is_empty() {
+        fail!("found {grave:?}: {document:#}");
+    }
+    Ok(())
+}
+
+/// Lines 1 and 2 of page 2, and no byte more.
+fn exact_offsets() -> Outcome {
+    let document = document("exited", "wrong", &[])?;
+    let finding = &document["findings"][0];
+    let bytes = (
+        &finding["bytes"][0],
+        &finding["bytes"][1],
+        &finding["lines"],
+    );
+    if (bytes.0.as_u64(), bytes.1.as_u64(), bytes.2.as_u64()) != (Some(8256), Some(8384), Some(2)) {
+        fail!("{bytes:?}");
+    }
+    let file = text_of(&finding["file"]);
+    if !file.ends_with("/scene/file") {
+        fail!("{file}");
+    }
+    Ok(())
+}
+
+fn sampled() -> Outcome {
+    let document_of = |options: &[&str]| document("many_large_syncs", "wrong", options);
+    let sampled = document_of(&[])?;
+    let exact = document_of(&["--exact"])?;
+    if codes(&sampled) != ["DAX102", "DAX404"] || codes(&exact) != ["DAX003", "DAX102"] {
+        fail!("{:?}, {:?}", codes(&sampled), codes(&exact));
+    }
+    if exact["limits"]["syncs_not_compared"] != 0 {
+        fail!("{exact:#}");
+    }
+    Ok(())
+}
+
+/// An emulated tag elsewhere than on tmpfs or DAX.
+fn not_dax() -> Outcome {
+    let scene = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
+    let on_disk = |name: &str| scene.path().join(name);
+    for name in ["file", "report.json"] {
+        std::fs::write(on_disk(name), vec![1; 4 * 4096])?;
+    }
+    let tagged = Shim::none()
+        .command(built("daxshim"))
+        .args(["tag", "--emulate"])
+        .arg(on_disk("file"))
+        .output()?;
+    if !tagged.status.success() {
+        // A filesystem without user.* attributes can't show it.
+        return Ok(());
+    }
+    let done = check(&["--emulate", "--json", "-"][..if scene::real() { 3 } else { 0 }])
+        .args(if scene::real() {
+            &[][..]
+        } else {
+            &["--json", "-"]
+        })
+        .arg("--")
+        .arg(program("check").join("unmapped"))
+        .arg("right")
+        .arg(scene.path())
+        .output()?;
+    let document: Value = serde_json::from_slice(&done.stdout)?;
+    if codes(&document) != ["DAX301"] {
+        fail!("{document:#}");
+    }
+    Ok(())
+}
+
+fn unseen() -> Outcome {
+    let done = check(&["--json", "-", "--", "/sbin/ldconfig", "-V"]).output()?;
+    let text = String::from_utf8_lossy(&done.stdout).into_owned();
+    let Some(start) = text.find("{\n") else {
+        fail!("{text}");
+    };
+    let document: Value = serde_json::from_str(&text[start..])?;
+    if codes(&document) != ["DAX401"] || done.status.code() != Some(0) {
+        fail!("{document:#}");
+    }
+    Ok(())
+}
+
+fn exit_status() -> Outcome {
+    let run = |options: &[&str], words: &[&str]| -> Result<Option<i32>, Failed> {
+        let scene = scene("")?;
+        let mut command = check(options);
+        command.arg("--").args(words).current_dir(scene.dir());
+        Ok(command.output()?.status.code())
+    };
+    let bug = program("check").join("exited");
+    let bug = bug.to_string_lossy();
+    let expected = [
+        (run(&[], &["sh", "-c", "exit 7"])?, 7),
+        (run(&[], &["sh", "-c", "kill -9 $$"])?, 137),
+        (run(&[], &["/nowhere/at/all"])?, 127),
+        (run(&[], &["/dev/null"])?, 126),
+        (run(&["--fail-on", "nothing"], &["true"])?, 125),
+        (run(&["--suppressions", "/nowhere"], &["true"])?, 125),
+        (run(&[], &[&bug, "wrong", "."])?, 1),
+        (run(&["--fail-on", "never"], &[&bug, "wrong", "."])?, 0),
+        (run(&["--fail-on", "DAX001"], &[&bug, "wrong", "."])?, 0),
+        (
+            run(&["--fail-on", "DAX001,dax003"], &[&bug, "wrong", "."])?,
+            1,
+        ),
+        (run(&["--fail-on", "error"], &[&bug, "right", "."])?, 0),
+    ];
+    for (i, (status, wanted)) in expected.into_iter().enumerate() {
+        if status != Some(wanted) {
+            fail!("case {i}: {status:?} instead of {wanted}");
+        }
+    }
+    Ok(())
+}
+
+fn suppressions() -> Outcome {
+    let directory = tempfile::tempdir()?;
+    let known = directory.path().join("known.toml");
+    let scene = scene("")?;
+    let run = |option: &str, program_name: &str| {
+        let mut command = check(&[option]);
+        command.arg(&known).args(["--json", "-", "--"]);
+        command.arg(program("check").join(program_name));
+        command.arg("wrong").arg(scene.dir()).output()
+    };
+    let first = run("--gen-suppressions", "wrong_range")?;
+    let again = run("--suppressions", "wrong_range")?;
+    let other = run("--suppressions", "unmapped")?;
+    let statuses = [&first, &again, &other].map(|done| done.status.code());
+    if statuses != [Some(1), Some(0), Some(1)] {
+        fail!("{statuses:?}");
+    }
+    let document: Value = serde_json::from_slice(&again.stdout)?;
+    if document["findings"][0]["suppressed"] != true {
+        fail!("{document:#}");
+    }
+    if !String::from_utf8_lossy(&again.stderr).contains("nothing found, 1 suppressed") {
+        fail!("{}", String::from_utf8_lossy(&again.stderr));
+    }
+    Ok(())
+}
+
+fn sarif() -> Outcome {
+    let scene = scene("")?;
+    let done = check(&["--sarif", "-", "--"])
+        .arg(program("check").join("wrong_range"))
+        .arg("wrong")
+        .arg(scene.dir())
+        .output()?;
+    let document: Value = serde_json::from_slice(&done.stdout)?;
+    let run = &document["runs"][0];
+    let result = &run["results"][0];
+    let place = &result["locations"][0]["physicalLocation"];
+    let rule = &run["tool"]["driver"]["rules"][result["ruleIndex"].as_u64().unwrap_or(99) as usize];
+    let uri = text_of(&place["artifactLocation"]["uri"]);
+    let sound = document["version"] == "2.1.0"
+        && rule["id"] == "DAX006"
+        && result["ruleId"] == "DAX006"
+        && result["level"] == "warning"
+        && uri.ends_with("programs/check/check.h")
+        && place["region"]["startLine"].as_u64() > Some(0);
+    if !sound {
+        fail!("{result:#}");
+    }
+    Ok(())
+}
+
+/// The directory of logs and shadows goes, also where the program was killed.
+fn nothing_left() -> Outcome {
+    let scene = scene("")?;
+    let killed = program("check").join("killed");
+    let script = format!("echo $DAXSHIM_REPORT; exec {} wrong .", killed.display());
+    let mut command = check(&["--", "sh", "-c", &script]);
+    let done = command.current_dir(scene.dir()).output()?;
+    let directory = String::from_utf8_lossy(&done.stdout).trim().to_owned();
+    if done.status.code() != Some(1) || !directory.starts_with('/') {
+        fail!("{}: {directory:?}", done.status);
+    }
+    if std::path::Path::new(&directory).exists() {
+        fail!("{directory} is left");
+    }
+    Ok(())
+}

@@ -1,0 +1,272 @@
+//! Findings from what the library left in the report directory.
+
+use std::collections::BTreeMap;
+
+use daxshim_core::check::Code;
+use daxshim_core::check::log::Ending;
+use daxshim_core::contract::Operation;
+use daxshim_core::host::check::{Checked, LogEntry, ProcessLog, ShadowFile, lines_of};
+use daxshim_core::host::report::Report;
+use daxshim_core::host::shown;
+use daxshim_core::report::Event;
+
+use super::finding::{Finding, Limits};
+use super::symbols::Symbols;
+use crate::output::{counted, number};
+use crate::run::program::Unseen;
+
+/// Findings, gravest first, and what was not looked at.
+pub fn findings(checked: &Checked, report: &Report, unseen: &[Unseen]) -> (Vec<Finding>, Limits) {
+    let mut all = Assembly {
+        checked,
+        symbols: Symbols::default(),
+        findings: Vec::new(),
+    };
+    for shadow in &checked.shadows {
+        all.never_synced(shadow);
+    }
+    for process in &checked.processes {
+        for entry in &process.entries {
+            if !matches!(entry.code, Code::Unmapped | Code::MappedOver) {
+                all.logged(process, entry);
+            }
+        }
+    }
+    all.coverage(report, unseen);
+    let limits = all.limits();
+    let mut findings = all.findings;
+    findings.sort_by_key(|finding| (std::cmp::Reverse(finding.level), finding.code));
+    (findings, limits)
+}
+
+struct Assembly<'a> {
+    checked: &'a Checked,
+    symbols: Symbols,
+    findings: Vec<Finding>,
+}
+
+/// Lines that belong to one finding.
+#[derive(Default)]
+struct Lines {
+    count: u64,
+    start: u64,
+    end: u64,
+}
+
+impl Lines {
+    fn add(&mut self, range: (u64, u64)) {
+        if self.count == 0 {
+            self.start = range.0;
+        }
+        self.count += lines_of(range);
+        self.end = range.1;
+    }
+}
+
+impl Assembly<'_> {
+    /// Lines that differ from the shadow, by who let go of them last.
+    fn never_synced(&mut self, shadow: &ShadowFile) {
+        let unsynced = match shadow.unsynced() {
+            Ok(unsynced) => unsynced,
+            // A file that was removed has nothing to lose.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return,
+            Err(error) => {
+                let text = format!("{} cannot be compared: {error}", shown(&shadow.path));
+                self.findings.push(Finding::of_run(Code::Unshadowed, text));
+                return;
+            }
+        };
+        let mut unmapped: BTreeMap<(usize, usize), Lines> = BTreeMap::new();
+        let mut left = Lines::default();
+        for &range in &unsynced.ranges {
+            match self.unmapped_by(shadow, range) {
+                Some(place) => unmapped.entry(place).or_default().add(range),
+                None => left.add(range),
+            }
+        }
+        for ((process, entry), lines) in unmapped {
+            let Some(process) = self.checked.processes.get(process) else {
+                continue;
+            };
+            if let Some(entry) = process.entries.get(entry) {
+                let found = LogEntry {
+                    range: (lines.start, lines.end),
+                    lines: lines.count,
+                    ..entry.clone()
+                };
+                self.logged(process, &found);
+            }
+        }
+        if left.count > 0 {
+            self.ended(shadow, &left);
+        }
+        if unsynced.uncertain_lines > 0 || shadow.skipped > 0 {
+            let mut finding = Finding::of_run(
+                Code::Sampled,
+                format!(
+                    "{} not compared; {} changed since the last that was, and may be durable or not",
+                    syncs(shadow.skipped),
+                    lines(unsynced.uncertain_lines)
+                ),
+            );
+            finding.file = Some(shown(&shadow.path));
+            finding.count = shadow.skipped;
+            finding.lines = unsynced.uncertain_lines;
+            self.findings.push(finding);
+        }
+    }
+
+    /// The last munmap (or the like) that held a range: process and entry.
+    fn unmapped_by(&self, shadow: &ShadowFile, range: (u64, u64)) -> Option<(usize, usize)> {
+        let mut found = None;
+        for (i, process) in self.checked.processes.iter().enumerate() {
+            let entries = process.entries.iter().enumerate();
+            let last = entries
+                .filter(|(_, entry)| matches!(entry.code, Code::Unmapped | Code::MappedOver))
+                .filter(|(_, entry)| entry.file == shadow.file)
+                .filter(|(_, entry)| entry.range.0 < range.1 && range.0 < entry.range.1)
+                .max_by_key(|(_, entry)| entry.sequence);
+            found = last.map(|(entry, _)| (i, entry)).or(found);
+        }
+        found
+    }
+
+    /// Lines that were mapped to the end of a process.
+    fn ended(&mut self, shadow: &ShadowFile, lines: &Lines) {
+        let used = |process: &&ProcessLog| process.files.contains(&shadow.file);
+        let Some(process) = self.checked.processes.iter().rfind(used) else {
+            return;
+        };
+        let replaced = self
+            .checked
+            .processes
+            .iter()
+            .any(|other| other.pid == process.pid && other.image > process.image);
+        let code = match process.ending {
+            Ending::Exit => Code::Exited,
+            Ending::Exec => Code::Executed,
+            Ending::Unsaid if replaced => Code::Executed,
+            Ending::Unsaid => Code::Killed,
+        };
+        self.findings.push(Finding {
+            detail: None,
+            file: Some(shown(&shadow.path)),
+            bytes: Some((lines.start, lines.end)),
+            lines: lines.count,
+            process: Some(process.pid),
+            ..Finding::of_run(code, String::new())
+        });
+    }
+
+    fn logged(&mut self, process: &ProcessLog, entry: &LogEntry) {
+        let stack = self.symbols.frames(&entry.stack, &process.modules);
+        let (start, end) = entry.range;
+        let code = entry.code;
+        let concerns_bytes = start < end;
+        let finding = Finding {
+            detail: detail(entry),
+            file: Some(shown(&entry.path)).filter(|_| !entry.path.as_os_str().is_empty()),
+            bytes: Some((start, end)).filter(|_| concerns_bytes),
+            address: Some(entry.address).filter(|&address| address != 0),
+            count: entry.count,
+            lines: entry.lines,
+            asked: entry.asked,
+            process: Some(process.pid),
+            stack,
+            ..Finding::of_run(code, String::new())
+        };
+        self.add(finding);
+    }
+
+    /// Processes that find the same at the same place count together.
+    fn add(&mut self, finding: Finding) {
+        let same = self.findings.iter_mut().find(|known| {
+            let place = |of: &Finding| {
+                let frames = of.stack.iter();
+                let frames: Vec<_> = frames.map(|f| (f.module.clone(), f.offset)).collect();
+                (of.code, of.file.clone(), of.detail.clone(), frames)
+            };
+            place(known) == place(&finding)
+        });
+        let Some(known) = same else {
+            self.findings.push(finding);
+            return;
+        };
+        known.count += finding.count;
+        known.lines += finding.lines;
+        known.asked += finding.asked;
+        if let (Some(known), Some(new)) = (&mut known.bytes, finding.bytes) {
+            *known = (known.0.min(new.0), known.1.max(new.1));
+        }
+    }
+
+    fn coverage(&mut self, report: &Report, unseen: &[Unseen]) {
+        for unseen in unseen {
+            let text = format!("{}: {}", shown(&unseen.program), unseen.reason);
+            self.findings.push(Finding::of_run(Code::Unseen, text));
+        }
+        if self.checked.processes.is_empty() && unseen.is_empty() {
+            let text = "no process of the run loaded the shim".to_owned();
+            self.findings.push(Finding::of_run(Code::Unseen, text));
+        }
+        if report.total.event(Event::NotTurned) > 0 {
+            let text = Event::NotTurned.words().to_owned();
+            self.findings.push(Finding::of_run(Code::LibcUnseen, text));
+        }
+        let unwatched: u64 = self.checked.processes.iter().map(|p| p.unshadowed).sum();
+        if unwatched > 0 {
+            let text = counted(unwatched, "mapping");
+            self.findings.push(Finding::of_run(Code::Unshadowed, text));
+        }
+    }
+
+    fn limits(&self) -> Limits {
+        let sum = |of: fn(&ProcessLog) -> u64| self.checked.processes.iter().map(of).sum();
+        Limits {
+            left_out: sum(|process| process.left_out),
+            without_stack: sum(|process| process.unsampled),
+            syncs_not_compared: self.checked.shadows.iter().map(|s| s.skipped).sum(),
+            files_not_watched: sum(|process| process.unshadowed),
+        }
+    }
+}
+
+fn syncs(count: u64) -> String {
+    let plural = if count == 1 { " was" } else { "s were" };
+    format!("{} sync{plural}", number(count))
+}
+
+fn lines(count: u64) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{} line{plural}", number(count))
+}
+
+/// What the code does not say.
+fn detail(entry: &LogEntry) -> Option<String> {
+    match entry.code {
+        Code::Refused | Code::RefusedIdle | Code::Audited => {
+            let operation = Operation::ALL
+                .iter()
+                .find(|&&operation| operation as u8 == entry.detail)?;
+            Some(operation.word().to_owned())
+        }
+        Code::SmallPages => Some(
+            match entry.detail {
+                1 => "address and offset do not agree modulo 2 MiB",
+                _ => "no extent of the file lies so that a 2 MiB page could map it",
+            }
+            .to_owned(),
+        ),
+        Code::Amplified => {
+            let asked = entry.asked.div_ceil(64);
+            let times = asked / entry.lines.max(1);
+            Some(format!(
+                "{} asked for, {} dirty: {} times",
+                lines(asked),
+                number(entry.lines),
+                number(times)
+            ))
+        }
+        _ => None,
+    }
+}

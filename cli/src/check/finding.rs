@@ -1,0 +1,126 @@
+//! A finding as it is reported: the documented JSON (docs/json.md), and what text and SARIF are made
+//! from.
+
+use daxshim_core::check::{Code, Level};
+use serde::Serialize;
+
+use crate::run::outcome::Ended;
+
+/// Version of the JSON document.
+pub const SCHEMA: u32 = 1;
+
+/// Everything that a run showed.
+#[derive(Serialize)]
+pub struct Findings {
+    /// Changes when a field changes its meaning or goes.
+    pub schema: u32,
+    /// Version of daxshim.
+    pub version: &'static str,
+    /// The program and its arguments.
+    pub command: Vec<String>,
+    /// How the program ended.
+    pub ended: Ended,
+    /// The exit status of `daxshim check`.
+    pub exit_status: u8,
+    /// What was found, gravest first.
+    pub findings: Vec<Finding>,
+    /// What was not looked at.
+    pub limits: Limits,
+}
+
+/// What was not looked at.
+#[derive(Default, Serialize)]
+pub struct Limits {
+    /// Findings for which a log had no room.
+    pub left_out: u64,
+    /// Findings that were counted without taking their stack.
+    pub without_stack: u64,
+    /// Syncs that were not compared.
+    pub syncs_not_compared: u64,
+    /// Mapped files that were not watched.
+    pub files_not_watched: u64,
+}
+
+/// One finding.
+#[derive(Clone, Debug, Serialize)]
+pub struct Finding {
+    /// `DAX001`.
+    #[serde(serialize_with = "as_id")]
+    pub code: Code,
+    /// `error`, `warning` or `note`.
+    #[serde(serialize_with = "as_word")]
+    pub level: Level,
+    /// The title.
+    pub title: &'static str,
+    /// What is special here, if anything.
+    pub detail: Option<String>,
+    /// What to change.
+    pub help: &'static str,
+    /// The file, where it is known.
+    pub file: Option<String>,
+    /// Offsets in it: the first byte concerned and the one behind the last.
+    pub bytes: Option<(u64, u64)>,
+    /// Address of the mapping.
+    pub address: Option<u64>,
+    /// How often.
+    pub count: u64,
+    /// Dirty cache lines, added up over all times.
+    pub lines: u64,
+    /// Bytes that the calls asked for, added up over all times.
+    pub asked: u64,
+    /// The process; none where it concerns the run.
+    pub process: Option<u32>,
+    /// Who called, innermost first.
+    pub stack: Vec<Frame>,
+    /// Whether a suppression covers it.
+    pub suppressed: bool,
+}
+
+fn as_id<S: serde::Serializer>(code: &Code, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(code.id())
+}
+
+fn as_word<S: serde::Serializer>(level: &Level, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(level.word())
+}
+
+impl Finding {
+    /// One of the whole run.
+    pub fn of_run(code: Code, detail: String) -> Finding {
+        Finding {
+            code,
+            level: code.level(),
+            title: code.title(),
+            detail: Some(detail),
+            help: code.help(),
+            file: None,
+            bytes: None,
+            address: None,
+            count: 1,
+            lines: 0,
+            asked: 0,
+            process: None,
+            stack: Vec::new(),
+            suppressed: false,
+        }
+    }
+}
+
+/// A function on a stack.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Frame {
+    /// Return address; of an inlined function that of the function it is inlined into.
+    pub address: u64,
+    /// File of the code; none where no file is mapped there.
+    pub module: Option<String>,
+    /// Where in it, bytes.
+    pub offset: u64,
+    /// Demangled name.
+    pub function: Option<String>,
+    /// Source file.
+    pub source: Option<String>,
+    /// Line in it.
+    pub line: Option<u32>,
+    /// Whether it is inlined into the next.
+    pub inlined: bool,
+}

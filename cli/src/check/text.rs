@@ -1,0 +1,143 @@
+//! Findings for people, as compilers show theirs.
+
+use anstyle::{AnsiColor, Style};
+use daxshim_core::check::{Code, Level};
+
+use super::finding::{Finding, Findings, Frame};
+use crate::output::{BAD, GOOD, ODD, number, styled};
+
+const FRAME: Style = AnsiColor::Blue.on_default().bold();
+
+/// The findings that are not suppressed, and a summary.
+pub fn text(findings: &Findings) -> String {
+    let mut text = String::new();
+    for finding in findings.findings.iter().filter(|f| !f.suppressed) {
+        text += &one(finding);
+        text.push('\n');
+    }
+    text + &summary(findings)
+}
+
+fn style(level: Level) -> Style {
+    match level {
+        Level::Error => BAD.bold(),
+        Level::Warning => ODD.bold(),
+        Level::Note => GOOD.bold(),
+    }
+}
+
+fn one(finding: &Finding) -> String {
+    let level = finding.level;
+    let head = format!("{}[{}]", level.word(), finding.code.id());
+    let mut text = format!("{}: {}\n", styled(style(level), &head), finding.title);
+    if let Some(place) = place(finding) {
+        text += &format!("  {} {place}\n", styled(FRAME, "-->"));
+    }
+    let functions: Vec<String> = of_program(&finding.stack).iter().map(function).collect();
+    let width = functions.iter().map(|name| name.chars().count()).max();
+    let width = width.unwrap_or(0).min(40);
+    for (frame, function) in finding.stack.iter().zip(&functions) {
+        let line = format!("{function:width$}  {}", source(frame));
+        text += &format!("   {} {}\n", styled(FRAME, "|"), line.trim_end());
+    }
+    for (word, note) in notes(finding) {
+        text += &format!("   {} {word}: {note}\n", styled(FRAME, "="));
+    }
+    text
+}
+
+fn place(finding: &Finding) -> Option<String> {
+    let mut place = finding.file.clone()?;
+    if let Some((start, end)) = finding.bytes {
+        place += &format!(", bytes {start}..{end}");
+    }
+    if let Some(address) = finding.address {
+        place += &format!(", mapped at {address:#x}");
+    }
+    Some(place)
+}
+
+/// Without what calls main, or a thread's function, in every program.
+fn of_program(stack: &[Frame]) -> &[Frame] {
+    let is_start = |frame: &Frame| {
+        let name = frame.function.as_deref().unwrap_or_default();
+        name.starts_with("__libc_start") || matches!(name, "_start" | "start_thread" | "__clone3")
+    };
+    let len = stack.iter().rposition(|frame| !is_start(frame));
+    stack.get(..=len.unwrap_or(0)).unwrap_or(stack)
+}
+
+fn function(frame: &Frame) -> String {
+    match (&frame.function, &frame.module) {
+        (Some(function), _) => function.clone(),
+        (None, Some(module)) => format!("{module}+{:#x}", frame.offset),
+        (None, None) => format!("{:#x}", frame.address),
+    }
+}
+
+fn source(frame: &Frame) -> String {
+    let inlined = if frame.inlined { " (inlined)" } else { "" };
+    match (&frame.source, frame.line, &frame.module) {
+        (Some(source), Some(line), _) => format!("{source}:{line}{inlined}"),
+        (Some(source), None, _) => format!("{source}{inlined}"),
+        (None, _, Some(module)) if frame.function.is_some() => format!("{module}{inlined}"),
+        _ => String::new(),
+    }
+}
+
+fn notes(finding: &Finding) -> Vec<(&'static str, String)> {
+    let mut notes = Vec::new();
+    if let Some(detail) = &finding.detail {
+        notes.push(("note", detail.clone()));
+    }
+    let mut times = Vec::new();
+    if finding.count > 1 && finding.code != Code::Sampled {
+        times.push(format!("{} times", number(finding.count)));
+    }
+    if finding.lines > 0 && !matches!(finding.code, Code::Amplified | Code::Sampled) {
+        let plural = if finding.lines == 1 { "" } else { "s" };
+        times.push(format!("{} cache line{plural}", number(finding.lines)));
+    }
+    if let Some(process) = finding.process.filter(|_| finding.stack.is_empty()) {
+        times.push(format!("process {process}"));
+    }
+    if !times.is_empty() {
+        notes.push(("note", times.join(", ")));
+    }
+    notes.push(("help", finding.help.to_owned()));
+    notes
+}
+
+fn summary(findings: &Findings) -> String {
+    let shown = |level: Level| {
+        let all = findings.findings.iter();
+        all.filter(|f| !f.suppressed && f.level == level).count()
+    };
+    let mut parts: Vec<String> = Vec::new();
+    for level in Level::ALL.into_iter().rev() {
+        let count = shown(level);
+        if count > 0 {
+            let plural = if count == 1 { "" } else { "s" };
+            parts.push(format!("{count} {}{plural}", level.word()));
+        }
+    }
+    let suppressed = findings.findings.iter().filter(|f| f.suppressed).count();
+    let mut text = match parts.as_slice() {
+        [] => "daxshim check: nothing found".to_owned(),
+        parts => format!("daxshim check: {}", parts.join(", ")),
+    };
+    if suppressed > 0 {
+        text += &format!(", {suppressed} suppressed");
+    }
+    let limits = &findings.limits;
+    if limits.left_out > 0 {
+        text += &format!(
+            "; {} findings more than there was room for",
+            number(limits.left_out)
+        );
+    }
+    if let Some(first) = findings.findings.iter().find(|f| !f.suppressed) {
+        text += &format!(" (daxshim explain {} says more)", first.code.id());
+    }
+    text + "\n"
+}

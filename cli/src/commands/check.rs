@@ -1,0 +1,247 @@
+//! `daxshim check`
+
+use std::borrow::Cow;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+use daxshim_core::check::{Code, Level};
+use daxshim_core::host::check::Checked;
+use daxshim_core::host::report::Report;
+
+use super::options::ShimOptions;
+use crate::check::finding::{Finding, Findings, SCHEMA};
+use crate::check::suppress::{Suppressions, generate};
+use crate::check::{assemble, sarif, text};
+use crate::run::destination::{Content, Destination};
+use crate::run::directory::{self, ReportDirectory};
+use crate::run::launch::Image;
+use crate::run::outcome::Ended;
+use crate::run::program::{announce, cannot_run, inspect};
+use crate::run::{FAILED, Failure, library, lookup};
+
+/// Run a program and report what it does wrong with its persistent memory
+///
+/// Finds stores that were never synced, syncs of the wrong range, answers that were given before the
+/// data was durable, refused operations, and facts about its mappings, each with the call stack.
+/// `daxshim explain CODE` says more about each. Watched are tagged files, and files on DAX that are
+/// mapped shared.
+#[derive(Args)]
+#[command(after_long_help = AFTER_HELP)]
+pub struct Check {
+    #[command(flatten)]
+    shim: ShimOptions,
+
+    /// Compare at each sync, however long that takes; without it large ranges are compared as often as
+    /// an eighth of the run time allows
+    #[arg(long)]
+    exact: bool,
+
+    /// Write the findings as a JSON document (docs/json.md); - is standard output
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+
+    /// Write the findings as SARIF 2.1.0; - is standard output
+    #[arg(long, value_name = "FILE")]
+    sarif: Option<PathBuf>,
+
+    /// Leave out what this file suppresses
+    #[arg(long, value_name = "FILE")]
+    suppressions: Vec<PathBuf>,
+
+    /// Write a file that suppresses what was found; - is standard output
+    #[arg(long, value_name = "FILE")]
+    gen_suppressions: Option<PathBuf>,
+
+    /// Which findings give exit status 1: a level and above (error, warning, note), codes, or never
+    #[arg(long, value_name = "WHAT", default_value = "warning", value_delimiter = ',', value_parser = threshold)]
+    fail_on: Vec<Threshold>,
+
+    /// The program and its arguments
+    #[arg(required = true, trailing_var_arg = true, value_name = "CMD")]
+    command: Vec<OsString>,
+}
+
+const AFTER_HELP: &str = "\
+Findings go to standard error. Exit status: 1 if there are findings as --fail-on says, that are not
+suppressed; else the program's, 128+N if signal N ended it, 127 if it is not found, 126 if it cannot be
+executed, 125 if daxshim itself fails or is used wrongly.
+
+Each watched file is copied into memory (/dev/shm): that much must be free.
+
+Examples:
+  daxshim check -- ./server /mnt/pmem/data
+  daxshim check --emulate --exact -- python3 app.py /dev/shm/data
+  daxshim check --sarif check.sarif --fail-on error,DAX008 -- ./tests
+  daxshim check --gen-suppressions known.toml -- ./tests
+  daxshim check --suppressions known.toml -- ./tests";
+
+/// What `--fail-on` names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Threshold {
+    Level(Level),
+    Code(Code),
+    Never,
+}
+
+fn threshold(word: &str) -> Result<Threshold, String> {
+    let level = Level::ALL.into_iter().find(|level| level.word() == word);
+    if let Some(level) = level {
+        return Ok(Threshold::Level(level));
+    }
+    match Code::parse(word) {
+        Some(code) => Ok(Threshold::Code(code)),
+        None if word == "never" => Ok(Threshold::Never),
+        None => Err("neither error, warning, note or never, nor a code".into()),
+    }
+}
+
+impl Threshold {
+    fn is_reached_by(self, finding: &Finding) -> bool {
+        match self {
+            Threshold::Level(level) => finding.level >= level,
+            Threshold::Code(code) => finding.code == code,
+            Threshold::Never => false,
+        }
+    }
+}
+
+impl Check {
+    pub fn execute(self) -> ExitCode {
+        match self.start() {
+            Ok(status) => ExitCode::from(status),
+            Err(failure) => {
+                failure.show();
+                ExitCode::from(failure.status)
+            }
+        }
+    }
+
+    fn start(self) -> Result<u8, Failure> {
+        let mut environment = self.shim.environment(&library::find()?);
+        environment.set("DAXSHIM_CHECK", if self.exact { "exact" } else { "1" });
+        let (name, _) = self.command.split_first().ok_or_else(no_command)?;
+        let path = environment.get("PATH");
+        let file = lookup::find(name, path)?;
+        let inspection = inspect(&file, path);
+        let suppressions = self
+            .suppressions
+            .iter()
+            .map(|path| Suppressions::read(path));
+        let suppressions: Vec<Suppressions> = suppressions.collect::<Result<_, _>>()?;
+        let destinations = self.destinations()?;
+        environment.examine();
+        announce(&inspection);
+        let directory = ReportDirectory::temporary()?;
+        environment.set(directory::VARIABLE, directory.path());
+        let failed = |error: std::io::Error| cannot_run(&file, &error, &inspection);
+        let by_shell = inspection.by_shell;
+        let image = Image::new(&file, &self.command, environment, by_shell).map_err(failed)?;
+        let status = image.run().map_err(failed)?.map_err(cannot_wait)?;
+        let ended = Ended::from(status);
+        let report = directory.read().unwrap_or_else(|_| Report::default());
+        let checked = Checked::read(directory.path()).map_err(unreadable)?;
+        let (mut findings, limits) = assemble::findings(&checked, &report, &inspection.unseen);
+        for finding in &mut findings {
+            finding.suppressed = suppressions.iter().any(|known| known.cover(finding));
+        }
+        let fails = findings.iter().any(|finding| {
+            let reached = |threshold: &Threshold| threshold.is_reached_by(finding);
+            !finding.suppressed && self.fail_on.iter().any(reached)
+        });
+        let words = self.command.iter().map(|word| word.to_string_lossy());
+        Ok(destinations.write(&Findings {
+            schema: SCHEMA,
+            version: env!("CARGO_PKG_VERSION"),
+            command: words.map(Cow::into_owned).collect(),
+            ended,
+            exit_status: if fails { 1 } else { ended.exit_status },
+            findings,
+            limits,
+        }))
+    }
+
+    fn destinations(&self) -> Result<Destinations, Failure> {
+        let open = |path: &Option<PathBuf>| {
+            let path = path.as_deref();
+            path.map(|path| Destination::open(path, Content::Document))
+                .transpose()
+        };
+        Ok(Destinations {
+            json: open(&self.json)?,
+            sarif: open(&self.sarif)?,
+            suppressions: open(&self.gen_suppressions)?,
+        })
+    }
+}
+
+struct Destinations {
+    json: Option<Destination>,
+    sarif: Option<Destination>,
+    suppressions: Option<Destination>,
+}
+
+impl Destinations {
+    /// Writes the findings wherever they are wanted; the exit status. A failure must not hide that of
+    /// the program.
+    fn write(self, findings: &Findings) -> u8 {
+        let text = text::text(findings);
+        let shown: Vec<Finding> = findings
+            .findings
+            .iter()
+            .filter(|finding| !finding.suppressed)
+            .cloned()
+            .collect();
+        let written = [
+            Destination::open("-".as_ref(), Content::Text).and_then(|to| to.write(&text)),
+            write(self.json, || json(findings)),
+            write(self.sarif, || sarif::sarif(findings)),
+            write(self.suppressions, || generate(&shown)),
+        ];
+        let mut status = findings.exit_status;
+        for failure in written.into_iter().filter_map(Result::err) {
+            failure.show();
+            if status == 0 {
+                status = FAILED;
+            }
+        }
+        status
+    }
+}
+
+fn write(to: Option<Destination>, text: impl FnOnce() -> String) -> Result<(), Failure> {
+    to.map_or(Ok(()), |to| to.write(&text()))
+}
+
+fn json(findings: &Findings) -> String {
+    match serde_json::to_string_pretty(findings) {
+        Ok(document) => document + "\n",
+        // Neither maps with odd keys nor failing serializers are in it.
+        Err(error) => format!("{{\"schema\": 1, \"error\": \"{error}\"}}\n"),
+    }
+}
+
+fn no_command() -> Failure {
+    Failure::own(
+        "nothing to check".into(),
+        "no program was given",
+        "daxshim check -- PROGRAM ARGUMENT…",
+    )
+}
+
+fn cannot_wait(error: std::io::Error) -> Failure {
+    Failure::own(
+        "cannot wait for the program".into(),
+        error,
+        "this is a fault of daxshim; please report it",
+    )
+}
+
+fn unreadable(error: std::io::Error) -> Failure {
+    Failure::own(
+        "cannot read what the processes found".into(),
+        error,
+        "did something remove the report directory while the program ran?",
+    )
+}
