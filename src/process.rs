@@ -244,6 +244,12 @@ pub fn doubt_ownership() {
     VFORKED.fetch_add(1, Ordering::Relaxed);
 }
 
+/// The process's number, as its constructor or fork noted it: no system call.
+#[inline]
+pub fn owner() -> u32 {
+    OWNER.load(Ordering::Relaxed)
+}
+
 fn set_owner() {
     OWNER.store(pid(), Ordering::Relaxed);
 }

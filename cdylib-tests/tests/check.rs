@@ -86,7 +86,14 @@ const SEEDED: &[Seeded] = &[
 ];
 
 /// These need a DAX of which files are watched without a tag, too.
-const ON_DAX: &[Seeded] = &[seeded("hole", "DAX303"), seeded("small_pages", "DAX305")];
+const ON_DAX: &[Seeded] = &[
+    seeded("hole", "DAX303"),
+    seeded("small_pages", "DAX305"),
+    Seeded {
+        function: "",
+        ..seeded("never_meant", "DAX306")
+    },
+];
 
 const TRIALS: &[(&str, fn() -> Outcome)] = &[
     ("calm", calm),
@@ -94,6 +101,7 @@ const TRIALS: &[(&str, fn() -> Outcome)] = &[
     ("large syncs are sampled, or exact", sampled),
     ("a file that is not DAX", not_dax),
     ("a program without the shim", unseen),
+    ("a program with system calls of its own", raw_calls),
     ("the program's exit status", exit_status),
     ("suppressions", suppressions),
     ("sarif", sarif),
@@ -325,6 +333,14 @@ fn unseen() -> Outcome {
     };
     let document: Value = serde_json::from_str(&text[start..])?;
     if codes(&document) != ["DAX401"] || done.status.code() != Some(0) {
+        fail!("{document:#}");
+    }
+    Ok(())
+}
+
+fn raw_calls() -> Outcome {
+    let document = document("raw_calls", "wrong", &[])?;
+    if codes(&document) != ["DAX403"] {
         fail!("{document:#}");
     }
     Ok(())

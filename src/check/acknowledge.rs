@@ -6,7 +6,6 @@ use crate::mappings;
 use crate::subject::Place;
 use daxshim_core::check::Code;
 use daxshim_core::check::lines::Dirty;
-use daxshim_core::report::Kind;
 
 /// Whether writes to a descriptor have to be looked at each time.
 #[inline]
@@ -34,7 +33,7 @@ fn answers(fd: i32) {
         return;
     }
     each_part(0, usize::MAX, |part| {
-        if matches!(part.kind, Kind::Private | Kind::ReadOnly) {
+        if !part.is_meant() {
             return;
         }
         let Some(dirty) = compare(&part).filter(|dirty| !dirty.is_empty()) else {

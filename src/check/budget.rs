@@ -1,7 +1,7 @@
 //! How much time checking may take.
 //!
 //! Without `exact`, what is optional (comparing large ranges, taking stacks) is done only while
-//! it has cost less than an eighth of the time since the process began, and a head start: short
+//! it has cost less than a sixteenth of the time since the process began, and a head start: short
 //! programs are compared in full, long ones run at most so much longer.
 
 use crate::process;
@@ -15,7 +15,7 @@ pub const FREE: usize = 128 << 10;
 /// The head start, ticks: a tenth of a second.
 const HEAD_START: u64 = 1 << 28;
 /// One part in so many is ours.
-const SHARE: u64 = 8;
+const SHARE: u64 = 16;
 
 static STARTED: AtomicU64 = AtomicU64::new(0);
 static SPENT: AtomicU64 = AtomicU64::new(0);

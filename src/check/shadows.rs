@@ -134,6 +134,14 @@ impl Part {
     }
 }
 
+impl Part {
+    /// Whether lines of it that are dirty are meant to become durable.
+    pub fn is_meant(&self) -> bool {
+        let lost = matches!(self.kind, Kind::Private | Kind::ReadOnly | Kind::Suspended);
+        !lost && self.shadow.header().is_some_and(Header::is_meant)
+    }
+}
+
 /// Calls `look` for each part of `[start, end)` that belongs to a watched file, in order of addresses.
 /// While it runs, the part stays mapped. Whether all of the range could be looked at.
 pub fn each_part(start: usize, end: usize, mut look: impl FnMut(Part)) -> bool {
@@ -196,7 +204,7 @@ pub fn log_files() {
 /// `None`: it is not watched, which is counted.
 #[cold]
 #[inline(never)]
-pub fn watch(fd: i32, stat: &libc::stat) -> Option<usize> {
+pub fn watch(fd: i32, stat: &libc::stat, kind: Kind) -> Option<usize> {
     let length = Header::content_length(stat.st_size as u64) as usize;
     let log = log()?;
     log.add_file(stat.st_dev, stat.st_ino);
@@ -215,8 +223,12 @@ pub fn watch(fd: i32, stat: &libc::stat) -> Option<usize> {
         unsafe { ADDING.unlock() };
         found
     });
-    if found.is_none() {
-        log.unshadowed.fetch_add(1, Ordering::Relaxed);
+    match found.and_then(|number| SHADOWS.get(number)?.header()) {
+        Some(header) if kind != Kind::Untagged => header.tagged.store(1, Ordering::Relaxed),
+        Some(_) => {}
+        None => {
+            log.unshadowed.fetch_add(1, Ordering::Relaxed);
+        }
     }
     found
 }

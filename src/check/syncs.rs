@@ -199,10 +199,8 @@ fn whole_file(shadow: &'static Shadow, fd: Option<i32>) {
     if found.uncertain {
         return;
     }
-    header.fsyncs_compared.fetch_add(1, Ordering::Relaxed);
     let after_msync = header.msyncs.load(Ordering::Relaxed) > 0;
     if !found.dirty.is_empty() {
-        header.fsyncs_needed.fetch_add(1, Ordering::Relaxed);
         if after_msync {
             found.report(Code::FsyncNeeded, found.dirty);
         }
@@ -261,7 +259,7 @@ fn copy_by_path(shadow: &'static Shadow, to: usize, length: usize) -> bool {
 /// Does it while no other process or thread changes the content. `None`: it could not be locked.
 fn locked<T>(shadow: &Shadow, work: impl FnOnce() -> T) -> Option<T> {
     let header = shadow.header()?;
-    let pid = process::pid();
+    let pid = process::owner();
     wait(|| header.try_lock(pid))?;
     let result = work();
     header.unlock();
@@ -299,8 +297,12 @@ pub fn compare(part: &Part) -> Option<Dirty> {
 fn take_over(part: &Part) -> Option<Dirty> {
     let header = part.shadow.header()?;
     let (start, end) = (part.offset as u64, part.end() as u64);
-    let uncertain = header.is_uncertain(start, end);
     beyond_end(part);
+    if header.is_uncertain(start, end) && !header.resolves(start, end) {
+        header.skip(start, end);
+        return None;
+    }
+    let uncertain = header.is_uncertain(start, end);
     let dirty = readable(part).and_then(|(live, durable, length)| {
         locked(part.shadow, || {
             // SAFETY: as in `compare`; the content is locked.
@@ -408,7 +410,7 @@ fn judge(found: &Found, idle: Code) {
 fn nothing_dirty(found: &Found, synced: &Part, idle: Code) {
     let (mut here, mut there) = (None::<(Part, Dirty)>, None::<(Part, Dirty)>);
     let mut certain = each_part(0, usize::MAX, |part| {
-        if matches!(part.kind, Kind::Private | Kind::Suspended) {
+        if !part.is_meant() {
             return;
         }
         let place = match core::ptr::eq(part.shadow, synced.shadow) {

@@ -176,7 +176,7 @@ fn record(call: &Call, start: usize, kind: Kind) {
     let file_writable = is_open_for_writing(fd);
     let shadow = stat.filter(|_| check::on()).and_then(|stat| {
         check::mapped(fd, &stat, kind, start, length, offset);
-        check::watch(fd, &stat)
+        check::watch(fd, &stat, kind)
     });
     mappings::insert(Region {
         start,

@@ -1,6 +1,7 @@
 //! Findings from what the library left in the report directory.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use daxshim_core::check::Code;
 use daxshim_core::check::log::Ending;
@@ -9,6 +10,8 @@ use daxshim_core::host::check::{Checked, LogEntry, ProcessLog, ShadowFile, lines
 use daxshim_core::host::report::Report;
 use daxshim_core::host::shown;
 use daxshim_core::report::Event;
+use daxshim_core::sites::sites;
+use object::{Object, ObjectSection, SectionKind};
 
 use super::finding::{Finding, Limits};
 use super::symbols::Symbols;
@@ -76,6 +79,10 @@ impl Assembly<'_> {
                 return;
             }
         };
+        if !shadow.meant && !unsynced.ranges.is_empty() {
+            self.never_meant(shadow, &unsynced.ranges);
+            return;
+        }
         let mut unmapped: BTreeMap<(usize, usize), Lines> = BTreeMap::new();
         let mut left = Lines::default();
         for &range in &unsynced.ranges {
@@ -114,6 +121,18 @@ impl Assembly<'_> {
             finding.lines = unsynced.uncertain_lines;
             self.findings.push(finding);
         }
+    }
+
+    fn never_meant(&mut self, shadow: &ShadowFile, ranges: &[(u64, u64)]) {
+        let mut lines = Lines::default();
+        ranges.iter().for_each(|&range| lines.add(range));
+        self.findings.push(Finding {
+            detail: None,
+            file: Some(shown(&shadow.path)),
+            bytes: Some((lines.start, lines.end)),
+            lines: lines.count,
+            ..Finding::of_run(Code::NeverMeant, String::new())
+        });
     }
 
     /// The last munmap (or the like) that held a range: process and entry.
@@ -213,10 +232,45 @@ impl Assembly<'_> {
             let text = Event::NotTurned.words().to_owned();
             self.findings.push(Finding::of_run(Code::LibcUnseen, text));
         }
+        self.raw_calls(report);
         let unwatched: u64 = self.checked.processes.iter().map(|p| p.unshadowed).sum();
         if unwatched > 0 {
             let text = counted(unwatched, "mapping");
             self.findings.push(Finding::of_run(Code::Unshadowed, text));
+        }
+    }
+
+    /// Modules that make system calls themselves. Those of libc and of its loader are watched, or what
+    /// is said of them above holds.
+    fn raw_calls(&mut self, report: &Report) {
+        let modules = self.checked.processes.iter();
+        let modules = modules.flat_map(|process| &process.modules);
+        let programs = report.programs.iter();
+        let mut paths: Vec<PathBuf> = modules
+            .map(|module| module.path.clone())
+            .chain(programs.map(|program| PathBuf::from(&program.program)))
+            .collect();
+        paths.sort();
+        paths.dedup();
+        for path in paths {
+            let name = path.file_name().and_then(|name| name.to_str());
+            let name = name.unwrap_or_default();
+            let known = [
+                "libc.so",
+                "libc-",
+                "ld-linux",
+                "libdaxshim",
+                "libpthread",
+                "[",
+            ];
+            if known.iter().any(|known| name.starts_with(known)) {
+                continue;
+            }
+            let calls = own_calls(&path);
+            if calls > 0 {
+                let text = format!("{}: {}", shown(&path), counted(calls, "place"));
+                self.findings.push(Finding::of_run(Code::RawCalls, text));
+            }
         }
     }
 
@@ -229,6 +283,22 @@ impl Assembly<'_> {
             files_not_watched: sum(|process| process.unshadowed),
         }
     }
+}
+
+/// Places in a file's code that look like libc's own system calls.
+fn own_calls(path: &Path) -> u64 {
+    let Ok(bytes) = std::fs::read(path) else {
+        return 0;
+    };
+    let Ok(file) = object::File::parse(&*bytes) else {
+        return 0;
+    };
+    let code = file
+        .sections()
+        .filter(|section| section.kind() == SectionKind::Text);
+    let code = code.filter_map(|section| section.data().ok());
+    code.map(|code| sites(code).filter(Result::is_ok).count() as u64)
+        .sum()
 }
 
 fn syncs(count: u64) -> String {

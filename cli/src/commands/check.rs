@@ -18,7 +18,7 @@ use crate::run::destination::{Content, Destination};
 use crate::run::directory::{self, ReportDirectory};
 use crate::run::launch::Image;
 use crate::run::outcome::Ended;
-use crate::run::program::{announce, cannot_run, inspect};
+use crate::run::program::{announce, cannot_run, inspect, unseen};
 use crate::run::{FAILED, Failure, library, lookup};
 
 /// Run a program and report what it does wrong with its persistent memory
@@ -34,7 +34,7 @@ pub struct Check {
     shim: ShimOptions,
 
     /// Compare at each sync, however long that takes; without it large ranges are compared as often as
-    /// an eighth of the run time allows
+    /// a sixteenth of the run time allows
     #[arg(long)]
     exact: bool,
 
@@ -142,7 +142,8 @@ impl Check {
         let ended = Ended::from(status);
         let report = directory.read().unwrap_or_else(|_| Report::default());
         let checked = Checked::read(directory.path()).map_err(unreadable)?;
-        let (mut findings, limits) = assemble::findings(&checked, &report, &inspection.unseen);
+        let unseen = unseen(inspection.unseen, &report.total.unseen);
+        let (mut findings, limits) = assemble::findings(&checked, &report, &unseen);
         for finding in &mut findings {
             finding.suppressed = suppressions.iter().any(|known| known.cover(finding));
         }

@@ -380,6 +380,15 @@ the kernel.
 lies at a multiple of 2 MiB on the device. Otherwise it takes 512 faults and as many TLB entries.
 "
 
+    /// An untagged file on DAX that was stored to and synced by nobody.
+    NeverMeant "DAX306" Note
+    "stored to on DAX, and synced by nobody at all"
+    "sync it if it is meant to be durable; else a file in /dev/shm does as well, and faster"
+"A file on DAX, without a tag, was mapped shared and stored to, and no process of the run ever called msync or
+fsync for it. Lock files and the like are used so; then all is well. Data that is to survive is not: its lines
+are still in the caches.
+"
+
     /// A program of the run that the shim was not in.
     Unseen "DAX401" Note
     "a program ran without the shim: what it does was not seen"
@@ -408,7 +417,7 @@ pass no symbol of libc.
     Sampled "DAX404" Note
     "not every sync was compared"
     "run it with --exact to compare all of them, however long that takes"
-"Comparing a large range costs time; without --exact no more than about an eighth of the run time is spent
+"Comparing a large range costs time; without --exact no more than about a sixteenth of the run time is spent
 on it. Lines that changed since the last sync that was compared may have been made durable by those that
 were not: they are counted here, and never reported as unsynced.
 "

@@ -206,7 +206,8 @@ pub struct Log {
 }
 
 impl Log {
-    /// Counts a finding. Without a stack, it counts with the last finding of its code and file.
+    /// Counts a finding. Without a stack, it counts with the last finding of its code and file, if
+    /// there is one.
     pub fn note(&self, finding: &Finding, stack: Option<&Stack>) {
         let sequence = self.sequence.fetch_add(1, Ordering::Relaxed) + 1;
         let entry = match stack {
@@ -214,6 +215,7 @@ impl Log {
             None => {
                 self.unsampled.fetch_add(1, Ordering::Relaxed);
                 self.latest(finding)
+                    .or_else(|| self.entry(finding, &Stack::new()))
             }
         };
         let Some(entry) = entry else {
@@ -426,11 +428,11 @@ mod tests {
     fn without_a_stack_it_counts_with_the_last_of_its_kind() {
         let log = log();
         log.note(&finding(Code::Redundant, 0), None);
-        assert_eq!(log.left_out.load(Ordering::Relaxed), 1);
         log.note(&finding(Code::Redundant, 0), Some(&stack(&[1])));
         log.note(&finding(Code::Redundant, 0), Some(&stack(&[2])));
         log.note(&finding(Code::Redundant, 0), None);
-        assert_eq!(counts(&log), [1, 2]);
+        assert_eq!(counts(&log), [1, 1, 2]);
+        assert_eq!(log.left_out.load(Ordering::Relaxed), 0);
         assert_eq!(log.unsampled.load(Ordering::Relaxed), 2);
     }
 

@@ -39,7 +39,9 @@ pub struct Header {
     /// 1 once dirty lines may lie where this process has nothing mapped: unmapped, or another
     /// process's.
     pub elsewhere: AtomicU8,
-    padding: [u8; 2],
+    /// 1 if the file has a tag.
+    pub tagged: AtomicU8,
+    padding: [u8; 1],
     /// The range in which syncs were not compared; empty if `skip_start >= skip_end`.
     skip_start: AtomicU64,
     /// See `skip_start`.
@@ -50,10 +52,6 @@ pub struct Header {
     pub msyncs: AtomicU64,
     /// fsync(2), fdatasync(2) and sync(2) calls.
     pub fsyncs: AtomicU64,
-    /// Of these, those that were compared.
-    pub fsyncs_compared: AtomicU64,
-    /// Of these, those that found dirty lines.
-    pub fsyncs_needed: AtomicU64,
     /// The path when first mapped.
     pub path: [AtomicU8; PATH_LEN],
 }
@@ -65,6 +63,14 @@ impl Header {
     #[must_use]
     pub const fn content_length(size: u64) -> u64 {
         size.next_multiple_of(PAGE as u64)
+    }
+
+    /// Whether its content is meant to be durable: it has a tag, or somebody syncs it. What is mapped
+    /// on DAX only to be shared (a lock file) is neither.
+    #[must_use]
+    pub fn is_meant(&self) -> bool {
+        let syncs = [&self.msyncs, &self.fsyncs].map(|cell| cell.load(Ordering::Relaxed));
+        self.tagged.load(Ordering::Relaxed) != 0 || syncs != [0, 0]
     }
 
     /// Takes the lock for a process; whether it was free.
@@ -104,6 +110,14 @@ impl Header {
         }
     }
 
+    /// Whether comparing a sync of `start..end` would leave nothing uncertain. Anything less tells
+    /// nothing: in the range that was skipped, neither what is dirty nor since when is known.
+    #[must_use]
+    pub fn resolves(&self, start: u64, end: u64) -> bool {
+        self.skipped_range()
+            .is_none_or(|(skip_start, skip_end)| start <= skip_start && skip_end <= end)
+    }
+
     /// The range in which a difference may be durable.
     #[must_use]
     pub fn skipped_range(&self) -> Option<(u64, u64)> {
@@ -137,6 +151,7 @@ mod tests {
         header.skip(12288, 16384);
         assert_eq!(header.skipped_range(), Some((4096, 16384)));
         assert!(header.is_uncertain(8192, 8256) && !header.is_uncertain(0, 4096));
+        assert!(!header.resolves(0, 8192) && header.resolves(4096, 16384));
         header.compared(0, 8192);
         assert_eq!(header.skipped_range(), Some((8192, 16384)));
         header.compared(12288, 20480);
@@ -149,6 +164,19 @@ mod tests {
         header.skip(0, 64);
         assert_eq!(header.skipped_range(), Some((0, 64)));
         assert_eq!(header.skipped.load(Ordering::Relaxed), 3);
+    }
+
+    #[test]
+    fn a_file_that_nobody_tags_or_syncs_is_not_meant_to_be_durable() {
+        for cell in [|h: &Header| &h.msyncs, |h: &Header| &h.fsyncs] {
+            let header = header();
+            assert!(!header.is_meant());
+            cell(&header).store(1, Ordering::Relaxed);
+            assert!(header.is_meant());
+        }
+        let header = header();
+        header.tagged.store(1, Ordering::Relaxed);
+        assert!(header.is_meant());
     }
 
     #[test]

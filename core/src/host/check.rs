@@ -93,14 +93,8 @@ pub struct ShadowFile {
     pub skipped: u64,
     /// Where a difference may be durable nevertheless.
     pub uncertain: Option<(u64, u64)>,
-    /// msync calls.
-    pub msyncs: u64,
-    /// fsync, fdatasync and sync calls.
-    pub fsyncs: u64,
-    /// Of these, compared.
-    pub fsyncs_compared: u64,
-    /// Of these, with dirty lines.
-    pub fsyncs_needed: u64,
+    /// Whether its content is meant to be durable.
+    pub meant: bool,
 }
 
 /// Lines of a file that are not as in its shadow.
@@ -258,10 +252,7 @@ fn read_shadow(file: &Path) -> Option<ShadowFile> {
         ),
         skipped: wide(&header.skipped),
         uncertain: header.skipped_range(),
-        msyncs: wide(&header.msyncs),
-        fsyncs: wide(&header.fsyncs),
-        fsyncs_compared: wide(&header.fsyncs_compared),
-        fsyncs_needed: wide(&header.fsyncs_needed),
+        meant: header.is_meant(),
     })
 }
 
@@ -341,10 +332,7 @@ mod tests {
             path,
             skipped: 0,
             uncertain: None,
-            msyncs: 0,
-            fsyncs: 0,
-            fsyncs_compared: 0,
-            fsyncs_needed: 0,
+            meant: true,
         }
     }
 
