@@ -162,7 +162,7 @@ static DESTRUCTOR: extern "C" fn() = end;
 
 /// exit(3): what the program registered for its end has run.
 extern "C" fn end() {
-    if check::on() && is_own() {
+    if check::on() && is_owner() {
         check::ending(Ending::Exit);
     }
 }

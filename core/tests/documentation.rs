@@ -1,6 +1,7 @@
 //! The README's tables are printed from the tables of the code, so they can't disagree.
 //! `UPDATE_DOCS=1 cargo test -p daxshim-core --test documentation` writes them anew.
 
+use daxshim_core::check::Code;
 use daxshim_core::config::Variable;
 use daxshim_core::contract::{Answer, Operation};
 use daxshim_core::symbols::HOOKS;
@@ -47,6 +48,15 @@ fn variables() -> String {
     table
 }
 
+fn findings() -> String {
+    let mut table = String::from("| code | level | finding |\n|---|---|---|\n");
+    for code in Code::ALL {
+        let (id, level) = (code.id(), code.level().word());
+        writeln!(table, "| {id} | {level} | {} |", code.title()).unwrap();
+    }
+    table
+}
+
 fn check(marker: &str, table: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
     let readme = std::fs::read_to_string(&path).unwrap();
@@ -74,4 +84,5 @@ fn the_readme_s_tables_are_those_of_the_code() {
     check("table of operations", &answers());
     check("table of hooks", &hooks());
     check("table of variables", &variables());
+    check("table of findings", &findings());
 }

@@ -213,7 +213,9 @@ fn whole_file(shadow: &'static Shadow, fd: Option<i32>) {
 
 /// The shadow gets the file as it is.
 fn copy_rest(shadow: &'static Shadow, fd: Option<i32>) {
-    let Some(header) = shadow.header() else { return };
+    let Some(header) = shadow.header() else {
+        return;
+    };
     let size = shadow.size();
     let Some(content) = shadow.content(0, size) else {
         return;

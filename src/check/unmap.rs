@@ -38,7 +38,7 @@ fn unmaps(start: usize, end: usize, code: Code) {
 /// The process is about to execute another program.
 #[inline]
 pub fn executing() {
-    if super::on() && process::is_own() {
+    if super::on() && process::is_owner() {
         ending(Ending::Exec);
     }
 }
@@ -46,7 +46,7 @@ pub fn executing() {
 /// It could not.
 #[inline]
 pub fn execution_failed() {
-    if super::on() && process::is_own() {
+    if super::on() && process::is_owner() {
         set_ending(Ending::Unsaid);
     }
 }

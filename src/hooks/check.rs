@@ -42,7 +42,7 @@ pub extern "C" fn syncfs(call: &mut Call) -> Step {
 
 /// exit_group(2), by name: exit(3) ends in the library's destructor first.
 pub extern "C" fn exit_group(_: &mut Call) -> Step {
-    if check::on() && process::is_own() {
+    if check::on() && process::is_owner() {
         check::ending(Ending::Exit);
     }
     Step::PASS
