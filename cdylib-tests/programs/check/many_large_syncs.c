@@ -5,7 +5,7 @@ int main(int argc, char **argv)
 {
 	begin(argc, argv);
 	char *p = mapped("huge", 2048);
-	for (int i = 0; i < 1500; i++) {
+	for (int i = 0; i < 500; i++) {
 		p[i * PAGE]++;
 		sync_range(p, 2048);
 	}
