@@ -95,7 +95,9 @@ const ON_DAX: &[Seeded] = &[
     },
 ];
 
-const TRIALS: &[(&str, fn() -> Outcome)] = &[
+type Test = (&'static str, fn() -> Outcome);
+
+const TRIALS: &[Test] = &[
     ("calm", calm),
     ("exact offsets", exact_offsets),
     ("large syncs are sampled, or exact", sampled),
