@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::{env, fs};
 
-/// Where the programs for `daxshim check` are, in programs/ and in OUT_DIR.
-const CHECKED: &str = "check";
+/// Where the programs for `daxshim check` and `daxshim crash` are, in programs/ and in OUT_DIR.
+const DIRECTORIES: [&str; 2] = ["check", "crash"];
 
 fn main() {
     println!("cargo:rerun-if-changed=programs");
@@ -14,8 +14,12 @@ fn main() {
     println!("cargo:rerun-if-changed=../include");
     println!("cargo:rerun-if-env-changed=CC");
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
-    fs::create_dir_all(out.join(CHECKED)).expect("OUT_DIR is ours");
-    let mut sources: Vec<PathBuf> = ["programs".into(), Path::new("programs").join(CHECKED)]
+    let mut directories = vec![PathBuf::from("programs")];
+    for directory in DIRECTORIES {
+        fs::create_dir_all(out.join(directory)).expect("OUT_DIR is ours");
+        directories.push(Path::new("programs").join(directory));
+    }
+    let mut sources: Vec<PathBuf> = directories
         .iter()
         .flat_map(|directory| fs::read_dir(directory).expect("programs/ is beside build.rs"))
         .map(|entry| entry.expect("programs/ can be read").path())
@@ -68,6 +72,7 @@ fn compile(source: &Path, out: &Path) -> Option<(PathBuf, Child)> {
         "programs/times.h",
         "../include/daxshim.h",
         "programs/check/check.h",
+        "programs/crash/crash.h",
     ]
     .iter()
     .fold(changed(source), |newest, header| {

@@ -141,6 +141,7 @@ const LEFT_OUT: &[(&str, &str)] = &[
     ("io_submit", "libaio's, not libc's; by number it is tried"),
     ("closefrom", "has no bad argument: -1 closes everything"),
     ("vfork", "has no argument"),
+    ("exit_group", "has no bad argument, and does not return"),
     ("clone", "libc itself uses the stack it is given"),
     ("unshare", "any flag may be one that takes effect"),
 ];

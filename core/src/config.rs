@@ -52,6 +52,8 @@ pub enum Checking {
     Sampled,
     /// Yes, at each sync.
     Exact,
+    /// What becomes durable is recorded for `daxshim crash` instead.
+    Crash,
 }
 
 impl Mode {
@@ -134,8 +136,8 @@ variables! {
     Deep c"DAXSHIM_DEEP" "0 or 1",
     /// Populate sync mappings when they are made.
     Prefault c"DAXSHIM_PREFAULT" "0 or 1",
-    /// Look for misuse; needs `DAXSHIM_REPORT` (`daxshim check` sets both).
-    Check c"DAXSHIM_CHECK" "0, 1 or exact",
+    /// Look for misuse; needs `DAXSHIM_REPORT` (`daxshim check` and `crash` set both).
+    Check c"DAXSHIM_CHECK" "0, 1, exact or crash",
     /// How much is logged.
     Log c"DAXSHIM_LOG" "error, warn, info, debug or trace",
     /// PMDK: override the detection of pmem.
@@ -220,6 +222,7 @@ impl Config {
                     b"0" => Checking::Off,
                     b"1" => Checking::Sampled,
                     b"exact" => Checking::Exact,
+                    b"crash" => Checking::Crash,
                     _ => return None,
                 }
             }

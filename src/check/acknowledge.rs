@@ -1,10 +1,12 @@
 //! Answers: what goes to a socket or a pipe while something is dirty.
 
+use super::journal;
 use super::shadows::each_part;
 use super::syncs::{compare, report};
 use crate::mappings;
 use crate::subject::Place;
 use daxshim_core::check::Code;
+use daxshim_core::check::journal::Moment;
 use daxshim_core::check::lines::Dirty;
 
 /// Whether writes to a descriptor have to be looked at each time.
@@ -30,6 +32,10 @@ pub fn answering(fd: i32) {
 #[inline(never)]
 fn answers(fd: i32) {
     if !crate::process::is_own() || !is_channel(fd) {
+        return;
+    }
+    if journal::on() {
+        journal::point(Moment::Acknowledged);
         return;
     }
     each_part(0, usize::MAX, |part| {

@@ -4,11 +4,13 @@
 //! files (tagged, or on DAX and mapped shared) have a shadow of what is durable
 //! ([`daxshim_core::check::shadow`]), and what is found goes into the log
 //! ([`daxshim_core::check::log`]). Whether lines were *never* synced is not decided here: the
-//! command compares shadow and file when all is over.
+//! command compares shadow and file when all is over. For `daxshim crash` nothing is judged, and what
+//! becomes durable is recorded ([`journal`]).
 
 mod acknowledge;
 mod budget;
 mod facts;
+mod journal;
 mod log;
 mod shadows;
 mod stack;

@@ -1,11 +1,13 @@
 //! The shadows of watched files, and whom a region belongs to.
 
+use super::journal;
 use super::log::{log, path_of};
 use crate::mappings::{Attributes, Flush};
 use crate::process;
 use crate::real::{SignalsBlocked, sys};
 use core::ptr;
 use core::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
+use daxshim_core::check::journal::Journal;
 use daxshim_core::check::lines::PAGE;
 use daxshim_core::check::shadow::{self, CONTENT, Header};
 use daxshim_core::line::Line;
@@ -24,6 +26,14 @@ pub struct Shadow {
     length: AtomicUsize,
     device: AtomicU64,
     inode: AtomicU64,
+    /// For [`journal`]: the file, all of it, mapped by us.
+    pub live: AtomicPtr<u8>,
+    /// For [`journal`].
+    pub journal: AtomicPtr<Journal>,
+    /// Records so far.
+    pub records: AtomicU64,
+    /// Lines that were not durable outside the range, last time.
+    pub outside: AtomicU64,
 }
 
 /// Watched files; a region's [`Attributes`] say which of them is its own.
@@ -33,6 +43,10 @@ static SHADOWS: [Shadow; 255] = [const {
         length: AtomicUsize::new(0),
         device: AtomicU64::new(0),
         inode: AtomicU64::new(0),
+        live: AtomicPtr::new(ptr::null_mut()),
+        journal: AtomicPtr::new(ptr::null_mut()),
+        records: AtomicU64::new(0),
+        outside: AtomicU64::new(0),
     }
 }; 255];
 
@@ -47,6 +61,12 @@ impl Shadow {
     pub fn header(&self) -> Option<&'static Header> {
         // SAFETY: null, or a mapping of a whole shadow that is never unmapped.
         unsafe { self.header.load(Ordering::Acquire).as_ref() }
+    }
+
+    /// Its journal, if states are recorded.
+    pub fn journal(&self) -> Option<&'static Journal> {
+        // SAFETY: null, or a mapping of a whole journal that is never unmapped.
+        unsafe { self.journal.load(Ordering::Acquire).as_ref() }
     }
 
     /// `st_dev` and `st_ino`.
@@ -102,7 +122,8 @@ pub struct Part {
 }
 
 impl Part {
-    fn of(region: Region, start: usize, end: usize) -> Option<Part> {
+    /// What of a region lies in `[start, end)`, if its file is watched.
+    pub fn of(region: Region, start: usize, end: usize) -> Option<Part> {
         let attributes = Attributes::of(region);
         let shadow = SHADOWS.get(attributes.watched()?)?;
         let from = region.start.max(start);
@@ -243,6 +264,11 @@ fn add(fd: i32, stat: &libc::stat, length: usize) -> Option<usize> {
     shadow.inode.store(stat.st_ino, Ordering::Relaxed);
     shadow.length.store(length, Ordering::Relaxed);
     shadow.header.store(header, Ordering::Release);
+    if journal::on() && journal::attach(shadow, fd, length).is_err() {
+        // What nobody records needs no wait.
+        shadow.journal.store(ptr::null_mut(), Ordering::Relaxed);
+        return None;
+    }
     Some(number)
 }
 

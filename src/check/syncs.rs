@@ -2,7 +2,7 @@
 
 use super::log::note;
 use super::shadows::{self, Part, Shadow, all, copy_file, each_part, wait};
-use super::{budget, log};
+use super::{budget, journal, log};
 use crate::memory::{self, PAGE};
 use crate::process;
 use crate::real::sys;
@@ -75,7 +75,10 @@ pub fn report(code: Code, part: &Part, range: (u64, u64), asked: u64, dirty: Dir
 #[inline]
 pub fn sync_begins(start: usize, end: usize) {
     if super::on() {
-        msync(start, end);
+        match journal::on() {
+            true => journal::msync(start, end),
+            false => msync(start, end),
+        }
     }
 }
 
@@ -102,7 +105,10 @@ fn msync(start: usize, end: usize) {
 #[inline]
 pub fn file_sync_begins(fd: i32) {
     if super::on() {
-        fsync(fd);
+        match journal::on() {
+            true => journal::fsync(fd, 0..usize::MAX),
+            false => fsync(fd),
+        }
     }
 }
 
@@ -125,7 +131,11 @@ pub fn file_range_sync_begins([fd, offset, length, flags, ..]: [usize; 6], all: 
             0 => usize::MAX,
             length => offset.saturating_add(length),
         };
-        file_range(fd as i32, offset & !(PAGE - 1), end);
+        let (fd, start) = (fd as i32, offset & !(PAGE - 1));
+        match journal::on() {
+            true => journal::fsync(fd, start..end.checked_next_multiple_of(PAGE).unwrap_or(end)),
+            false => file_range(fd, start, end),
+        }
     }
 }
 
@@ -172,8 +182,10 @@ pub fn all_files(filesystem: Option<i32>) {
             Some(Err(_)) => false,
             None => true,
         };
-        if meant {
-            whole_file(shadow, None);
+        match meant {
+            true if journal::on() => journal::sync(shadow),
+            true => whole_file(shadow, None),
+            false => {}
         }
     }
 }

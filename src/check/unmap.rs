@@ -1,11 +1,13 @@
 //! What ends a mapping: munmap and its like, exit, exec.
 
+use super::journal;
 use super::log::set_ending;
 use super::shadows::each_part;
 use super::syncs::{beyond_end, report};
 use crate::process;
 use core::sync::atomic::Ordering;
 use daxshim_core::check::Code;
+use daxshim_core::check::journal::Moment;
 use daxshim_core::check::lines::Dirty;
 use daxshim_core::check::log::Ending;
 use daxshim_core::report::Kind;
@@ -55,6 +57,9 @@ pub fn execution_failed() {
 #[cold]
 #[inline(never)]
 pub fn ending(how: Ending) {
+    if journal::on() && how != Ending::Unsaid {
+        journal::point(Moment::Ended);
+    }
     each_part(0, usize::MAX, |part| {
         if !matches!(part.kind, Kind::Private | Kind::ReadOnly) {
             beyond_end(&part);

@@ -31,19 +31,36 @@ fn one(finding: &Finding) -> String {
     let head = format!("{}[{}]", level.word(), finding.code.id());
     let mut text = format!("{}: {}\n", styled(style(level), &head), finding.title);
     if let Some(place) = place(finding) {
-        text += &format!("  {} {place}\n", styled(FRAME, "-->"));
+        text += &arrow(&place);
     }
-    let functions: Vec<String> = of_program(&finding.stack).iter().map(function).collect();
+    text += &stack(&finding.stack);
+    for (word, line) in notes(finding) {
+        text += &note(word, &line);
+    }
+    text
+}
+
+/// Where it is.
+pub fn arrow(place: &str) -> String {
+    format!("  {} {place}\n", styled(FRAME, "-->"))
+}
+
+/// A stack, a line for each frame.
+pub fn stack(frames: &[Frame]) -> String {
+    let functions: Vec<String> = of_program(frames).iter().map(function).collect();
     let width = functions.iter().map(|name| name.chars().count()).max();
     let width = width.unwrap_or(0).min(40);
-    for (frame, function) in finding.stack.iter().zip(&functions) {
+    let mut text = String::new();
+    for (frame, function) in frames.iter().zip(&functions) {
         let line = format!("{function:width$}  {}", source(frame));
         text += &format!("   {} {}\n", styled(FRAME, "|"), line.trim_end());
     }
-    for (word, note) in notes(finding) {
-        text += &format!("   {} {word}: {note}\n", styled(FRAME, "="));
-    }
     text
+}
+
+/// What is said below a finding.
+pub fn note(word: &str, text: &str) -> String {
+    format!("   {} {word}: {text}\n", styled(FRAME, "="))
 }
 
 fn place(finding: &Finding) -> Option<String> {

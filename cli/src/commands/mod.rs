@@ -11,6 +11,7 @@ use crate::output;
 mod ab;
 mod check;
 mod completions;
+mod crash;
 mod doctor;
 mod explain;
 mod inspect;
@@ -56,6 +57,7 @@ pub enum Command {
     Run(run::Run),
     Ab(ab::Ab),
     Check(check::Check),
+    Crash(crash::Crash),
     Explain(explain::Explain),
     Completions(completions::Completions),
     Man(man::Man),
@@ -69,7 +71,7 @@ pub fn parse() -> Result<Arguments, ExitCode> {
         // As env(1) and timeout(1): what is below 125 is the program's.
         let command = std::env::args_os().nth(1);
         let runs_programs =
-            command.is_some_and(|word| word == "run" || word == "ab" || word == "check");
+            command.is_some_and(|word| ["run", "ab", "check", "crash"].iter().any(|c| word == *c));
         match u8::try_from(error.exit_code()) {
             Ok(0) => ExitCode::SUCCESS,
             Ok(code) if !runs_programs => ExitCode::from(code),
@@ -92,6 +94,7 @@ impl Command {
             Command::Run(run) => run.execute(),
             Command::Ab(ab) => ab.execute(),
             Command::Check(check) => check.execute(),
+            Command::Crash(crash) => crash.execute(),
             Command::Explain(explain) => explain.execute(),
             Command::Completions(completions) => completions.execute(),
             Command::Man(man) => man.execute(),

@@ -1,4 +1,5 @@
-//! The progress bar of `daxshim prepare`: on standard error, and only if that is a terminal.
+//! The progress bars of `daxshim prepare` and `daxshim crash`: on standard error, and only if that is a
+//! terminal.
 
 use std::cell::OnceCell;
 use std::path::Path;
@@ -43,5 +44,33 @@ impl Bar {
         }
         bar.set_prefix(self.name.clone());
         bar
+    }
+}
+
+/// A bar that counts states.
+pub struct Count(ProgressBar);
+
+impl Count {
+    /// Of so many.
+    pub fn new(total: usize) -> Count {
+        let bar = ProgressBar::new(total as u64);
+        let template = "verifying [{wide_bar}] {human_pos} of {human_len} states, {per_sec}, \
+                        {msg} failed, {eta} left";
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style.progress_chars("=> "));
+        }
+        bar.set_message("0");
+        Count(bar)
+    }
+
+    /// Shows how many are done, and how many of them failed.
+    pub fn show(&self, done: usize, failed: usize) {
+        self.0.set_message(failed.to_string());
+        self.0.set_position(done as u64);
+    }
+
+    /// Leaves nothing on the terminal.
+    pub fn finish(&self) {
+        self.0.finish_and_clear();
     }
 }

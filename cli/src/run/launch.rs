@@ -79,8 +79,26 @@ impl Image {
 
     /// Runs the program as a child and waits for it. The outer error: it could not be started.
     pub fn run(self) -> io::Result<io::Result<ExitStatus>> {
+        Ok(self.start()?.wait())
+    }
+
+    /// Starts the program as a child. To be called while the command has no other thread.
+    pub fn start(self) -> io::Result<Running> {
         let watch = Watch::begin()?;
-        let mut child = self.spawn(&mut Command::new("daxshim-program"))?;
-        Ok(watch.wait(&mut child))
+        let child = self.spawn(&mut Command::new("daxshim-program"))?;
+        Ok(Running { watch, child })
+    }
+}
+
+/// A program that was started.
+pub struct Running {
+    watch: Watch,
+    child: Child,
+}
+
+impl Running {
+    /// Waits for it to end.
+    pub fn wait(mut self) -> io::Result<ExitStatus> {
+        self.watch.wait(&mut self.child)
     }
 }

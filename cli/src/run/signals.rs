@@ -71,6 +71,27 @@ impl Inherited {
     }
 }
 
+/// One of the signals that ask the command to end, if it was sent since [`Watch::begin`] or the last
+/// call.
+pub fn asked_to_end() -> Option<Signal> {
+    let mut asking = SigSet::empty();
+    for signal in [
+        Signal::SIGINT,
+        Signal::SIGQUIT,
+        Signal::SIGTERM,
+        Signal::SIGHUP,
+    ] {
+        asking.add(signal);
+    }
+    let at_once = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: set and time are ours; nothing else is wanted.
+    let number = unsafe { libc::sigtimedwait(asking.as_ref(), std::ptr::null_mut(), &at_once) };
+    Signal::try_from(number).ok()
+}
+
 /// Signals held back from the command while the program runs.
 pub struct Watch {
     signals: SigSet,

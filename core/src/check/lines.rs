@@ -129,6 +129,20 @@ pub unsafe fn compare(live: *const u8, durable: *const u8, length: usize) -> Dir
     unsafe { each(live, durable, length, |_, _| {}) }
 }
 
+/// Calls `different` with the offset of each line of `live` that is not as in `durable`.
+///
+/// # Safety
+/// As for [`compare`]; `different` may change both, but not unmap them.
+pub unsafe fn for_each_different(
+    live: *const u8,
+    durable: *const u8,
+    length: usize,
+    mut different: impl FnMut(usize),
+) {
+    // SAFETY: the caller's promise.
+    let _ = unsafe { each(live, durable, length, |at, _| different(at)) };
+}
+
 /// As [`compare`]; `durable` then has these lines as they were found.
 ///
 /// # Safety

@@ -18,6 +18,7 @@ mod error;
 mod file;
 mod holders;
 mod inspect;
+pub mod journal;
 mod mount;
 mod prepare;
 mod privilege;
