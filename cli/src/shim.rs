@@ -1,34 +1,57 @@
 //! The command must not be refused by the shim that it serves.
 
-use std::ffi::OsStr;
+use std::ffi::{CString, OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::process::CommandExt;
-use std::process::Command;
+use std::ptr;
+use syscalls::{Sysno, syscall};
+
+const PRELOAD: &str = "LD_PRELOAD";
 
 /// Where `LD_PRELOAD` names the shim, starts the command again without it: under the shim,
 /// `daxshim prepare` and `untag` would get EPERM from their own enforcement.
 pub fn shake_off() {
-    let Some(preload) = std::env::var_os("LD_PRELOAD") else {
+    let Some(rest) = std::env::var_os(PRELOAD).and_then(|preload| without_shim(&preload)) else {
         return;
     };
-    let Some(rest) = without_shim(&preload) else {
-        return;
+    let others = std::env::vars_os().filter(|(name, _)| name != PRELOAD);
+    let preload = (!rest.is_empty()).then(|| (PRELOAD.into(), rest));
+    let environment = others
+        .chain(preload)
+        .map(|(name, value)| [name, value].join(OsStr::new("=")));
+    execute_itself(std::env::args_os(), environment);
+    // It failed: the work is tried under the shim, which refuses loudly.
+}
+
+/// execve(2) of this program; returns only if it fails. Not libc's, as the shim would have itself
+/// preloaded again.
+fn execute_itself(
+    mut arguments: impl Iterator<Item = OsString>,
+    mut environment: impl Iterator<Item = OsString>,
+) {
+    // None of them has a NUL: the kernel handed them out.
+    let c_strings = |all: &mut dyn Iterator<Item = OsString>| -> Vec<CString> {
+        all.filter_map(|text| CString::new(text.into_vec()).ok())
+            .collect()
     };
-    let mut arguments = std::env::args_os();
-    let name = arguments.next().unwrap_or_else(|| "daxshim".into());
-    let mut again = Command::new("/proc/self/exe");
-    again.arg0(name).args(arguments);
-    if rest.is_empty() {
-        again.env_remove("LD_PRELOAD");
-    } else {
-        again.env("LD_PRELOAD", rest);
-    }
-    // Returns only if it failed; then the work is tried under the shim, which refuses loudly.
-    let _ = again.exec();
+    let pointers = |all: &[CString]| -> Vec<_> {
+        let each = all.iter().map(|text| text.as_ptr());
+        each.chain([ptr::null()]).collect()
+    };
+    let texts = [c_strings(&mut arguments), c_strings(&mut environment)];
+    let [arguments, environment] = texts.each_ref().map(|all| pointers(all));
+    // SAFETY: a C string, and two null-terminated arrays of such, all alive.
+    let _ = unsafe {
+        syscall!(
+            Sysno::execve,
+            c"/proc/self/exe".as_ptr(),
+            arguments.as_ptr(),
+            environment.as_ptr()
+        )
+    };
 }
 
 /// The list without the shim; `None` if it was not in it.
-fn without_shim(preload: &OsStr) -> Option<std::ffi::OsString> {
+fn without_shim(preload: &OsStr) -> Option<OsString> {
     // ld.so(8): separated by spaces or colons.
     let parts = || {
         preload
@@ -45,7 +68,7 @@ fn without_shim(preload: &OsStr) -> Option<std::ffi::OsString> {
         return None;
     }
     let rest: Vec<&[u8]> = parts().filter(|part| !is_shim(part)).collect();
-    Some(std::ffi::OsString::from_vec(rest.join(&b':')))
+    Some(OsString::from_vec(rest.join(&b':')))
 }
 
 #[cfg(test)]

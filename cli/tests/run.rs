@@ -806,6 +806,24 @@ fn programs_with_a_cleaned_environment_are_under_the_shim() {
 }
 
 #[test]
+fn the_command_itself_is_not_under_the_shim_for_long() {
+    let daxshim = bin_dir().join("daxshim");
+    let output = run([
+        "--".as_ref(),
+        "timeout".as_ref(),
+        "60".as_ref(),
+        daxshim.as_os_str(),
+        "--version".as_ref(),
+    ]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(
+        stdout(&output).starts_with("daxshim "),
+        "{}",
+        stdout(&output)
+    );
+}
+
+#[test]
 fn signals_are_handed_on_and_the_report_comes_all_the_same() {
     let tagged = Tagged::new();
     let mut child = daxshim()
