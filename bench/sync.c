@@ -132,8 +132,8 @@ int main(int argc, char **argv)
 			continue;
 		for (size_t dirty = 0; dirty <= pages; dirty = dirty ? dirty * 16 : 1) {
 			/* Large ones are slow under the counting clock; small ones warm up fast. */
-			int rounds = dirty > 4096 ? 2 : dirty > 256 ? 4 : 24;
-			int warm = dirty > 4096 ? 4 : 12;
+			int rounds = dirty > 4096 ? 2 : dirty > 256 ? 4 : 40;
+			int warm = dirty > 4096 ? 4 : 40;
 			char text[32];
 			snprintf(text, sizeof text, "%zu pages", dirty);
 			double without = range_cost(kernel, map, pages, dirty, 1, rounds);

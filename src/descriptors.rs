@@ -39,11 +39,6 @@ pub fn is_untagged(fd: i32) -> bool {
     entry(fd).is_some_and(|entry| entry.load(Ordering::Relaxed) & UNTAGGED != 0)
 }
 
-/// Changes whenever `fd` is closed or handed out; 0 from [`LIMIT`] on.
-pub fn version(fd: i32) -> u8 {
-    entry(fd).map_or(0, |entry| entry.load(Ordering::Acquire) & !UNTAGGED)
-}
-
 /// A look at a descriptor has begun.
 pub struct Look {
     fd: i32,

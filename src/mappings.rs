@@ -291,6 +291,9 @@ pub struct Flushing {
     /// Pages flushed here since the last were added to [`FLUSHED`]: [`PAGE_STEP`] each, so that the
     /// sum overflows after [`BATCH`] of them.
     pages: AtomicU32,
+    /// So many msyncs of `pass_length` bytes may go to the kernel unasked: see [`Flush::let_pass`].
+    passes: AtomicU32,
+    pass_length: AtomicUsize,
 }
 
 impl Flushing {
@@ -304,6 +307,10 @@ impl Flushing {
     pub const END: usize = offset_of!(Flushing, end);
     /// See [`Flushing::THREAD`].
     pub const PAGES: usize = offset_of!(Flushing, pages);
+    /// See [`Flushing::THREAD`].
+    pub const PASSES: usize = offset_of!(Flushing, passes);
+    /// See [`Flushing::THREAD`].
+    pub const PASS_LENGTH: usize = offset_of!(Flushing, pass_length);
 }
 
 /// Places in [`FLUSHES`]; a power of two.
@@ -321,6 +328,8 @@ pub static FLUSHES: [Flushing; PLACES] = [const {
         start: AtomicUsize::new(0),
         end: AtomicUsize::new(0),
         pages: AtomicU32::new(0),
+        passes: AtomicU32::new(0),
+        pass_length: AtomicUsize::new(0),
     }
 }; PLACES];
 
@@ -381,6 +390,13 @@ impl Flush {
             self.0.end.store(end, Ordering::Relaxed);
         }
         found
+    }
+
+    /// So many msyncs of `length` bytes may now go to the kernel at once, whatever they are of: that
+    /// way is always right.
+    pub fn let_pass(&self, length: usize, passes: u32) {
+        self.0.pass_length.store(length, Ordering::Relaxed);
+        self.0.passes.store(passes, Ordering::Relaxed);
     }
 
     /// Counts pages whose dirty tags the kernel keeps though their lines are written back.

@@ -1,5 +1,7 @@
 //! msync of a short range in the mapping where the thread's place last found one: the lines, a
-//! fence, and back. Everything else goes on to where the symbol led before.
+//! fence, and back. A long range of which it was just learnt that the kernel is cheaper goes straight
+//! to the kernel, [`Flush::let_pass`](crate::mappings::Flush::let_pass); everything else to where the
+//! symbol led before.
 //!
 //! Short ranges are never learnt about: up to [`LIMIT`] lines cost less than the kernel's msync even
 //! where nothing is dirty, and that call is what must be cheap. So these few instructions are all
@@ -12,6 +14,7 @@ use crate::memory::PAGE;
 use crate::real::TESTCANCEL;
 use crate::trampoline::Slot;
 use core::arch::naked_asm;
+use core::mem::offset_of;
 use core::sync::atomic::{AtomicPtr, Ordering};
 use daxshim_core::flush::LINE;
 use daxshim_core::regions::Regions;
@@ -44,7 +47,7 @@ unsafe extern "C" fn enter() {
         "cmp edx, {ms_sync}",
         "jne 9f",
         "cmp rsi, {limit}",
-        "ja 9f",
+        "ja 5f",
         "test edi, {page} - 1",
         "jnz 9f",
         "cmp qword ptr [rip + {regions} + {len}], 0",
@@ -55,6 +58,7 @@ unsafe extern "C" fn enter() {
         "cmp rdi, rcx",
         "jae 9f",
         // r8: the thread's place, published.
+        ".macro daxshim_place",
         "mov r9, fs:[0]",
         "mov r8, r9",
         "shr r8, {place_shift}",
@@ -62,6 +66,8 @@ unsafe extern "C" fn enter() {
         "shl r8d, 6",
         "lea rax, [rip + {flushes}]",
         "add r8, rax",
+        ".endm",
+        "daxshim_place",
         "xor eax, eax",
         "lock cmpxchg [r8 + {thread}], r9",
         "jne 9f",
@@ -94,6 +100,17 @@ unsafe extern "C" fn enter() {
         ".cfi_def_cfa_offset 8",
         "xor eax, eax",
         "ret",
+        // A long range: to the kernel, if that was said of the next few of this length.
+        "5:",
+        "daxshim_place",
+        "mov eax, [r8 + {passes}]",
+        "test eax, eax",
+        "jz 9f",
+        "cmp rsi, [r8 + {pass_length}]",
+        "jne 9f",
+        "dec eax",
+        "mov [r8 + {passes}], eax",
+        "jmp [r11 + {real}]",
         "7:",
         "lock add qword ptr [rip + {flushed}], {batch}",
         "jmp 3b",
@@ -101,6 +118,7 @@ unsafe extern "C" fn enter() {
         "mov qword ptr [r8 + {thread}], 0",
         "9:",
         "jmp [rip + {otherwise}]",
+        ".purgem daxshim_place",
         ".cfi_endproc",
         ms_sync = const libc::MS_SYNC,
         limit = const LIMIT,
@@ -117,6 +135,9 @@ unsafe extern "C" fn enter() {
         start = const Flushing::START,
         end = const Flushing::END,
         pages = const Flushing::PAGES,
+        passes = const Flushing::PASSES,
+        pass_length = const Flushing::PASS_LENGTH,
+        real = const offset_of!(Slot, real),
         page_step = const PAGE_STEP,
         batch = const BATCH,
         flushed = sym FLUSHED,

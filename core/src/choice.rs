@@ -16,56 +16,60 @@
 //!
 //! # How it is chosen
 //!
-//! A [`Learner`] is for ranges of about one size in one file. It stands on one side: on the
-//! *kernel*'s, where each call shows what the kernel costs, and it changes to lines as soon as these
-//! are cheaper on average; or on that of the *lines*, where the kernel's price is not seen and must
-//! be probed for. A probe has the kernel sync a slice of the range, once to be rid of old tags (this
-//! says nothing of the price), and once more at a later call: what that took is what the kernel
-//! alone would have taken there. If the slices say that the kernel is cheaper, the old tags are swept
-//! away by a slice a call, none of which takes longer than the flush of the lines beside it, and the
-//! learner changes to the kernel. On the kernel's side, a call that would pay for more tags than
-//! that, which user flushes have left, is one of lines, and the learner changes. How many they are is
-//! known at most (a page may have been flushed many times): the first time a sweep tells.
+//! The kernel is what the program would pay without us, so it is the default, and lines must prove
+//! themselves. A [`Learner`] is for ranges of about one size in one file. On the *kernel*'s side each
+//! call shows what the kernel costs; it changes to that of the *lines* as soon as these are cheaper on
+//! average. There the kernel's price is not seen, and is asked for by a *sweep*: a slice of the range
+//! goes to the kernel, the rest to lines. A slice that had tags is visited again at the calls that
+//! follow, which show how many come anew with each call. While these say that the kernel would be
+//! cheaper for the whole range, the slice grows: eightfold where no tags are left from before, and by
+//! at most [`CAP`] times the price of the lines otherwise; when it is the whole range, that is the
+//! kernel's side. As soon as they say that lines are cheaper, the sweep is given up.
+//!
+//! A call on the kernel's side that would pay for more than [`CAP`] times the price of its lines,
+//! for tags that user flushes have left, begins a sweep too. How many they are is known at most (a
+//! page may have been flushed many times): how much of it was found before tells the rest.
 //!
 //! # What it loses
 //!
-//! Whatever is spent beyond the price of the lines is paid from a purse into which goes a
-//! [`SHARE`]th of what each call costs; no probe begins that the purse does not cover. So the loss
-//! against lines alone is at most a [`SHARE`]th of all cost, the first two calls, and the last change
-//! of side that was wrong; a change that was right refunds its price. The loss against the kernel
-//! alone is what it takes to notice that it has become cheaper: some [`SHARE`] times the price of
-//! a few slices. Both sides count as equal within a [`MARGIN`]th. Measurement is all relaxed
-//! atomics: threads that race can spoil an estimate, never a sync.
+//! A sweep is expensive only where it finds tags. After one that was given up, the next begins when
+//! the lines have cost [`SHARE`] times as much; at first sooner, after 1, 2, 4, … calls of lines, and
+//! after [`LONGEST`] at the latest. So against lines alone a [`SHARE`]th of all cost is lost, and a
+//! dozen sweeps. Against the kernel alone, what is lost at a sudden change is the lines of that many
+//! calls, which are no more than those for which lines were right, and of the few that a sweep takes
+//! over a range without tags (one for each power of eight). Both sides count as equal within a [`MARGIN`]th.
+//! Measurement is all relaxed atomics: threads that race can spoil an estimate, never a sync.
 
-use core::sync::atomic::{
-    AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering,
-};
+use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 /// Bytes of a page.
 pub const PAGE: usize = 4096;
-/// The part of all cost that may go into probes: one in so many.
+/// The part of the cost of lines that may go into sweeps: one in so many.
 pub const SHARE: u64 = 64;
+/// Calls after which a sweep begins at the latest.
+pub const LONGEST: u64 = 1_024;
+/// What one call pays for old tags at most, in prices of its lines.
+pub const CAP: u64 = 4;
 /// The difference that makes one way cheaper than the other: one in so many.
 pub const MARGIN: u64 = 32;
 /// Fixed point of prices of a line: so many make a tick.
 const FRACTION: u64 = 256;
 /// Fixed point of [`Learner::refault`]: so many make one.
 const ONE: u64 = 256;
-/// Price of a tagged page with its fault, in calls on a clean range, until one was measured
-/// (measured: 9,500 to 10,500 instructions against 2,360).
+/// Price of a tagged page with its fault, in calls on a clean range (measured: 9,500 to 10,500 instructions against 2,360).
 const PAGE_CALLS: u64 = 4;
 /// The same of a page of 2 MiB (measured: 141,000).
 const HUGE_CALLS: u64 = 60;
 /// Price of a fault, in halves of such calls (measured: 6,100 instructions against 2,360).
 const FAULT_HALF_CALLS: u64 = 5;
-/// Slices that a judgement rests on, where it does not need the whole range.
-const SLICES: u64 = 8;
-/// Visits of a slice, the first included.
-const VISITS: u8 = 3;
-/// Dirty pages that must be missing where they were to be expected.
-const EVIDENCE: u64 = 3;
-/// After so many times the pages that a judgement needs, half of what was seen is forgotten.
-const MEMORY: u64 = 8;
+/// Visits that show new tags, after one that found old ones.
+const VISITS: u8 = 2;
+/// How much a slice without tags grows.
+const GROWTH: usize = 8;
+/// Calls that a sweep waits for its range to come back.
+const WAIT: u32 = 256;
+/// Calls that may go to the kernel unmeasured, at most.
+const PASSES: u32 = 32;
 /// Samples after which averages become moving ones.
 const WINDOW: u8 = 16;
 
@@ -111,6 +115,12 @@ impl Prices {
         lines.saturating_mul(self.line.load(Ordering::Relaxed)) / FRACTION
     }
 
+    fn learn_least(&self, took: u64) {
+        if took < self.least.load(Ordering::Relaxed) {
+            self.least.store(took.max(1), Ordering::Relaxed);
+        }
+    }
+
     fn learn_line(&self, lines: u64, took: u64) {
         if let Some(sample) = (took * FRACTION).checked_div(lines) {
             let old = self.line.load(Ordering::Relaxed);
@@ -148,18 +158,36 @@ impl Range {
         self.pages() * self.lines_in_page
     }
 
-    /// The slice of about `pages` pages at about `offset` bytes from the start, in whole units.
-    fn slice(&self, offset: usize, pages: u64) -> Slice {
-        let unit = self.unit.max(PAGE);
-        let start =
-            ((self.start + offset.min(self.end - self.start)) & !(unit - 1)).max(self.start);
-        let length = usize::try_from(pages)
+    /// `pages` in bytes, in whole units, at least one.
+    fn whole_units(&self, pages: u64) -> usize {
+        usize::try_from(pages)
             .unwrap_or(usize::MAX)
             .saturating_mul(PAGE)
-            .checked_next_multiple_of(unit)
-            .unwrap_or(usize::MAX);
-        // The first and the last unit may be cut off by the range.
-        let end = (start & !(unit - 1)).saturating_add(length).min(self.end);
+            .max(1)
+            .checked_next_multiple_of(self.unit.max(PAGE))
+            .unwrap_or(usize::MAX)
+    }
+
+    /// The slice of so many bytes at about `offset` bytes from the start; its bounds are between
+    /// units, or those of the range.
+    fn slice(&self, offset: usize, bytes: usize) -> Slice {
+        let start = (self.start + offset.min(self.end - self.start)) & !(self.unit.max(PAGE) - 1);
+        Slice {
+            start: start.max(self.start),
+            end: start.saturating_add(bytes).min(self.end),
+        }
+    }
+
+    /// The slice and so many bytes behind it, or before it where there are none.
+    fn grown(&self, slice: Slice, bytes: usize) -> Slice {
+        let Slice { mut start, mut end } = slice;
+        if end < self.end {
+            end = (end & !(self.unit.max(PAGE) - 1))
+                .saturating_add(bytes)
+                .min(self.end);
+        } else {
+            start = (start.saturating_sub(bytes) & !(self.unit.max(PAGE) - 1)).max(self.start);
+        }
         Slice { start, end }
     }
 }
@@ -190,8 +218,8 @@ pub enum Choice {
     Lines,
     /// By the kernel.
     Kernel,
-    /// A slice by the kernel, then the lines of it all.
-    LinesAndSlice(Slice),
+    /// A slice by the kernel, the rest of the range by its lines.
+    Sweep(Slice),
 }
 
 /// What a sync took, ticks.
@@ -218,39 +246,41 @@ pub struct Learner {
     side: AtomicU8,
     /// Samples in `kernel`, and the one before them that says nothing.
     samples: AtomicU8,
-    /// Samples at the present slice; 0 while it was not yet cleaned.
+    /// Visits of the slice since it last grew; 0 if it has yet to.
     visits: AtomicU8,
-    /// Kernel syncs until faults are counted again, and how often they were.
+    /// Sweeps given up since the kernel's side was last right.
+    given_up: AtomicU8,
+    /// See [`Learner::passes`].
+    passes: AtomicU32,
+    /// Kernel syncs that clean something until faults are counted again, and how often they were.
     until_count: AtomicU8,
     counts: AtomicU8,
-    /// Faults of the process at the kernel's sync before; 0 if not counted.
-    faults: AtomicU64,
     /// Faults' part of the kernel's price, in 1/[`ONE`] of what a call took beyond its price.
     refault: AtomicU32,
-    /// Where the next slice is taken.
+    /// Where the next sweep begins.
     random: AtomicU32,
+    /// Calls of lines until it does.
+    until_sweep: AtomicU32,
+    /// How much of what user flushes had left at most was not found, in 1/[`ONE`].
+    not_found: AtomicU32,
+    /// Faults of the process at the kernel's sync before; 0 if not counted.
+    faults: AtomicU64,
     /// Average price of the range by the kernel, faults included, ticks.
     kernel: AtomicU64,
-    /// Price of a tagged page, with its fault; 0 until measured.
-    page: AtomicU64,
-    /// What may be spent beyond the price of lines, ticks.
-    purse: AtomicI64,
-    /// The slice that was cleaned and waits for its second visit; empty if none.
-    slice_start: AtomicUsize,
-    slice_end: AtomicUsize,
-    /// Pages of slices since the last change of side, and what they took beyond the price of a call.
-    seen: AtomicU64,
-    beyond: AtomicU64,
-    /// Bytes swept, and pages of the next sweep.
-    swept: AtomicUsize,
-    stride: AtomicU64,
-    /// What was owed at most when the sweep began; 0 where slices led to it.
-    swept_for: AtomicU64,
-    /// How much of what was owed at most was found, in 1/[`ONE`], once it was tried.
-    found: AtomicU32,
-    is_tried: AtomicBool,
     /// Pages flushed from user space, as of the kernel's last sync of the range.
     flushed: AtomicU64,
+    /// The slice; empty before the first visit.
+    start: AtomicUsize,
+    end: AtomicUsize,
+    /// Bytes by which it grows.
+    stride: AtomicUsize,
+    /// What the visits have shown of new tags, ticks.
+    fresh: AtomicU64,
+    /// What the sweep has cost, ticks; with what the kernel's side cost in vain after it.
+    spent: AtomicU64,
+    /// What it found of old tags, ticks, and what there was at most; 0 where the lines led to it.
+    found: AtomicU64,
+    owed: AtomicU64,
 }
 
 impl Learner {
@@ -261,56 +291,81 @@ impl Learner {
             side: AtomicU8::new(KERNEL),
             samples: AtomicU8::new(0),
             visits: AtomicU8::new(0),
+            given_up: AtomicU8::new(0),
+            passes: AtomicU32::new(0),
             until_count: AtomicU8::new(0),
             counts: AtomicU8::new(0),
-            faults: AtomicU64::new(0),
             refault: AtomicU32::new(0),
             random: AtomicU32::new(0),
+            until_sweep: AtomicU32::new(0),
+            not_found: AtomicU32::new(0),
+            faults: AtomicU64::new(0),
             kernel: AtomicU64::new(0),
-            page: AtomicU64::new(0),
-            purse: AtomicI64::new(0),
-            slice_start: AtomicUsize::new(0),
-            slice_end: AtomicUsize::new(0),
-            seen: AtomicU64::new(0),
-            beyond: AtomicU64::new(0),
-            swept: AtomicUsize::new(0),
-            stride: AtomicU64::new(0),
-            swept_for: AtomicU64::new(0),
-            found: AtomicU32::new(0),
-            is_tried: AtomicBool::new(false),
             flushed: AtomicU64::new(0),
+            start: AtomicUsize::new(0),
+            end: AtomicUsize::new(0),
+            stride: AtomicUsize::new(0),
+            fresh: AtomicU64::new(0),
+            spent: AtomicU64::new(0),
+            found: AtomicU64::new(0),
+            owed: AtomicU64::new(0),
         }
     }
 
-    /// How to sync a range. `flushed`: pages flushed from user space so far, whatever their mapping.
+    /// How to sync a range. `flushed`: pages flushed from user space so far, whatever their range.
     pub fn choose(&self, prices: &Prices, range: &Range, flushed: u64) -> Choice {
         let lines = prices.of_lines(range.lines());
         match self.side.load(Ordering::Relaxed) {
             KERNEL => {
                 let owed = self.owed(prices, range, flushed);
-                if owed == 0 || self.likely(owed) <= lines {
+                if owed == 0 || self.likely(owed) <= lines.saturating_mul(CAP) {
                     return Choice::Kernel;
                 }
-                if self.is_tried.load(Ordering::Relaxed) {
-                    self.change_to(LINES);
-                    return Choice::Lines;
-                }
-                // Many flushes of one page look like flushes of many pages: see what is there.
-                self.change_to(SWEEP);
-                self.swept_for.store(owed, Ordering::Relaxed);
-                let stride = (lines / self.page_price(prices, range)).max(1);
-                self.stride.store(stride, Ordering::Relaxed);
-                Choice::LinesAndSlice(range.slice(0, stride))
+                self.begin_sweep(owed);
+                let pages = lines.saturating_mul(CAP) / page_price(prices, range);
+                Choice::Sweep(range.slice(0, range.whole_units(pages)))
             }
             // Not even a call that finds nothing to do would be cheaper.
             LINES if lines <= prices.least.load(Ordering::Relaxed) => Choice::Lines,
-            LINES => self.probe(prices, range, lines),
+            LINES => {
+                let until = self.until_sweep.load(Ordering::Relaxed);
+                if until > 0 {
+                    self.until_sweep.store(until - 1, Ordering::Relaxed);
+                    return Choice::Lines;
+                }
+                self.begin_sweep(0);
+                let somewhere = self.next_random(range.end - range.start);
+                Choice::Sweep(range.slice(somewhere, range.whole_units(1)))
+            }
             _ => {
-                let swept = self.swept.load(Ordering::Relaxed);
-                let stride = self.stride.load(Ordering::Relaxed).max(1);
-                Choice::LinesAndSlice(range.slice(swept, stride))
+                let slice = Slice {
+                    start: self.start.load(Ordering::Relaxed),
+                    end: self.end.load(Ordering::Relaxed),
+                };
+                if slice.start < range.start || slice.end > range.end {
+                    // Windows that move come back to it, or are looked at afresh.
+                    let waited = self.until_sweep.load(Ordering::Relaxed);
+                    if waited < WAIT {
+                        self.until_sweep.store(waited + 1, Ordering::Relaxed);
+                    } else {
+                        self.change_to(LINES);
+                    }
+                    Choice::Lines
+                } else if self.visits.load(Ordering::Relaxed) > 0 {
+                    Choice::Sweep(slice)
+                } else {
+                    let stride = self.stride.load(Ordering::Relaxed);
+                    Choice::Sweep(range.grown(slice, stride))
+                }
             }
         }
+    }
+
+    /// How many calls may now go to the kernel unmeasured, as they would go there anyway: the more,
+    /// the longer it has been the cheaper side; none where the last call was dearer than lines.
+    #[must_use]
+    pub fn passes(&self) -> u32 {
+        self.passes.load(Ordering::Relaxed)
     }
 
     /// What the tags that user flushes have left in the range cost at most.
@@ -318,63 +373,26 @@ impl Learner {
         let pages = flushed
             .wrapping_sub(self.flushed.load(Ordering::Relaxed))
             .min(range.pages());
-        pages.saturating_mul(self.page_price(prices, range))
+        pages.saturating_mul(page_price(prices, range))
     }
 
     /// What is owed, as experience has it.
     fn likely(&self, owed: u64) -> u64 {
-        if self.is_tried.load(Ordering::Relaxed) {
-            scale(owed, u64::from(self.found.load(Ordering::Relaxed)), ONE)
-        } else {
-            owed
-        }
+        let not_found = u64::from(self.not_found.load(Ordering::Relaxed)).min(ONE);
+        scale(owed, ONE - not_found, ONE)
     }
 
     /// Of so much that was owed at most, so much was found.
     fn learn_owed(&self, owed: u64, found: u64) {
-        if owed == 0 {
-            return;
-        }
-        let sample = scale(found, ONE, owed).min(ONE);
-        let old = u64::from(self.found.load(Ordering::Relaxed));
-        let new = if self.is_tried.swap(true, Ordering::Relaxed) {
-            average(old, sample, 4)
-        } else {
-            sample
-        };
-        self.found.store(new as u32, Ordering::Relaxed);
-    }
-
-    fn probe(&self, prices: &Prices, range: &Range, lines: u64) -> Choice {
-        let waiting = Slice {
-            start: self.slice_start.load(Ordering::Relaxed),
-            end: self.slice_end.load(Ordering::Relaxed),
-        };
-        if waiting.start < waiting.end {
-            // Windows that move come back to it.
-            return if range.start <= waiting.start && waiting.end <= range.end {
-                Choice::LinesAndSlice(waiting)
+        if owed > 0 {
+            let sample = ONE - scale(found, ONE, owed).min(ONE);
+            let old = u64::from(self.not_found.load(Ordering::Relaxed));
+            let new = if sample > old {
+                sample
             } else {
-                Choice::Lines
+                average(old, sample, 4)
             };
-        }
-        let page = self.page_price(prices, range);
-        // Mostly there is nothing to think about.
-        if self.purse.load(Ordering::Relaxed) <= signed(page) {
-            return Choice::Lines;
-        }
-        let enough = self.evidence(prices, range, lines);
-        let slice = if enough >= range.pages() {
-            range.slice(0, range.pages())
-        } else {
-            let somewhere = self.next_random(range.end - range.start);
-            range.slice(somewhere, (enough / SLICES).max(1))
-        };
-        let price = slice.pages().saturating_mul(page);
-        if self.purse.load(Ordering::Relaxed) > i64::try_from(price).unwrap_or(i64::MAX) {
-            Choice::LinesAndSlice(slice)
-        } else {
-            Choice::Lines
+            self.not_found.store(new as u32, Ordering::Relaxed);
         }
     }
 
@@ -386,44 +404,29 @@ impl Learner {
 
     /// What a choice of [`choose`](Learner::choose) took; `flushed` as there.
     pub fn learn(&self, prices: &Prices, range: &Range, choice: Choice, cost: Cost, flushed: u64) {
-        let lines = match choice {
-            Choice::Kernel => prices.of_lines(range.lines()),
-            _ => {
-                prices.learn_line(range.lines(), cost.lines);
-                cost.lines
-            }
-        };
-        if choice != Choice::Lines {
-            prices
-                .least
-                .fetch_min(cost.kernel.max(1), Ordering::Relaxed);
-        }
         match choice {
-            Choice::Lines => self.pay(prices, range, lines, 0),
+            Choice::Lines => prices.learn_line(range.lines(), cost.lines),
             Choice::Kernel => {
+                prices.learn_least(cost.kernel);
                 self.learn_faults(prices, cost);
-                let least = prices.least.load(Ordering::Relaxed);
-                let beyond = self.effective(prices, cost.kernel).saturating_sub(least);
-                self.learn_owed(self.owed(prices, range, flushed), beyond);
-                self.flushed.store(flushed, Ordering::Relaxed);
-                self.learn_kernel(prices, range, cost, lines);
+                self.learn_owed(
+                    self.owed(prices, range, flushed),
+                    self.beyond(prices, cost.kernel),
+                );
+                self.learn_kernel(prices, range, cost);
             }
-            Choice::LinesAndSlice(slice) => {
-                let kernel = self.effective(prices, cost.kernel);
-                self.pay(prices, range, lines, kernel);
-                if self.side.load(Ordering::Relaxed) == SWEEP {
-                    self.learn_sweep(prices, range, slice, kernel, lines);
-                } else {
-                    self.learn_slice(prices, range, slice, kernel, lines);
-                }
-                if self.side.load(Ordering::Relaxed) == KERNEL {
-                    self.flushed.store(flushed, Ordering::Relaxed);
-                }
+            Choice::Sweep(slice) => {
+                prices.learn_least(cost.kernel);
+                self.learn_sweep(prices, range, slice, cost.kernel);
             }
+        }
+        if self.side.load(Ordering::Relaxed) == KERNEL {
+            self.flushed.store(flushed, Ordering::Relaxed);
         }
     }
 
-    fn learn_kernel(&self, prices: &Prices, range: &Range, cost: Cost, lines: u64) {
+    fn learn_kernel(&self, prices: &Prices, range: &Range, cost: Cost) {
+        let lines = prices.of_lines(range.lines());
         let kernel = self.effective(prices, cost.kernel);
         let samples = self.samples.load(Ordering::Relaxed);
         // The first pays for tags that others have left.
@@ -431,16 +434,30 @@ impl Learner {
             0 | 1 => kernel,
             _ => {
                 let old = self.kernel.load(Ordering::Relaxed);
-                average(old, kernel.min(old.saturating_mul(8)), samples.min(WINDOW))
+                // An outlier is no proof.
+                let most = old.max(lines).saturating_mul(8);
+                average(old, kernel.min(most), samples.min(WINDOW))
             }
         };
         self.kernel.store(mean, Ordering::Relaxed);
         self.samples
             .store((samples + 1).min(WINDOW), Ordering::Relaxed);
-        if samples > 0 {
-            let excess = kernel.saturating_sub(lines);
-            self.pay(prices, range, kernel.min(lines), excess);
-            self.refund(lines.saturating_sub(kernel));
+        let spent = self.spent.load(Ordering::Relaxed);
+        if spent > 0 {
+            // Once it has paid for itself, the sweep was right.
+            let spent = spent.saturating_add(kernel).saturating_sub(lines);
+            self.spent.store(spent, Ordering::Relaxed);
+        }
+        let passes = u32::from(samples) * PASSES / 4;
+        let passes = if kernel > lines {
+            0
+        } else {
+            passes.min(PASSES)
+        };
+        self.passes.store(passes, Ordering::Relaxed);
+        if samples + 1 == WINDOW {
+            self.given_up.store(0, Ordering::Relaxed);
+            self.spent.store(0, Ordering::Relaxed);
         }
         let enough = match samples {
             0 => false,
@@ -448,117 +465,111 @@ impl Learner {
             _ => mean > lines + lines / MARGIN,
         };
         if enough {
-            self.change_to(LINES);
+            self.give_up(lines);
         }
     }
 
-    fn learn_slice(&self, prices: &Prices, range: &Range, slice: Slice, took: u64, lines: u64) {
-        let visits = self.visits.load(Ordering::Relaxed);
-        self.visits.store(visits + 1, Ordering::Relaxed);
-        if visits == 0 {
-            // Old tags: says what a page costs, if all were tagged.
-            self.learn_page(prices, range, took / slice.pages().max(1));
-            self.slice_start.store(slice.start, Ordering::Relaxed);
-            self.slice_end.store(slice.end, Ordering::Relaxed);
-            return;
-        }
-        if visits + 1 >= VISITS {
-            self.forget_slice();
-        }
-        let least = prices.least.load(Ordering::Relaxed);
-        let enough = self.evidence(prices, range, lines);
-        let (mut seen, mut beyond) = (
-            self.seen.load(Ordering::Relaxed) + slice.pages(),
-            self.beyond.load(Ordering::Relaxed) + took.saturating_sub(least),
+    fn begin_sweep(&self, owed: u64) {
+        self.change_to(SWEEP);
+        self.start.store(0, Ordering::Relaxed);
+        self.end.store(0, Ordering::Relaxed);
+        self.visits.store(0, Ordering::Relaxed);
+        self.spent.store(0, Ordering::Relaxed);
+        self.found.store(0, Ordering::Relaxed);
+        self.owed.store(owed, Ordering::Relaxed);
+    }
+
+    fn learn_sweep(&self, prices: &Prices, range: &Range, slice: Slice, took: u64) {
+        let lines = prices.of_lines(range.lines());
+        let beyond = self.beyond(prices, took);
+        let spent = self.spent.load(Ordering::Relaxed);
+        self.spent.store(
+            spent.saturating_add(self.effective(prices, took)),
+            Ordering::Relaxed,
         );
-        // At worst: as many dirty pages were seen as two standard deviations would hide.
-        let granule = self.granule(prices, range);
-        let hidden = 2 * beyond.saturating_mul(granule).isqrt() + 2 * granule;
-        let kernel = least.saturating_add(scale(beyond + hidden, range.pages(), seen));
-        if kernel < lines {
-            let is_whole = slice.pages() >= range.pages();
-            self.change_to(if is_whole { KERNEL } else { SWEEP });
-            let stride = (lines / self.page_price(prices, range)).max(1);
-            self.stride.store(stride, Ordering::Relaxed);
-            return;
-        }
-        // What was long ago counts less and less.
-        if seen >= enough.saturating_mul(MEMORY) {
-            (seen, beyond) = (seen / 2, beyond / 2);
-        }
-        self.seen.store(seen, Ordering::Relaxed);
-        self.beyond.store(beyond, Ordering::Relaxed);
-    }
-
-    /// Pages that must have been looked at before the kernel is believed to be cheaper: enough for
-    /// [`EVIDENCE`] dirty ones among them if it were just as dear as the lines.
-    fn evidence(&self, prices: &Prices, range: &Range, lines: u64) -> u64 {
-        let gain = lines.saturating_sub(prices.least.load(Ordering::Relaxed));
-        let expected = self.granule(prices, range).saturating_mul(EVIDENCE);
-        scale(expected, range.pages(), gain.max(1))
-    }
-
-    /// Price of the largest page that may be tagged here.
-    fn granule(&self, prices: &Prices, range: &Range) -> u64 {
-        pages(0, range.unit.max(PAGE)).saturating_mul(self.page_price(prices, range))
-    }
-
-    fn learn_sweep(&self, prices: &Prices, range: &Range, slice: Slice, took: u64, lines: u64) {
-        let least = prices.least.load(Ordering::Relaxed);
-        let found = self.beyond.load(Ordering::Relaxed) + took.saturating_sub(least);
-        self.beyond.store(found, Ordering::Relaxed);
-        let stride = slice.pages();
-        let next = if took > lines {
-            stride / 2
-        } else if took < lines / 2 {
-            stride.saturating_mul(2)
+        let visits = self.visits.load(Ordering::Relaxed);
+        if visits == 0 {
+            let before = Slice {
+                start: self.start.swap(slice.start, Ordering::Relaxed),
+                end: self.end.swap(slice.end, Ordering::Relaxed),
+            };
+            let found = self.found.load(Ordering::Relaxed);
+            self.found
+                .store(found.saturating_add(beyond), Ordering::Relaxed);
+            let eightfold = slice.pages().saturating_mul(GROWTH as u64 - 1);
+            let new = slice.pages().saturating_sub(before.pages());
+            let affordable = scale(lines.saturating_mul(CAP), new, beyond);
+            let stride = if beyond == 0 {
+                eightfold
+            } else {
+                affordable.min(slice.pages())
+            };
+            self.stride
+                .store(range.whole_units(stride), Ordering::Relaxed);
+            if beyond > 0 {
+                self.fresh.store(0, Ordering::Relaxed);
+                self.visits.store(1, Ordering::Relaxed);
+                return;
+            }
         } else {
-            stride
-        };
-        self.stride.store(next.max(1), Ordering::Relaxed);
-        let swept = self.swept.load(Ordering::Relaxed) + (slice.end - slice.start);
-        self.swept.store(swept, Ordering::Relaxed);
-        // A part of a sweep for what others may have left is enough to see that it was so.
-        let slices = self.visits.load(Ordering::Relaxed).saturating_add(1);
-        self.visits.store(slices, Ordering::Relaxed);
-        let owed = self.swept_for.load(Ordering::Relaxed);
-        let all = scale(found, range.pages(), pages(0, swept).max(1));
-        if owed > 0 && u64::from(slices) == SLICES && all > lines.saturating_mul(2) {
-            self.learn_owed(owed, all);
-            self.swept_for.store(0, Ordering::Relaxed);
-            self.change_to(LINES);
-        } else if swept >= range.end - range.start {
-            self.learn_owed(self.swept_for.swap(0, Ordering::Relaxed), found);
+            let fresh = self.fresh.load(Ordering::Relaxed).saturating_add(beyond);
+            self.fresh.store(fresh, Ordering::Relaxed);
+            // At least so much a call, whatever the visits to come show.
+            let all = scale(fresh, range.pages(), slice.pages()) / u64::from(VISITS);
+            if all.saturating_add(prices.least.load(Ordering::Relaxed)) > lines {
+                self.give_up(lines);
+                return;
+            }
+            if visits < VISITS {
+                self.visits.store(visits + 1, Ordering::Relaxed);
+                return;
+            }
+            self.visits.store(0, Ordering::Relaxed);
+        }
+        if slice.start <= range.start && range.end <= slice.end {
+            let found = self.found.load(Ordering::Relaxed);
+            self.learn_owed(self.owed.load(Ordering::Relaxed), found);
             self.change_to(KERNEL);
         }
     }
 
-    fn learn_page(&self, prices: &Prices, range: &Range, sample: u64) {
-        let old = self.page_price(prices, range);
-        // A slice of which little was tagged makes it look cheap: it falls slowly, and not far.
-        let new = if sample > old {
-            sample
+    /// Lines are cheaper.
+    fn give_up(&self, lines: u64) {
+        self.change_to(LINES);
+        let spent = self.spent.load(Ordering::Relaxed);
+        let given_up = self.given_up.load(Ordering::Relaxed).min(63);
+        self.given_up.store(given_up + 1, Ordering::Relaxed);
+        let calls = scale(spent, SHARE, lines).min(1 << given_up).min(LONGEST);
+        self.until_sweep.store(calls as u32, Ordering::Relaxed);
+    }
+
+    /// What a call took, faults included, beyond the price of a call; 0 within noise of that.
+    fn beyond(&self, prices: &Prices, took: u64) -> u64 {
+        let least = prices.least.load(Ordering::Relaxed);
+        if took < least + least / 2 {
+            0
         } else {
-            average(old, sample, 4 * WINDOW).max(first_page_price(prices, range) / 2)
-        };
-        self.page.store(new.max(1), Ordering::Relaxed);
+            self.effective(prices, took) - least
+        }
     }
 
     fn learn_faults(&self, prices: &Prices, cost: Cost) {
         let Some(faults) = cost.faults else {
-            let left = self.until_count.load(Ordering::Relaxed);
-            self.until_count
-                .store(left.saturating_sub(1), Ordering::Relaxed);
+            if self.beyond(prices, cost.kernel) > 0 {
+                let left = self.until_count.load(Ordering::Relaxed);
+                self.until_count
+                    .store(left.saturating_sub(1), Ordering::Relaxed);
+            }
             return;
         };
         // Counted at two calls that follow each other.
         let before = self.faults.load(Ordering::Relaxed);
         let least = prices.least.load(Ordering::Relaxed);
         let beyond = cost.kernel.saturating_sub(least);
-        if beyond == 0 {
+        if self.beyond(prices, cost.kernel) == 0 {
             // Nothing was cleaned: nothing will fault.
             self.faults.store(0, Ordering::Relaxed);
-            self.until_count.store(WINDOW, Ordering::Relaxed);
+            self.until_count.store(1, Ordering::Relaxed);
             return;
         }
         if before == 0 {
@@ -587,47 +598,11 @@ impl Learner {
         took + beyond.saturating_mul(u64::from(self.refault.load(Ordering::Relaxed))) / ONE
     }
 
-    fn page_price(&self, prices: &Prices, range: &Range) -> u64 {
-        match self.page.load(Ordering::Relaxed) {
-            0 => first_page_price(prices, range),
-            price => price,
-        }
-    }
-
-    fn pay(&self, prices: &Prices, range: &Range, income: u64, expense: u64) {
-        let all = range.pages().saturating_mul(self.page_price(prices, range));
-        // A purse that fills for ever would one day pay for a long run of losses.
-        let most = prices.of_lines(range.lines()).max(all).saturating_mul(2);
-        let purse = self.purse.load(Ordering::Relaxed);
-        let filled = purse
-            .saturating_add(signed(income / SHARE))
-            .min(signed(most).max(purse));
-        self.purse
-            .store(filled.saturating_sub(signed(expense)), Ordering::Relaxed);
-    }
-
-    /// A change that was right pays its price back.
-    fn refund(&self, saved: u64) {
-        let purse = self.purse.load(Ordering::Relaxed);
-        if purse < 0 {
-            let purse = purse.saturating_add(signed(saved)).min(0);
-            self.purse.store(purse, Ordering::Relaxed);
-        }
-    }
-
     fn change_to(&self, side: u8) {
         self.side.store(side, Ordering::Relaxed);
         self.samples.store(0, Ordering::Relaxed);
-        self.swept.store(0, Ordering::Relaxed);
-        self.seen.store(0, Ordering::Relaxed);
-        self.beyond.store(0, Ordering::Relaxed);
-        self.forget_slice();
-    }
-
-    fn forget_slice(&self) {
-        self.visits.store(0, Ordering::Relaxed);
-        self.slice_start.store(0, Ordering::Relaxed);
-        self.slice_end.store(0, Ordering::Relaxed);
+        self.passes.store(0, Ordering::Relaxed);
+        self.until_sweep.store(0, Ordering::Relaxed);
     }
 
     /// A number below `limit`: so that no pattern of the program's can fall in step with the slices.
@@ -648,18 +623,14 @@ impl Default for Learner {
     }
 }
 
-/// Price of a tagged page, with its fault, before one was measured.
-fn first_page_price(prices: &Prices, range: &Range) -> u64 {
+/// Price of a tagged page, with its fault.
+fn page_price(prices: &Prices, range: &Range) -> u64 {
     let call = prices.call.load(Ordering::Relaxed);
     let price = match pages(0, range.unit) {
         0 | 1 => call * PAGE_CALLS,
         unit => call * HUGE_CALLS / unit,
     };
     price.max(1)
-}
-
-fn signed(value: u64) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
 }
 
 /// `value * by / of`.

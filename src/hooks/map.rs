@@ -167,7 +167,7 @@ fn record(call: &Call, start: usize, kind: Kind) {
     let eadr = kind == Kind::Sync && eadr::covers(device);
     let huge = start % HUGE == offset % HUGE;
     let file = match stat {
-        Some(stat) if !is_watched_only(kind) => files::mapped(stat.st_dev, stat.st_ino, fd),
+        Some(stat) if !is_watched_only(kind) => files::mapped(stat.st_dev, stat.st_ino),
         _ => files::Index::SHARED,
     };
     if offset == 0 && length >= size && file != files::Index::SHARED {
