@@ -10,7 +10,7 @@ use std::time::Duration;
 use rustix::fs::OFlags;
 
 use super::error::{Action, Cause, Error, call};
-use super::file::Opened;
+use super::file::{Lease, Opened};
 use super::holders::Holders;
 use super::privilege::Undisturbed;
 use super::state::{self, Condition, TagState};
@@ -76,8 +76,7 @@ pub fn untag(path: &Path) -> Result<Untagged, Error> {
 fn set(path: &Path, options: &TagOptions) -> Result<Tagged, Cause> {
     let opened = Opened::open(path, OFlags::RDONLY)?;
     change::may_change(!options.emulate)?;
-    let lease = opened.lease();
-    unwritten_by_others(&opened, lease.hold)?;
+    let lease = unwritten_by_others(&opened)?;
     if !options.emulate {
         change::could_have_dax(opened.fd(), options.set_dax)
             .map_err(|refusal| cause(&opened, refusal))?;
@@ -133,8 +132,7 @@ fn commit(
     flags: &Flags,
     tags: &[TagState],
 ) -> Result<Survey, Cause> {
-    let lease = opened.lease();
-    unwritten_by_others(opened, lease.hold)?;
+    let _lease = unwritten_by_others(opened)?;
     // A tag that went stale because the file grew knows which flags `tag` set back then.
     let before = tags.iter().find_map(|tag| tag.own_record(&opened.identity));
     let ours = |flag, earlier: fn(&Record) -> bool| {
@@ -148,19 +146,27 @@ fn commit(
     Ok(change::set(opened.fd(), &opened.identity, plan)?)
 }
 
-/// EBUSY unless nobody can write to the file while it is checked.
-fn unwritten_by_others(opened: &Opened, hold: Hold) -> Result<(), Cause> {
-    match hold {
-        Hold::Alone | Hold::NoWriters => Ok(()),
-        Hold::Shared => Err(Cause::Held(opened.holders())),
-        Hold::Unknown => {
-            let holders = opened.holders();
-            if holders.none_writes() {
-                Ok(())
-            } else {
-                Err(Cause::Held(holders))
-            }
+/// The lease under which nobody can write to the file; EBUSY if somebody can. Looks more than once,
+/// as between fork and exec a child has its parent's descriptors, those that it will not keep too.
+fn unwritten_by_others(opened: &Opened) -> Result<Lease<'_>, Cause> {
+    const ATTEMPTS: u32 = 10;
+    const PAUSE: Duration = Duration::from_millis(20);
+    let mut attempt = 1;
+    loop {
+        let lease = opened.lease();
+        if matches!(lease.hold, Hold::Alone | Hold::NoWriters) {
+            return Ok(lease);
         }
+        let holders = opened.holders();
+        if lease.hold == Hold::Unknown && holders.none_writes() {
+            return Ok(lease);
+        }
+        if attempt == ATTEMPTS {
+            return Err(Cause::Held(holders));
+        }
+        attempt += 1;
+        drop(lease);
+        sleep(PAUSE);
     }
 }
 
