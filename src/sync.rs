@@ -513,7 +513,8 @@ pub fn persist(start: usize, length: usize) -> Result<(), Errno> {
         end,
         flags: MS_SYNC,
     };
-    check::sync_begins(start & !(LINE - 1), end.next_multiple_of(LINE));
+    let behind = end.checked_next_multiple_of(LINE).unwrap_or(usize::MAX);
+    check::sync_begins(start & !(LINE - 1), behind);
     let flush = Flush::publish();
     if let Some(flush) = &flush
         && length <= quick::LIMIT
