@@ -118,13 +118,7 @@ fn percent(text: &str) -> Result<f64, String> {
 
 impl Ab {
     pub fn execute(self) -> ExitCode {
-        match self.start() {
-            Ok(status) => ExitCode::from(status),
-            Err(failure) => {
-                failure.show();
-                ExitCode::from(failure.status)
-            }
-        }
+        Failure::exit_code(self.start())
     }
 
     fn start(self) -> Result<u8, Failure> {

@@ -109,13 +109,7 @@ impl Threshold {
 
 impl Check {
     pub fn execute(self) -> ExitCode {
-        match self.start() {
-            Ok(status) => ExitCode::from(status),
-            Err(failure) => {
-                failure.show();
-                ExitCode::from(failure.status)
-            }
-        }
+        Failure::exit_code(self.start())
     }
 
     fn start(self) -> Result<u8, Failure> {

@@ -149,17 +149,10 @@ const RANGES: usize = 8;
 
 impl Crash {
     pub fn execute(self) -> ExitCode {
-        let done = match &self.replay {
+        Failure::exit_code(match &self.replay {
             Some(image) => self.replay(image),
             None => self.start(),
-        };
-        match done {
-            Ok(status) => ExitCode::from(status),
-            Err(failure) => {
-                failure.show();
-                ExitCode::from(failure.status)
-            }
-        }
+        })
     }
 
     fn start(self) -> Result<u8, Failure> {

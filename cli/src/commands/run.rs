@@ -62,13 +62,7 @@ Examples:
 
 impl Run {
     pub fn execute(self) -> ExitCode {
-        match self.start() {
-            Ok(status) => ExitCode::from(status),
-            Err(failure) => {
-                failure.show();
-                ExitCode::from(failure.status)
-            }
-        }
+        Failure::exit_code(self.start())
     }
 
     /// The exit status of a program that ran as a child; does not return where it took our place.

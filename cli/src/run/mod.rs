@@ -1,6 +1,7 @@
 //! What `daxshim run` is made of: finding program and library, launching, reporting.
 
 use std::fmt;
+use std::process::ExitCode;
 
 use daxshim_core::host::shown;
 
@@ -54,6 +55,14 @@ impl Failure {
     /// To stderr.
     pub fn show(&self) {
         output::failure(&self.what, &self.why, &self.help);
+    }
+
+    /// What a command ends with; a failure is shown.
+    pub fn exit_code(result: Result<u8, Failure>) -> ExitCode {
+        ExitCode::from(result.unwrap_or_else(|failure| {
+            failure.show();
+            failure.status
+        }))
     }
 }
 
