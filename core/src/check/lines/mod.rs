@@ -1,12 +1,18 @@
 //! Cache lines of what is live against cache lines of what is durable.
 //!
 //! The program may store while it is compared: a line is then equal or different, both of which are
-//! true. Loads are as wide as every x86-64 CPU has them.
+//! true. Loads are as wide as every CPU of an architecture has them.
 
-use core::arch::x86_64::{
-    __m128i, _MM_HINT_T0, _mm_and_si128, _mm_cmpeq_epi8, _mm_load_si128, _mm_movemask_epi8,
-    _mm_prefetch, _mm_store_si128,
-};
+#[cfg(target_arch = "aarch64")]
+mod aarch64;
+#[cfg(target_arch = "x86_64")]
+mod x86_64;
+#[cfg(target_arch = "aarch64")]
+use aarch64 as arch;
+#[cfg(target_arch = "x86_64")]
+use x86_64 as arch;
+
+use arch::Part;
 
 /// Bytes of a cache line.
 pub const LINE: usize = 64;
@@ -56,31 +62,21 @@ impl Dirty {
     }
 }
 
-type Parts = [__m128i; LINE / size_of::<__m128i>()];
+type Parts = [Part; LINE / size_of::<Part>()];
 
 /// # Safety
 /// `line` must be aligned to [`LINE`] and readable.
 #[inline]
 unsafe fn load(line: *const u8) -> Parts {
-    let part: *const __m128i = line.cast();
+    let part: *const Part = line.cast();
     // SAFETY: four parts are a line, by the caller's promise.
     unsafe {
         [
-            _mm_load_si128(part),
-            _mm_load_si128(part.add(1)),
-            _mm_load_si128(part.add(2)),
-            _mm_load_si128(part.add(3)),
+            arch::load(part),
+            arch::load(part.add(1)),
+            arch::load(part.add(2)),
+            arch::load(part.add(3)),
         ]
-    }
-}
-
-#[inline]
-fn equal([a, b, c, d]: Parts, [e, f, g, h]: Parts) -> bool {
-    // SAFETY: SSE2, which every x86-64 CPU has.
-    unsafe {
-        let low = _mm_and_si128(_mm_cmpeq_epi8(a, e), _mm_cmpeq_epi8(b, f));
-        let high = _mm_and_si128(_mm_cmpeq_epi8(c, g), _mm_cmpeq_epi8(d, h));
-        _mm_movemask_epi8(_mm_and_si128(low, high)) == 0xffff
     }
 }
 
@@ -101,11 +97,10 @@ unsafe fn each(
     while at < length {
         // What is live was just stored to; what is durable is far away, and the CPU's own
         // prefetcher begins anew at each page.
-        // SAFETY: a prefetch of any address faults nobody.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(durable.wrapping_add(at + AHEAD).cast()) };
+        arch::prefetch(durable.wrapping_add(at + AHEAD));
         // SAFETY: inside both ranges, by the caller's promise.
         let (now, before) = unsafe { (load(live.add(at)), load(durable.add(at))) };
-        if !equal(now, before) {
+        if !arch::equal(now, before) {
             if dirty.lines == 0 {
                 dirty.first = at as u64;
             }
@@ -151,9 +146,9 @@ pub unsafe fn take_over(live: *const u8, durable: *mut u8, length: usize) -> Dir
     // SAFETY: the caller's promise; a line that is found different is inside the range.
     unsafe {
         each(live, durable, length, |at, now| {
-            let to: *mut __m128i = durable.add(at).cast();
+            let to: *mut Part = durable.add(at).cast();
             for (i, part) in now.into_iter().enumerate() {
-                _mm_store_si128(to.add(i), part);
+                arch::store(to.add(i), part);
             }
         })
     }
