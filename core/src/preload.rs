@@ -30,12 +30,12 @@ impl<'a> Preload<'a> {
     }
 
     /// Whether a program with this list is under the library: it is there once, behind nothing but
-    /// what it was behind.
+    /// what it was behind, or sanitizers' runtimes.
     #[must_use]
     pub fn is_kept(&self, list: &[u8]) -> bool {
         let behind = list
             .strip_prefix(self.lead)
-            .or_else(|| list.strip_prefix(self.ours));
+            .or_else(|| behind_sanitizers(list).strip_prefix(self.ours));
         behind.is_some_and(|behind| {
             behind.first().is_none_or(is_separator)
                 && entries(behind).all(|entry| !self.is_ours(entry))
@@ -49,7 +49,8 @@ impl<'a> Preload<'a> {
     }
 
     /// Writes the list with the library in its place, once, and everything else of `list` behind it
-    /// in its order; how long that is. `None` if it does not fit.
+    /// in its order, but for sanitizers' runtimes in front; how long that is. `None` if it does not
+    /// fit.
     pub fn write(&self, list: &[u8], into: &mut [u8]) -> Option<usize> {
         let mut at = 0;
         let mut put = |bytes: &[u8]| {
@@ -58,11 +59,17 @@ impl<'a> Preload<'a> {
             at = end;
             Some(())
         };
-        put(self.lead)?;
         let is_new = |entry: &&[u8]| {
             !self.is_ours(entry) && entries(self.lead).all(|before| before != *entry)
         };
-        for entry in entries(list).filter(is_new) {
+        let behind = behind_sanitizers(list);
+        let sanitizers = list.strip_suffix(behind).unwrap_or_default();
+        for entry in entries(sanitizers).filter(is_new) {
+            put(entry)?;
+            put(b":")?;
+        }
+        put(self.lead)?;
+        for entry in entries(behind).filter(is_new) {
             put(b":")?;
             put(entry)?;
         }
@@ -93,6 +100,22 @@ fn entries(mut list: &[u8]) -> impl Iterator<Item = &[u8]> {
         list = behind;
         Some(entry)
     })
+}
+
+/// The list without the sanitizers' runtimes it begins with: a program built with one ends at once
+/// where that is not first (gcc's libasan.so, clang's libclang_rt.asan-x86_64.so).
+fn behind_sanitizers(list: &[u8]) -> &[u8] {
+    let mut rest = list;
+    while let Some((entry, behind)) = next(rest) {
+        let name = file_name(entry);
+        let is_gcc = name.starts_with(b"lib") && name.windows(6).any(|part| part == b"san.so");
+        if !is_gcc && !name.starts_with(b"libclang_rt.") {
+            break;
+        }
+        rest = behind;
+    }
+    let separators = rest.iter().take_while(|byte| is_separator(byte)).count();
+    rest.get(separators..).unwrap_or_default()
 }
 
 /// What is behind the last slash.
@@ -135,6 +158,16 @@ mod tests {
                 "b.so san.so",
                 "san.so:/l/ours.so:b.so",
             ),
+            (
+                "/l/ours.so:a.so",
+                " /g/libasan.so.8:libclang_rt.tsan-x86_64.so b.so libubsan.so",
+                "/g/libasan.so.8:libclang_rt.tsan-x86_64.so:/l/ours.so:b.so:libubsan.so",
+            ),
+            (
+                "libasan.so:/l/ours.so",
+                "libasan.so",
+                "libasan.so:/l/ours.so",
+            ),
         ] {
             assert_eq!(written(&preload(start), list), expected);
         }
@@ -147,6 +180,7 @@ mod tests {
             assert!(kept("/l/ours.so", list) && kept("san.so:/l/ours.so", list));
         }
         assert!(kept("san.so:/l/ours.so:a.so", "san.so:/l/ours.so:a.so"));
+        assert!(kept("/l/ours.so", "/g/libtsan.so.2 :/l/ours.so a.so"));
         for list in [
             "",
             "a.so",
@@ -155,6 +189,8 @@ mod tests {
             "/l/ours.so:/old/ours.so",
             "/l/ours.so.1",
             "/old/ours.so",
+            "libasan.so:a.so:/l/ours.so",
+            "libasan.so",
         ] {
             assert!(!kept("/l/ours.so", list), "{list}");
         }
