@@ -3,7 +3,9 @@
  * Both go through the same machine code here: `with` is the symbol as the program sees it (the
  * shim's, when preloaded), `without` that of a second libc, in a namespace of its own, which the
  * shim does not reach. Blocks of calls alternate; the median of the ratios of neighbouring blocks is
- * what counts, as these move together when the machine's speed drifts. */
+ * what counts, as these move together when the machine's speed drifts.
+ *
+ * untagged [DIRECTORY [BLOCKS]]: where its file is, and how many blocks of each (at most 601). */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -18,8 +20,10 @@
 
 enum { BLOCKS = 601 };
 
+static int blocks = BLOCKS;
+
 static int null_fd, file_fd, pipe_fd[2];
-static char path[64] = "/dev/shm/daxshim-bench-XXXXXX";
+static char path[4096];
 static char page[4096];
 
 typedef void run(void *function, int calls);
@@ -126,8 +130,15 @@ static double timed(run *run, void *function, int calls)
     return (now() - start) / calls;
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    if (argc > 2)
+        blocks = atoi(argv[2]);
+    if (blocks < 1 || blocks > BLOCKS) {
+        fprintf(stderr, "untagged: %s blocks: it has to be 1 to %d\n", argv[2], BLOCKS);
+        return 1;
+    }
+    snprintf(path, sizeof path, "%s/daxshim-bench-XXXXXX", argc > 1 ? argv[1] : "/dev/shm");
     void *libc = dlmopen(LM_ID_NEWLM, "libc.so.6", RTLD_NOW);
     null_fd = open("/dev/null", O_WRONLY);
     file_fd = mkstemp(path);
@@ -143,7 +154,7 @@ int main(void)
         void *without = dlsym(libc, CASES[c].symbol);
         double ratios[BLOCKS], a[BLOCKS], b[BLOCKS];
         timed(CASES[c].run, with, CASES[c].calls);
-        for (int i = 0; i < BLOCKS; i++) {
+        for (int i = 0; i < blocks; i++) {
             if (i % 2) {
                 a[i] = timed(CASES[c].run, with, CASES[c].calls);
                 b[i] = timed(CASES[c].run, without, CASES[c].calls);
@@ -153,11 +164,11 @@ int main(void)
             }
             ratios[i] = a[i] / b[i];
         }
-        qsort(ratios, BLOCKS, sizeof *ratios, ascending);
-        qsort(a, BLOCKS, sizeof *a, ascending);
-        qsort(b, BLOCKS, sizeof *b, ascending);
-        printf("%-28s %10.1f %10.1f %8.3f\n", CASES[c].name, a[BLOCKS / 2], b[BLOCKS / 2],
-               ratios[BLOCKS / 2]);
+        qsort(ratios, blocks, sizeof *ratios, ascending);
+        qsort(a, blocks, sizeof *a, ascending);
+        qsort(b, blocks, sizeof *b, ascending);
+        printf("%-28s %10.1f %10.1f %8.3f\n", CASES[c].name, a[blocks / 2], b[blocks / 2],
+               ratios[blocks / 2]);
         fflush(stdout);
     }
     unlink(path);
