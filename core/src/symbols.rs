@@ -1,6 +1,6 @@
 //! The table of hooks. One row per function of the library: the names libc exports it under, its
-//! system call (NONE if its arguments are not those of one, ITS_ARGUMENT for syscall(2) itself), and the operations that it can ask the
-//! contract about. A row without names is a system call that libc has no function for, or one with
+//! system call (NONE if its arguments are not those of one, ITS_ARGUMENT for syscall(2) itself), and
+//! the operations that it can ask the contract about. A row without names is a system call that libc has no function for, or one with
 //! other arguments; then it stands before that one's.
 //!
 //! The library expands [`for_each_hook!`](crate::for_each_hook) into exported symbols, this module
@@ -154,6 +154,8 @@ pub struct Hook {
     pub function: &'static str,
     /// Every name libc exports it under.
     pub symbols: &'static [&'static str],
+    /// Its system call as libc's headers name it; see the module's head for what is none.
+    pub syscall: &'static str,
     /// What it can ask the contract about.
     pub operations: &'static [Operation],
 }
@@ -165,6 +167,7 @@ macro_rules! hook_rows {
             family: stringify!($family),
             function: stringify!($function),
             symbols: &[$(stringify!($symbol)),*],
+            syscall: stringify!($syscall),
             operations: &[$(Operation::$operation),+],
         }),+];
     };

@@ -5,11 +5,13 @@ use daxshim_core::check::Code;
 use daxshim_core::config::Variable;
 use daxshim_core::contract::{Answer, Operation};
 use daxshim_core::symbols::HOOKS;
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::path::Path;
 
 fn answers() -> String {
-    let mut table = String::from("| operation | on a tagged file |\n|---|---|\n");
+    let mut table =
+        String::from("| operation | on a tagged file | system calls |\n|---|---|---|\n");
     for operation in Operation::ALL {
         let answer = match operation.on_tagged() {
             Answer::Same => "as untagged",
@@ -17,9 +19,24 @@ fn answers() -> String {
             Answer::EpermUnlessIdle => "EPERM; with `--compat`, 0 where nothing would change",
             Answer::Reading => "as untagged; EPERM with `--reads deny`",
         };
-        writeln!(table, "| {} | {answer} |", operation.word()).unwrap();
+        let calls = match operation.on_tagged() {
+            Answer::Same => String::new(),
+            _ => system_calls(*operation),
+        };
+        writeln!(table, "| {} | {answer} | {calls} |", operation.word()).unwrap();
     }
     table
+}
+
+fn system_calls(operation: Operation) -> String {
+    let names: BTreeSet<String> = HOOKS
+        .iter()
+        .filter(|hook| hook.operations.contains(&operation))
+        .filter_map(|hook| hook.syscall.strip_prefix("SYS_"))
+        .map(str::to_lowercase)
+        .collect();
+    let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+    quoted.join(" ")
 }
 
 fn hooks() -> String {
