@@ -67,7 +67,7 @@ fn least<const DEPENDS: bool>(lookup: impl Fn(usize) -> usize) -> f64 {
             random ^= random << 13;
             random ^= random >> 7;
             random ^= random << 17;
-            let found = lookup(random as usize % (2 * MAPPINGS * LENGTH) & !LENGTH);
+            let found = lookup((random as usize % (2 * MAPPINGS * LENGTH)) & !LENGTH);
             if DEPENDS {
                 random += found as u64;
             }
