@@ -1,10 +1,14 @@
 //! Programs named for a behaviour rather than a hook: natively, untagged, tagged.
 
-use daxshim_tests::{Outcome, Run, Scene, Shim, Tag, expectation};
+use daxshim_core::host::report::Report;
+use daxshim_core::report::{Call, Way};
+use daxshim_tests::{Outcome, Run, Scene, Shim, Tag, expectation, fail, scene};
 use libtest_mimic::{Arguments, Trial};
+use std::collections::BTreeSet;
 
 /// The program, the symbol it looks up, and whether it stores through a mapping.
 const BEHAVIOURS: &[(&str, &str, bool)] = &[
+    ("aio_fsync", "aio_fsync", true),
     ("aio_write", "aio_write", false),
     ("calls_after_exit", "pwrite", true),
     ("calls_before_constructors", "pwrite", true),
@@ -17,6 +21,7 @@ const BEHAVIOURS: &[(&str, &str, bool)] = &[
     ("cancel_in_sync", "fsync", true),
     ("close_all_and_reuse", "close", true),
     ("close_all_descriptors", "close", true),
+    ("descriptor_closed_in_fsync", "fsync", true),
     ("descriptor_reuse_after_close", "write", false),
     ("descriptor_reuse_after_fclose", "write", false),
     ("dlsym_on_libc_handle", "write", false),
@@ -24,6 +29,7 @@ const BEHAVIOURS: &[(&str, &str, bool)] = &[
     ("eacces_comes_first", "open", false),
     ("errno_unchanged_at_main", "open", false),
     ("exec_routes", "execve", false),
+    ("file_grows_behind_mapping", "msync", true),
     ("fopen_w", "fopen", false),
     ("fork_child_msync", "msync", true),
     ("fork_storm", "fork", true),
@@ -33,9 +39,11 @@ const BEHAVIOURS: &[(&str, &str, bool)] = &[
     ("longjmp_out_of_hook", "pwrite", true),
     ("many_mappings", "msync", true),
     ("map_fixed_over_sync_mapping", "msync", true),
+    ("map_sync_no_longer_granted", "msync", true),
     ("mkstemp_untagged", "mkstemp", false),
     ("mremap_moves_sync_mapping", "msync", true),
     ("msync_beyond_eof", "msync", true),
+    ("msync_mlocked", "msync", true),
     ("msync_over_hole", "msync", true),
     ("msync_partial_unmap", "msync", true),
     ("msync_prot_none", "msync", true),
@@ -52,6 +60,53 @@ const BEHAVIOURS: &[(&str, &str, bool)] = &[
     ("vfork_child_marks_nothing", "write", false),
     ("write_on_passed_descriptors", "write", false),
 ];
+
+/// Which ways the report of a program must tell of, all of which it takes.
+const WAYS: &[(&str, &[(Call, Way)])] = &[
+    ("descriptor_closed_in_fsync", &[(Call::Fsync, Way::User)]),
+    (
+        "file_grows_behind_mapping",
+        &[
+            (Call::Msync, Way::User),
+            (Call::Msync, Way::Mixed),
+            (Call::Msync, Way::Kernel),
+            (Call::Fsync, Way::Range),
+            (Call::Fdatasync, Way::Range),
+            (Call::SyncFileRange, Way::Range),
+        ],
+    ),
+    (
+        "msync_beyond_eof",
+        &[
+            (Call::Msync, Way::User),
+            (Call::Msync, Way::Mixed),
+            (Call::Msync, Way::Kernel),
+        ],
+    ),
+    ("msync_mlocked", &[(Call::Msync, Way::User)]),
+    (
+        "msync_over_hole",
+        &[(Call::Msync, Way::User), (Call::Msync, Way::Mixed)],
+    ),
+    (
+        "msync_prot_none",
+        &[
+            (Call::Msync, Way::User),
+            (Call::Msync, Way::Mixed),
+            (Call::Msync, Way::Kernel),
+        ],
+    ),
+];
+
+/// The same, where the kernel is asked for MAP_SYNC.
+const WAYS_ON_DAX: &[(&str, &[(Call, Way)])] = &[(
+    "map_sync_no_longer_granted",
+    &[
+        (Call::Msync, Way::User),
+        (Call::Msync, Way::Mixed),
+        (Call::Msync, Way::Kernel),
+    ],
+)];
 
 /// Those that are run with `DAXSHIM_READS=deny` too.
 const READING: &[&str] = &["cancel_blocked_fread", "fread"];
@@ -99,10 +154,37 @@ fn run(shim: &Shim, name: &str, symbol: &str, tag: Tag, stores: bool, report: bo
         None => native.output.clone(),
     };
     run.expect(&expected, &native)?;
+    if report {
+        tells_of_ways(name, &scene)?;
+    }
     let after = scene.snapshot("file")?;
     if stores {
         before.same_but_for_stores(&after)
     } else {
         before.same(&after)
     }
+}
+
+fn tells_of_ways(name: &str, scene: &Scene) -> Outcome {
+    let on_dax: &[_] = if scene::real() { WAYS_ON_DAX } else { &[] };
+    let wanted = WAYS
+        .iter()
+        .chain(on_dax)
+        .filter(|(program, _)| *program == name);
+    let report = Report::read(&scene.report()?, &BTreeSet::new())?;
+    for &(call, way) in wanted.flat_map(|(_, ways)| *ways) {
+        if report.total.syncs_of(
+            |sync| sync.call == call && sync.way == way,
+            |sync| sync.calls,
+        ) == 0
+        {
+            fail!(
+                "{} by {} is not in the report: {:?}",
+                call.word(),
+                way.word(),
+                report.total.syncs
+            );
+        }
+    }
+    Ok(())
 }
