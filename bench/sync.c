@@ -1,23 +1,24 @@
-/* What it costs to make stores durable: the kernel's msync against the shim's, in one program, and the
- * limit: the same stores with clwb and sfence of just what they touched.
+/* What it costs to make stores durable: msync with the shim and without it, and the limit: the same
+ * stores with clwb and sfence of just what they touched.
  *
- * Run on a tagged file, with the shim preloaded and DAXSHIM_FLUSH unset. Under the instruction-counting clock
- * of scripts/vm --icount a nanosecond is an instruction, and the figures are the same at every
- * run. */
+ * Each figure is from a process of its own, as what the shim has learnt about one pattern would serve it
+ * for the next. Under the instruction-counting clock of scripts/vm --icount a nanosecond is an
+ * instruction, and the figures are the same at every run. */
 #define _GNU_SOURCE
 #include "lines.h"
-#include <dlfcn.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
-typedef int msync_t(void *, size_t, int);
+/* What a round of a cell stores to, and syncs. */
+struct cell {
+	size_t pages, dirty;
+};
 
 static double now(void)
 {
@@ -26,21 +27,19 @@ static double now(void)
 	return t.tv_sec * 1e9 + t.tv_nsec;
 }
 
-/* The kernel's, by the msync of a second libc in a namespace of its own, which the shim does not
- * reach. */
-static msync_t *kernel;
-
-static void sync_or_die(msync_t *sync, char *at, size_t length)
+static void sync_or_die(char *at, size_t length)
 {
-	if (sync(at, length, MS_SYNC)) {
+	if (msync(at, length, MS_SYNC)) {
 		perror("msync");
 		exit(1);
 	}
 }
 
+/* ---- a process that measures one figure ---- */
+
 /* One line or all lines of a page in turn, and msync of it. Nanoseconds an operation, the store's
  * fault included. Inlined with constants, so that little but stores and msync is measured. */
-static inline __attribute__((always_inline)) double page_cost(msync_t *sync, char *map, int lines)
+static inline __attribute__((always_inline)) double page_cost(int limit, char *map, int lines)
 {
 	enum { PAGES = 64, ROUNDS = 64 };
 	double start = 0;
@@ -52,138 +51,148 @@ static inline __attribute__((always_inline)) double page_cost(msync_t *sync, cha
 #pragma GCC unroll 64
 			for (int line = 0; line < lines; line++)
 				((volatile char *)at)[line * LINE] = 1;
-			if (sync) {
-				sync_or_die(sync, at, lines == 1 ? LINE : PAGE);
-				continue;
+			if (limit) {
+				write_back(at, lines * LINE);
+				fence();
+			} else {
+				sync_or_die(at, lines * LINE);
 			}
-			write_back(at, lines * LINE);
-			fence();
 		}
 	}
 	return (now() - start) / (ROUNDS * PAGES);
 }
 
-static double one_line(msync_t *sync, char *map) { return page_cost(sync, map, 1); }
-static double one_page(msync_t *sync, char *map) { return page_cost(sync, map, PAGE / LINE); }
-
-/* Stores to each line of `dirty` of `pages` pages, evenly spread, then syncs them all; without a
- * `sync` just what was stored: the limit, for whom knows what that is. */
-static void round_of(msync_t *sync, char *map, size_t pages, size_t dirty)
+/* Stores to each line of the dirty pages, evenly spread, then syncs all pages, or at the limit just
+ * those. */
+static void round_of(struct cell cell, int limit, char *map)
 {
-	for (size_t i = 0; i < dirty; i++) {
-		volatile char *at = map + i * pages / dirty * PAGE;
+	for (size_t i = 0; i < cell.dirty; i++) {
+		volatile char *at = map + i * cell.pages / cell.dirty * PAGE;
+#pragma GCC unroll 64
 		for (int line = 0; line < PAGE / LINE; line++)
 			at[line * LINE] = 1;
 	}
-	if (sync) {
-		sync_or_die(sync, map, pages * PAGE);
+	if (!limit) {
+		sync_or_die(map, cell.pages * PAGE);
 		return;
 	}
-	for (size_t i = 0; i < dirty; i++)
-		write_back(map + i * pages / dirty * PAGE, PAGE);
+	for (size_t i = 0; i < cell.dirty; i++)
+		write_back(map + i * cell.pages / cell.dirty * PAGE, PAGE);
 	fence();
 }
 
-/* Nanoseconds a round, on average over `rounds` of them, after as many as `warm`; of both fewer, but
- * `least`, where they take longer than BUDGET: large ones are slow under the counting clock. */
-static double range_cost(msync_t *sync, char *map, size_t pages, size_t dirty, int warm, int rounds, int least)
+/* Nanoseconds a round, on average over 200 of them, after 1,000 others; of both fewer where they take
+ * longer than BUDGET: large ones are slow under the counting clock. */
+static double range_cost(struct cell cell, int limit, char *map)
 {
 	const double BUDGET = 1e9;
 	double begin = now(), last = begin, start = begin;
-	for (int round = 0; round < warm && (round < least || start - begin < BUDGET); round++) {
+	for (int round = 0; round < 1000 && (round < 4 || start - begin < BUDGET); round++) {
 		last = start;
-		round_of(sync, map, pages, dirty);
+		round_of(cell, limit, map);
 		start = now();
 	}
+	int rounds = 200;
 	if (rounds * (start - last) > BUDGET)
 		rounds = BUDGET / (start - last);
-	if (rounds < least)
-		rounds = least;
+	if (rounds < 2)
+		rounds = 2;
 	start = now();
 	for (int round = 0; round < rounds; round++)
-		round_of(sync, map, pages, dirty);
+		round_of(cell, limit, map);
 	return (now() - start) / rounds;
 }
 
-static void row(const char *size, const char *dirty, double without, double with, double limit)
+static int figure(const char *file, struct cell cell, int limit)
 {
+	int fd = open(file, O_RDWR);
+	struct stat st;
+	char *map = MAP_FAILED;
+	if (fd >= 0 && !fstat(fd, &st))
+		map = mmap(NULL, st.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (map == MAP_FAILED) {
+		perror(file);
+		return 1;
+	}
+	double cost;
+	if (cell.pages)
+		cost = range_cost(cell, limit, map);
+	else if (cell.dirty == 1)
+		cost = limit ? page_cost(1, map, 1) : page_cost(0, map, 1);
+	else
+		cost = limit ? page_cost(1, map, PAGE / LINE) : page_cost(0, map, PAGE / LINE);
+	printf("%f\n", cost);
+	return 0;
+}
+
+/* ---- the table ---- */
+
+static const char *self;
+
+static double measured(const char *library, const char *file, struct cell cell, int limit)
+{
+	char command[4096];
+	double cost;
+	snprintf(command, sizeof command, "LD_PRELOAD='%s' '%s' '%s' %zu %zu %d", library, self, file, cell.pages,
+	         cell.dirty, limit);
+	FILE *output = popen(command, "r");
+	if (!output || fscanf(output, "%lf", &cost) != 1 || pclose(output)) {
+		fprintf(stderr, "failed: %s\n", command);
+		exit(1);
+	}
+	return cost;
+}
+
+static void row(const char *library, const char *file, const char *size, const char *dirty, struct cell cell)
+{
+	double without = measured("", file, cell, 0), with = measured(library, file, cell, 0);
+	double limit = measured("", file, cell, 1);
 	printf("| %s | %s | %.0f | %.0f | %.3f | %.1f | %.0f |\n", size, dirty, without, with,
 	       with / without, without / with, limit);
 	fflush(stdout);
 }
 
-static const char *bytes(size_t n)
+static void sized_row(const char *library, const char *file, struct cell cell)
 {
-	static char text[32];
-	if (n >= 1 << 20)
-		snprintf(text, sizeof text, "%zu MiB", n >> 20);
+	size_t bytes = cell.pages * PAGE;
+	char size[32], dirty[32] = "none";
+	if (bytes >= 1 << 20)
+		snprintf(size, sizeof size, "%zu MiB", bytes >> 20);
 	else
-		snprintf(text, sizeof text, "%zu KiB", n >> 10);
-	return text;
-}
-
-static const char *pages_text(size_t n)
-{
-	static char text[32];
-	if (n == 0)
-		return "none";
-	snprintf(text, sizeof text, n == 1 ? "1 page" : "%zu pages", n);
-	return text;
-}
-
-/* One cell: the kernel's msync, and from a clean start the shim's. In a process of its own, as what
- * the shim has learnt about one pattern would serve it for the next. */
-static void cell(char *map, size_t all, size_t pages, size_t dirty)
-{
-	int status;
-	pid_t child = fork();
-	if (child) {
-		if (child < 0 || waitpid(child, &status, 0) < 0 || status)
-			exit(1);
-		return;
-	}
-	double without = range_cost(kernel, map, pages, dirty, 1, 40, 1);
-	kernel(map, all * PAGE, MS_SYNC);
-	double with = range_cost(msync, map, pages, dirty, 1000, 200, 4);
-	double limit = range_cost(NULL, map, pages, dirty, 1, 40, 1);
-	row(bytes(pages * PAGE), pages_text(dirty), without, with, limit);
-	_exit(0);
+		snprintf(size, sizeof size, "%zu KiB", bytes >> 10);
+	if (cell.dirty)
+		snprintf(dirty, sizeof dirty, cell.dirty == 1 ? "1 page" : "%zu pages", cell.dirty);
+	row(library, file, size, dirty, cell);
 }
 
 int main(int argc, char **argv)
 {
-	int fd = argc > 1 ? open(argv[1], O_RDWR) : -1;
-	int whole = argc == 3 && !strcmp(argv[2], "whole");
-	struct stat st;
-	if (fd < 0 || argc > 2 + whole || fstat(fd, &st) || st.st_size < 1 << 20) {
-		fprintf(stderr, "usage: %s FILE [whole] (tagged, at least 1 MiB)\n", argv[0]);
-		return 2;
+	self = argv[0];
+	if (argc == 5) {
+		struct cell cell = {strtoul(argv[2], NULL, 10), strtoul(argv[3], NULL, 10)};
+		return figure(argv[1], cell, atoi(argv[4]));
 	}
-	char *map = mmap(NULL, st.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	void *libc = dlmopen(LM_ID_NEWLM, "libc.so.6", RTLD_NOW);
-	kernel = libc ? (msync_t *)dlsym(libc, "msync") : NULL;
-	if (map == MAP_FAILED || !kernel) {
-		perror("set-up");
-		return 1;
+	int whole = argc == 4 && !strcmp(argv[3], "whole");
+	struct stat st;
+	if (argc != 3 + whole || stat(argv[2], &st) || st.st_size < 1 << 20) {
+		fprintf(stderr, "usage: %s LIBRARY FILE [whole] (tagged, at least 1 MiB)\n", argv[0]);
+		return 2;
 	}
 	puts("| msync of | dirty | kernel | shim | ratio | times cheaper | limit |\n|---|---|---|---|---|---|---|");
 	fflush(stdout);
 	size_t all = st.st_size / PAGE;
-	static const size_t sizes[] = {4, 16, 64, 256, 2048, 0};
-	size_t first = sizeof sizes / sizeof *sizes - 1;
+	size_t sizes[] = {4, 16, 64, 256, 2048, all}, first = 5;
 	if (!whole) {
 		first = 0;
-		row("64 B", "1 line", one_line(kernel, map), one_line(msync, map), one_line(NULL, map));
-		row("4 KiB", "64 lines", one_page(kernel, map), one_page(msync, map), one_page(NULL, map));
+		row(argv[1], argv[2], "64 B", "1 line", (struct cell){0, 1});
+		row(argv[1], argv[2], "4 KiB", "64 lines", (struct cell){0, PAGE / LINE});
 	}
 	for (size_t s = first; s < sizeof sizes / sizeof *sizes; s++) {
-		size_t pages = sizes[s] ? sizes[s] : all;
-		if (pages > all)
-			continue;
 		size_t dirty = 0;
-		for (; dirty < pages; dirty = dirty ? dirty * 16 : 1)
-			cell(map, all, pages, dirty);
-		cell(map, all, pages, pages);
+		for (; sizes[s] <= all && dirty < sizes[s]; dirty = dirty ? dirty * 16 : 1)
+			sized_row(argv[1], argv[2], (struct cell){sizes[s], dirty});
+		if (sizes[s] <= all)
+			sized_row(argv[1], argv[2], (struct cell){sizes[s], sizes[s]});
 	}
 	return 0;
 }

@@ -18,7 +18,7 @@ def tool(*command, commands=""):
 def stores(count):
     form = {
         "tdb": "transaction_start\nstore key{} value{:06}\ntransaction_commit\n",
-        "gdbm": "store key{} value{:06}\n",
+        "gdbm": "store key{} value{:06}\nsync\n",
     }[kind]
     return "".join(form.format(i % KEYS, i) for i in range(count))
 
@@ -33,7 +33,7 @@ def commit(count):
     if kind == "tdb":
         tool("tdbtool", path, commands=stores(count))
     else:
-        tool(*GDBMTOOL, "--synchronize", path, commands=stores(count))
+        tool(*GDBMTOOL, path, commands=stores(count))
     return spent() - before
 
 
