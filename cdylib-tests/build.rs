@@ -68,11 +68,13 @@ fn compile(source: &Path, out: &Path) -> Option<(PathBuf, Child)> {
         "programs/common.h",
         "programs/executed.h",
         "programs/inode_flags.h",
+        "programs/libpmem.h",
         "programs/interrupted.h",
         "programs/times.h",
         "../include/daxshim.h",
         "programs/check/check.h",
         "programs/crash/crash.h",
+        "programs/crash/database.h",
     ]
     .iter()
     .fold(changed(source), |newest, header| {
@@ -94,7 +96,27 @@ fn compile(source: &Path, out: &Path) -> Option<(PathBuf, Child)> {
             "-o",
         ])
         .args([&program, source])
+        .args(libraries(source))
         .spawn()
         .expect("a C compiler is installed (Debian: apt-get install gcc libc6-dev)");
     Some((source.to_owned(), compiler))
+}
+
+/// Libraries of others, for the programs that use them: the headers they need are here (Debian: apt-get install
+/// libpmem1 libpmem2 liblmdb0 libtdb1 libgdbm6).
+fn libraries(source: &Path) -> &'static [&'static str] {
+    let text = fs::read_to_string(source).unwrap_or_default();
+    let uses = |function: &str| text.contains(function);
+    if uses("mdb_env_open(") {
+        &["-l:liblmdb.so.0"]
+    } else if uses("tdb_open(") {
+        &["-l:libtdb.so.1"]
+    } else if uses("gdbm_open(") {
+        &["-l:libgdbm.so.6"]
+    } else if uses("libpmem.h\"") && !uses("dlopen(") {
+        // The rows are called by the addresses of their symbols.
+        &["-Wl,--no-as-needed", "-l:libpmem.so.1", "-l:libpmem2.so.1"]
+    } else {
+        &[]
+    }
 }

@@ -37,6 +37,7 @@ impl Attributes {
 
     const FILE_READ_ONLY: usize = 1 << 11;
     const HUGE: usize = 1 << 12;
+    const MAP_SYNC: usize = 1 << 13;
     const FILE_SHIFT: u32 = 16;
     /// From here on: one more than the number of the shadow that `DAXSHIM_CHECK` holds it against.
     const WATCHED: u32 = 32;
@@ -66,6 +67,17 @@ impl Attributes {
     pub fn watched_by(self, shadow: Option<usize>) -> Attributes {
         let number = shadow.map_or(0, |shadow| shadow + 1);
         Attributes(self.0 | number << Attributes::WATCHED)
+    }
+
+    /// Of a mapping for which the program itself has asked for MAP_SYNC.
+    pub fn asked_for_sync(self, asked: bool) -> Attributes {
+        Attributes(self.0 | if asked { Attributes::MAP_SYNC } else { 0 })
+    }
+
+    /// Whether stores to it are durable with their lines: the kernel granted MAP_SYNC, or it counts as
+    /// if.
+    pub fn is_map_sync(self) -> bool {
+        self.kind().is_sync() || self.0 & Attributes::MAP_SYNC != 0
     }
 
     /// The shadow that it is held against.

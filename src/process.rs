@@ -129,7 +129,9 @@ extern "C" fn start(_: c_int, _: *const *const c_char, environment: *const *cons
         }
         check::start();
         if !check::on() {
-            trampoline::lead_straight("check");
+            for family in ["check", "pmem", "pmem2"] {
+                trampoline::lead_straight(family);
+            }
         }
         if !config.policy.deny_reads {
             trampoline::lead_straight("read");

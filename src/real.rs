@@ -4,7 +4,7 @@
 //! name. rustix does that for descriptors and memory of ours; calls with the program's own
 //! pointers, which may be invalid, must not be dereferenced on the way and so use [`syscall`].
 
-use crate::trampoline::SLOTS;
+use crate::trampoline::{SLOTS, Slot};
 use core::arch::asm;
 use core::ffi::{c_int, c_long, c_void};
 use core::sync::atomic::{AtomicPtr, Ordering};
@@ -42,6 +42,8 @@ pub mod numbers {
 
     /// No system call: answers ENOSYS.
     pub const NONE: c_long = 0x7fff;
+    /// No system call either: a function of another library than libc.
+    pub const ELSEWHERE: c_long = 0x7ffe;
     /// That of syscall(2)'s first argument.
     pub const ITS_ARGUMENT: c_long = -1;
     /// Linux 6.13; libc has no name for it yet.
@@ -81,10 +83,20 @@ pub fn errno() -> Errno {
 /// Finds the next definition of each symbol. Called once, by the constructor: lookups take the
 /// loader's lock, which no hook may.
 pub fn resolve() {
-    for (name, slot, _) in SLOTS {
-        if let Some(real) = next(name) {
-            slot.real.store(real, Ordering::Release);
+    let mut absent = "";
+    for (name, slot, family) in SLOTS {
+        // Of a library that is not there, one name is asked for.
+        if *family == absent {
+            continue;
         }
+        match next(name) {
+            Some(real) => slot.real.store(real, Ordering::Release),
+            None if slot.is_elsewhere() => absent = family,
+            None => {}
+        }
+    }
+    if absent != "pmem2" {
+        resolve_granularity();
     }
     if let Some(real) = next("pthread_testcancel\0") {
         TESTCANCEL.store(real, Ordering::Release);
@@ -99,6 +111,71 @@ fn next(name: &'static str) -> Option<*mut ()> {
     unsafe {
         let found = libc::dlsym(libc::RTLD_NEXT, name.as_ptr().cast());
         (!found.is_null()).then(|| redhook::ld_preload::dlsym_next(name).cast_mut().cast())
+    }
+}
+
+/// Where a function of another library is that was loaded after the constructor had run: as the program
+/// would find it without us, or in the library itself if that was loaded for somebody's private use.
+/// Once for each function, by its first call. Null if it is nowhere.
+#[cold]
+pub extern "C" fn resolve_late(slot: &'static Slot) -> *mut () {
+    let errno = errno();
+    let of_slot = SLOTS
+        .iter()
+        .find(|(_, known, _)| core::ptr::eq(*known, slot));
+    let real = of_slot
+        .and_then(|(name, _, family)| next(name).or_else(|| in_library(name, family)))
+        .unwrap_or(core::ptr::null_mut());
+    if !real.is_null() {
+        slot.real.store(real, Ordering::Release);
+        resolve_granularity();
+    }
+    set_errno(errno);
+    real
+}
+
+/// pmem2_map_get_store_granularity(3).
+static GRANULARITY: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());
+
+fn resolve_granularity() {
+    let name = "pmem2_map_get_store_granularity\0";
+    if let Some(real) = next(name).or_else(|| in_library(name, "pmem2")) {
+        GRANULARITY.store(real, Ordering::Release);
+    }
+}
+
+/// Whether what libpmem2 does about a mapping is msync(2), by pmem2_map_get_store_granularity(3).
+///
+/// # Safety
+/// `map` must be a `struct pmem2_map *`, which the program has got from libpmem2.
+pub unsafe fn pmem2_is_by_page(map: usize) -> bool {
+    // libpmem2.h
+    const PMEM2_GRANULARITY_PAGE: c_int = 2;
+    let real = GRANULARITY.load(Ordering::Acquire);
+    if real.is_null() {
+        return false;
+    }
+    // SAFETY: the function has this type in every version; its argument by the caller's promise.
+    let granularity = unsafe {
+        let real: unsafe extern "C" fn(usize) -> c_int = core::mem::transmute(real);
+        real(map)
+    };
+    granularity == PMEM2_GRANULARITY_PAGE
+}
+
+fn in_library(name: &'static str, family: &str) -> Option<*mut ()> {
+    let library = match family {
+        "pmem" => c"libpmem.so.1",
+        "pmem2" => c"libpmem2.so.1",
+        _ => return None,
+    };
+    let flags = libc::RTLD_LAZY | libc::RTLD_NOLOAD;
+    // SAFETY: both names end in NUL. The handle is kept: so is the function.
+    unsafe {
+        let handle = libc::dlopen(library.as_ptr(), flags);
+        (!handle.is_null()).then_some(())?;
+        let found: *mut () = libc::dlsym(handle, name.as_ptr().cast()).cast();
+        (!found.is_null()).then_some(found)
     }
 }
 

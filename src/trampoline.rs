@@ -15,7 +15,7 @@
 //! calls the real function again.
 
 use crate::descriptors;
-use crate::real::numbers::ITS_ARGUMENT;
+use crate::real::numbers::{ELSEWHERE, ITS_ARGUMENT};
 use core::arch::naked_asm;
 use core::mem::offset_of;
 use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
@@ -71,7 +71,7 @@ pub struct Slot {
     /// Where the symbol leads: [`enter`], or [`straight`] once libc's own system calls are asked
     /// about, which is where its real function ends up.
     entry: AtomicPtr<()>,
-    /// The next definition of the symbol; [`early`] until the constructor has run.
+    /// The next definition of the symbol; [`early`] until the constructor has run, or [`late`].
     pub real: AtomicPtr<()>,
     /// The hook.
     pub check: Check,
@@ -89,10 +89,18 @@ impl Slot {
                 libc::SYS_vfork => crate::vfork::vfork as *mut (),
                 _ => enter as *mut (),
             }),
-            real: AtomicPtr::new(early as *mut ()),
+            real: AtomicPtr::new(match number {
+                ELSEWHERE => late as *mut (),
+                _ => early as *mut (),
+            }),
             check,
             number: number as usize,
         }
+    }
+
+    /// Whether its function is none of libc's.
+    pub fn is_elsewhere(&self) -> bool {
+        self.number == ELSEWHERE as usize
     }
 
     /// The symbol needs no look any more.
@@ -166,6 +174,12 @@ pub struct Call {
 }
 
 impl Call {
+    /// Where the program called from.
+    pub fn return_address(&self) -> usize {
+        // SAFETY: a call lies at the end of the frame of `enter`, whose caller's address is above it.
+        unsafe { (&raw const *self).cast::<usize>().add(FRAME / 8).read() }
+    }
+
     /// Calls the real function, then `after`.
     pub fn then(&mut self, after: After) -> Step {
         self.after = Some(after);
@@ -274,6 +288,40 @@ unsafe extern "C" fn early() {
         "jmp {fail}",
         number = const offset_of!(Slot, number),
         fail = sym early_failure,
+    )
+}
+
+/// Finds the function of a library that was loaded after the constructor had run, and goes on to it. If
+/// it is nowhere, to address 0, as a call of what has no definition does.
+///
+/// # Safety
+/// As for [`early`].
+#[unsafe(naked)]
+unsafe extern "C" fn late() {
+    naked_asm!(
+        ".cfi_startproc",
+        "sub rsp, 56",
+        ".cfi_def_cfa_offset 64",
+        "mov [rsp], rdi",
+        "mov [rsp + 8], rsi",
+        "mov [rsp + 16], rdx",
+        "mov [rsp + 24], rcx",
+        "mov [rsp + 32], r8",
+        "mov [rsp + 40], r9",
+        "mov rdi, r11",
+        "call {resolve}",
+        "mov r11, rax",
+        "mov rdi, [rsp]",
+        "mov rsi, [rsp + 8]",
+        "mov rdx, [rsp + 16]",
+        "mov rcx, [rsp + 24]",
+        "mov r8, [rsp + 32]",
+        "mov r9, [rsp + 40]",
+        "add rsp, 56",
+        ".cfi_def_cfa_offset 8",
+        "jmp r11",
+        ".cfi_endproc",
+        resolve = sym crate::real::resolve_late,
     )
 }
 
@@ -742,3 +790,60 @@ macro_rules! export_hooks {
     };
 }
 daxshim_core::for_each_hook!(export_hooks);
+
+/// Exported by nobody: handed out in the place of functions that have no name.
+macro_rules! stand_ins {
+    ($($(#[$doc:meta])* $list:ident $family:ident::$function:ident [$($place:ident)+];)+) => {$(
+        $(#[$doc])*
+        pub static $list: &[StandIn] = &[$(StandIn { slot: &$list::$place::SLOT, entry: $list::$place::entry }),+];
+
+        #[allow(non_snake_case)]
+        mod $list {$(
+            pub mod $place {
+                use crate::trampoline::{ENTRY, Slot};
+
+                pub static SLOT: Slot =
+                    Slot::new(crate::hooks::$family::$function, crate::real::numbers::ELSEWHERE);
+
+                #[unsafe(naked)]
+                pub unsafe extern "C" fn entry() {
+                    core::arch::naked_asm!(
+                        "lea r11, [rip + {slot}]",
+                        "jmp [r11 + {entry}]",
+                        slot = sym SLOT,
+                        entry = const ENTRY,
+                    )
+                }
+            }
+        )+}
+    )+};
+}
+
+/// See [`stand_in`].
+pub struct StandIn {
+    slot: &'static Slot,
+    entry: unsafe extern "C" fn(),
+}
+
+stand_ins! {
+    /// What pmem2_get_flush_fn answers.
+    FLUSHES pmem2::flush [a b c d];
+    /// What pmem2_get_drain_fn answers.
+    DRAINS pmem2::drain [a b c d];
+    /// What pmem2_get_persist_fn answers.
+    PERSISTS pmem2::persist [a b c d];
+    /// What pmem2_get_memcpy_fn, pmem2_get_memmove_fn and pmem2_get_memset_fn answer.
+    COPIES pmem2::copy [a b c d e f g h i j k l];
+}
+
+/// A function that asks its hook and then goes on to `real`. `None`: there are no more of them.
+pub fn stand_in(all: &'static [StandIn], real: *mut ()) -> Option<*mut ()> {
+    let stands_for_it = |stand_in: &&StandIn| {
+        let free = late as *mut ();
+        let place = &stand_in.slot.real;
+        let claimed = place.compare_exchange(free, real, Ordering::AcqRel, Ordering::Acquire);
+        claimed.is_ok() || claimed == Err(real)
+    };
+    let found = all.iter().find(stands_for_it)?;
+    Some(found.entry as *mut ())
+}

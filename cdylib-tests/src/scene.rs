@@ -182,6 +182,23 @@ impl Scene {
     }
 }
 
+/// A scene in which `programs/crash/NAME.c` has made its database, `store`, which then was tagged.
+///
+/// # Errors
+/// When that does not work.
+pub fn with_database(name: &str) -> Result<Scene, Failed> {
+    let scene = Scene::new(Tag::None)?;
+    let mut command = Shim::none().command(crate::program("crash").join(name));
+    let made = Run::of(command.args(["make", "."]).current_dir(scene.dir()))?;
+    if !made.status.success() {
+        fail!("{name} make: {}\n{}", made.status, made.output);
+    }
+    // Some leave holes.
+    daxshim(&["prepare"], &scene.path("store"))?;
+    scene.tag("store", Tag::Valid)?;
+    Ok(scene)
+}
+
 /// The byte at each offset is the one that `original` in `common.h` gives.
 #[must_use]
 pub fn pattern(size: usize) -> Vec<u8> {

@@ -36,6 +36,7 @@ const BEHAVIOURS: &[(&str, &str, bool)] = &[
     ("fread", "fread", false),
     ("freopen_in_place", "freopen", false),
     ("freopen_w", "freopen", false),
+    ("library_loaded_late", "dlopen", true),
     ("longjmp_out_of_hook", "pwrite", true),
     ("many_mappings", "msync", true),
     ("map_fixed_over_sync_mapping", "msync", true),

@@ -71,6 +71,15 @@ const SEEDED: &[Seeded] = &[
         status: 1,
         ..seeded("truncated", "DAX011")
     },
+    seeded("undrained_answer", "DAX012"),
+    seeded("undrained_unmap", "DAX012"),
+    Seeded {
+        function: "",
+        ..seeded("undrained_exit", "DAX012")
+    },
+    seeded("undrained_pmem2", "DAX012"),
+    seeded("not_flushable", "DAX013"),
+    seeded("unflushed", "DAX001"),
     seeded("redundant", "DAX101"),
     seeded("redundant_fsync", "DAX101"),
     seeded("amplified", "DAX102"),
@@ -100,12 +109,14 @@ type Test = (&'static str, fn() -> Outcome);
 const TRIALS: &[Test] = &[
     ("calm", calm),
     ("exact offsets", exact_offsets),
+    ("who flushed and did not drain", flushed_by),
     ("large syncs are sampled, or exact", sampled),
     ("a file that is not DAX", not_dax),
     ("a program without the shim", unseen),
     ("a program with system calls of its own", raw_calls),
     ("the program's exit status", exit_status),
     ("suppressions", suppressions),
+    ("databases as they are shipped", databases),
     ("sarif", sarif),
     ("nothing is left behind", nothing_left),
 ];
@@ -280,6 +291,16 @@ fn exact_offsets() -> Outcome {
     Ok(())
 }
 
+/// At the end of a process, the stack is that of the flush.
+fn flushed_by() -> Outcome {
+    let document = document("undrained_exit", "wrong", &[])?;
+    let finding = &document["findings"][0];
+    if functions(finding) != ["bug"] || finding["bytes"] != serde_json::json!([8192, 8256]) {
+        fail!("{finding:#}");
+    }
+    Ok(())
+}
+
 fn sampled() -> Outcome {
     let document_of = |options: &[&str]| document("many_large_syncs", "wrong", options);
     let sampled = document_of(&[])?;
@@ -404,6 +425,26 @@ fn suppressions() -> Outcome {
     }
     if !String::from_utf8_lossy(&again.stderr).contains("nothing found, 1 suppressed") {
         fail!("{}", String::from_utf8_lossy(&again.stderr));
+    }
+    Ok(())
+}
+
+/// LMDB, TDB and GDBM lose nothing, tell nobody too early, and sync what they mean to.
+fn databases() -> Outcome {
+    for name in ["lmdb", "tdb", "gdbm"] {
+        let scene = scene::with_database(name)?;
+        let done = check(&["--compat", "--json", "-", "--"])
+            .arg(program("crash").join(name))
+            .args(["right", "."])
+            .current_dir(scene.dir())
+            .output()?;
+        let document: Value = serde_json::from_slice(&done.stdout)?;
+        let grave = findings(&document).into_iter();
+        let grave: Vec<Value> = grave.filter(|found| found["level"] != "note").collect();
+        let syncs = document["limits"]["syncs_not_compared"].as_u64();
+        if !grave.is_empty() || syncs != Some(0) || document["exit_status"] != 0 {
+            fail!("{name}: {syncs:?} {grave:#?}");
+        }
     }
     Ok(())
 }

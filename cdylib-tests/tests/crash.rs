@@ -35,6 +35,14 @@ const ORDERS: &[Order] = &[
     order("forked", "msync", "end"),
     order("twice", "msync", "start"),
     order("threads", "msync", "end"),
+    order("flushed", "drain", "start"),
+];
+
+/// Databases of somebody else's, as shipped, and with syncs left out; and where that must be seen to fail.
+const DATABASES: &[Order] = &[
+    order("lmdb", "msync", "end"),
+    order("tdb", "fsync", "start"),
+    order("gdbm", "msync", "start"),
 ];
 
 type Test = fn() -> Outcome;
@@ -58,6 +66,11 @@ fn main() {
         let name = order.program;
         trials.push(Trial::test(format!("{name}/wrong"), || wrong(order)));
         trials.push(Trial::test(format!("{name}/right"), || right(order)));
+    }
+    for order in DATABASES {
+        let name = order.program;
+        trials.push(Trial::test(format!("{name}/broken"), || broken(order)));
+        trials.push(Trial::test(format!("{name}/shipped"), || shipped(order)));
     }
     for &(name, test) in TRIALS {
         trials.push(Trial::test(name, test));
@@ -188,6 +201,36 @@ fn right(order: &Order) -> Outcome {
     }
     if scene.report()?.join("images").exists() {
         fail!("images of what did not fail");
+    }
+    Ok(())
+}
+
+/// On a medium that writes sectors, as these databases expect.
+fn database(name: &str, twin: &str) -> Result<Done, Failed> {
+    let scene = scene::with_database(name)?;
+    let states = if scene::real() { "40" } else { "200" };
+    let options = [
+        "--compat", "--file", "store", "--atomic", "512", "--states", states,
+    ];
+    let mut command = crash(&scene, &checker(name), &options)?;
+    let output = command.arg(path_of(name)).args([twin, "."]).output()?;
+    done(&scene, &output)
+}
+
+fn broken(order: &Order) -> Outcome {
+    let done = database(order.program, "wrong")?;
+    let found = failures(&done.document);
+    let is_it = |f: &&Value| f["moment"] == order.moment && f["side"] == order.side;
+    if done.status != Some(1) || !found.iter().any(|failure| is_it(&failure)) {
+        fail!("{:?}: {}", done.status, done.said);
+    }
+    Ok(())
+}
+
+fn shipped(order: &Order) -> Outcome {
+    let done = database(order.program, "right")?;
+    if done.status != Some(0) || done.document["verified"].as_u64() < Some(30) {
+        fail!("{:?}: {}", done.status, done.said);
     }
     Ok(())
 }

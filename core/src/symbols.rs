@@ -1,6 +1,7 @@
 //! The table of hooks. One row per function of the library: the names libc exports it under, its
-//! system call (NONE if its arguments are not those of one, ITS_ARGUMENT for syscall(2) itself), and
-//! the operations that it can ask the contract about. A row without names is a system call that libc has no function for, or one with
+//! system call (NONE if its arguments are not those of one, ITS_ARGUMENT for syscall(2) itself, ELSEWHERE
+//! for a function of another library, which may be loaded later or never), and the operations that it can
+//! ask the contract about. A row without names is a system call that libc has no function for, or one with
 //! other arguments; then it stands before that one's.
 //!
 //! The library expands [`for_each_hook!`](crate::for_each_hook) into exported symbols, this module
@@ -140,6 +141,17 @@ macro_rules! for_each_hook {
             check::syncfs [] SYS_syncfs => [Sync];
             check::exit_group [_exit _Exit] SYS_exit_group => [Handle];
 
+            pmem::pmem_flush [pmem_flush pmem_deep_flush] ELSEWHERE => [Sync];
+            pmem::pmem_drain [pmem_drain] ELSEWHERE => [Sync];
+            pmem::pmem_persist [pmem_persist] ELSEWHERE => [Sync];
+            pmem::pmem_copy [pmem_memcpy pmem_memmove pmem_memset] ELSEWHERE => [Sync];
+            pmem::pmem_copy_nodrain [pmem_memcpy_nodrain pmem_memmove_nodrain pmem_memset_nodrain] ELSEWHERE => [Sync];
+            pmem::pmem_copy_persist [pmem_memcpy_persist pmem_memmove_persist pmem_memset_persist] ELSEWHERE => [Sync];
+            pmem2::pmem2_get_flush_fn [pmem2_get_flush_fn] ELSEWHERE => [Sync];
+            pmem2::pmem2_get_drain_fn [pmem2_get_drain_fn] ELSEWHERE => [Sync];
+            pmem2::pmem2_get_persist_fn [pmem2_get_persist_fn] ELSEWHERE => [Sync];
+            pmem2::pmem2_get_copy_fn [pmem2_get_memcpy_fn pmem2_get_memmove_fn pmem2_get_memset_fn] ELSEWHERE => [Sync];
+
             system::syscall [syscall] ITS_ARGUMENT => [Handle];
         }
     };
@@ -158,6 +170,14 @@ pub struct Hook {
     pub syscall: &'static str,
     /// What it can ask the contract about.
     pub operations: &'static [Operation],
+}
+
+impl Hook {
+    /// Whether it stands in front of libc's function, or of a system call.
+    #[must_use]
+    pub fn is_of_libc(&self) -> bool {
+        self.syscall != "ELSEWHERE"
+    }
 }
 
 macro_rules! hook_rows {

@@ -1,5 +1,6 @@
 //! Answers: what goes to a socket or a pipe while something is dirty.
 
+use super::flushes;
 use super::journal;
 use super::shadows::each_part;
 use super::syncs::{compare, report};
@@ -38,6 +39,7 @@ fn answers(fd: i32) {
         journal::point(Moment::Acknowledged);
         return;
     }
+    flushes::answering();
     each_part(0, usize::MAX, |part| {
         if !part.is_meant() {
             return;

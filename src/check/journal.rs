@@ -363,6 +363,11 @@ pub fn sync(shadow: &Shadow) {
     record(shadow, Moment::Sync, 0..shadow.size());
 }
 
+/// A range that the program has flushed itself is durable, as it has drained.
+pub fn drained(shadow: &Shadow, range: Range<usize>) {
+    record(shadow, Moment::Drain, range);
+}
+
 /// Something that makes nothing durable.
 pub fn point(moment: Moment) {
     for shadow in all() {

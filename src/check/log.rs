@@ -6,7 +6,7 @@ use crate::process;
 use crate::subject::Place;
 use core::ptr;
 use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
-use daxshim_core::check::log::{self, Ending, Finding, Log};
+use daxshim_core::check::log::{self, Ending, Finding, Log, Stack};
 use daxshim_core::line::Line;
 use daxshim_core::report::PATH_LEN;
 use rustix::io::Errno;
@@ -64,6 +64,17 @@ pub fn note(finding: &Finding) {
         stack::note_modules(log, &stack);
         log.note(finding, Some(&stack));
     });
+}
+
+/// As [`note`], with the stack of an earlier call, of which only the caller is known.
+#[cold]
+#[inline(never)]
+pub fn note_of(finding: &Finding, caller: usize) {
+    let Some(log) = log() else { return };
+    let mut stack = Stack::new();
+    stack.push(caller as u64);
+    stack::note_modules(log, &stack);
+    log.note(finding, Some(&stack));
 }
 
 /// How the process ends, unless the call that ends it fails.

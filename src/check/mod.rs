@@ -10,6 +10,7 @@
 mod acknowledge;
 mod budget;
 mod facts;
+mod flushes;
 mod journal;
 mod log;
 mod shadows;
@@ -23,6 +24,7 @@ use daxshim_core::config::Checking;
 
 pub use acknowledge::{answering, is_answered_through};
 pub use facts::{kind_of_untagged, mapped, refused, truncating};
+pub use flushes::{drained, flushed};
 pub use log::looked_at;
 pub use shadows::watch;
 pub use syncs::{all_files, file_range_sync_begins, file_sync_begins, sync_begins, sync_failed};
@@ -53,6 +55,7 @@ pub fn start() {
 pub fn forked() {
     if on() {
         shadows::forked();
+        flushes::forked();
         if log::reopen().is_err() {
             ON.store(false, Ordering::Relaxed);
         }

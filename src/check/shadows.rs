@@ -119,6 +119,8 @@ pub struct Part {
     pub length: usize,
     /// What the mapping is.
     pub kind: Kind,
+    /// Whether the kernel granted MAP_SYNC, or it counts as if.
+    pub map_sync: bool,
 }
 
 impl Part {
@@ -134,6 +136,7 @@ impl Part {
             offset: from.wrapping_sub(region.origin),
             length: to.saturating_sub(from),
             kind: attributes.kind(),
+            map_sync: attributes.is_map_sync(),
         })
         .filter(|part| part.length > 0)
     }

@@ -80,7 +80,7 @@ pub fn note_modules(log: &Log, stack: &Stack) {
 
 /// The bytes of a file.
 #[inline(never)]
-fn each_byte(path: &CStr, mut take: impl FnMut(u8) -> ControlFlow<()>) -> Result<(), i32> {
+pub fn each_byte(path: &CStr, mut take: impl FnMut(u8) -> ControlFlow<()>) -> Result<(), i32> {
     let mut buffer = [0u8; 1024];
     let flags = libc::O_RDONLY | libc::O_CLOEXEC;
     // SAFETY: path and buffer are ours; the descriptor is closed below.

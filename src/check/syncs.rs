@@ -75,17 +75,23 @@ pub fn report(code: Code, part: &Part, range: (u64, u64), asked: u64, dirty: Dir
 #[inline]
 pub fn sync_begins(start: usize, end: usize) {
     if super::on() {
+        // It ends with a fence, whatever it is of.
+        let drains = super::drained();
         match journal::on() {
             true => journal::msync(start, end),
-            false => msync(start, end),
+            false => msync(start, end, drains),
         }
     }
 }
 
 #[cold]
 #[inline(never)]
-fn msync(start: usize, end: usize) {
-    let mut found = Found::default();
+fn msync(start: usize, end: usize, drains: bool) {
+    let mut found = Found {
+        // What was flushed and not yet durable is why it is called, and not dirty any more.
+        uncertain: drains,
+        ..Found::default()
+    };
     let complete = each_part(start, end, |part| {
         if part.kind == Kind::Private {
             private(&part);
@@ -105,6 +111,7 @@ fn msync(start: usize, end: usize) {
 #[inline]
 pub fn file_sync_begins(fd: i32) {
     if super::on() {
+        super::drained();
         match journal::on() {
             true => journal::fsync(fd, 0..usize::MAX),
             false => fsync(fd),
@@ -127,6 +134,7 @@ fn fsync(fd: i32) {
 #[inline]
 pub fn file_range_sync_begins([fd, offset, length, flags, ..]: [usize; 6], all: u32) {
     if super::on() && flags as u32 == all {
+        super::drained();
         let end = match length {
             0 => usize::MAX,
             length => offset.saturating_add(length),
@@ -175,6 +183,7 @@ fn file_range(fd: i32, start: usize, end: usize) {
 #[cold]
 #[inline(never)]
 pub fn all_files(filesystem: Option<i32>) {
+    super::drained();
     let device = filesystem.map(|fd| crate::subject::Place::Descriptor(fd).stat());
     for shadow in all() {
         let meant = match &device {
@@ -307,7 +316,7 @@ pub fn compare(part: &Part) -> Option<Dirty> {
 }
 
 /// A sync of a part begins: what is dirty in it counts as durable. The dirty lines, if known.
-fn take_over(part: &Part) -> Option<Dirty> {
+pub fn take_over(part: &Part) -> Option<Dirty> {
     let header = part.shadow.header()?;
     let (start, end) = (part.offset as u64, part.end() as u64);
     beyond_end(part);

@@ -1,5 +1,6 @@
 //! What ends a mapping: munmap and its like, exit, exec.
 
+use super::flushes;
 use super::journal;
 use super::log::set_ending;
 use super::shadows::each_part;
@@ -29,6 +30,9 @@ fn unmaps(start: usize, end: usize, code: Code) {
             return;
         }
         beyond_end(&part);
+        if !journal::on() {
+            flushes::unmapping(&part);
+        }
         if let Some(header) = part.shadow.header() {
             header.elsewhere.store(1, Ordering::Relaxed);
         }
@@ -65,5 +69,8 @@ pub fn ending(how: Ending) {
             beyond_end(&part);
         }
     });
+    if !journal::on() {
+        flushes::ending();
+    }
     set_ending(how);
 }

@@ -158,8 +158,10 @@ extern "C" fn after_tagged(call: &Call, result: isize) -> isize {
 
 /// Records a new mapping of a tagged file.
 fn record(call: &Call, start: usize, kind: Kind) {
-    let [_, length, protection, _, fd, offset] = call.args;
-    let fd = fd as i32;
+    let [_, length, protection, flags, fd, offset] = call.args;
+    let (flags, fd) = (flags as i32, fd as i32);
+    // MAP_SHARED_VALIDATE fails where it is not granted.
+    let asked_for_sync = flags & MAP_TYPE == MAP_SHARED_VALIDATE && flags & MAP_SYNC != 0;
     let stat = Place::Descriptor(fd).stat().ok();
     let size = stat.map_or(0, |stat| stat.st_size as usize);
     let data = page_end(0, size).saturating_sub(offset);
@@ -184,6 +186,7 @@ fn record(call: &Call, start: usize, kind: Kind) {
         data_end: start.saturating_add(data),
         attributes: Attributes::new(kind, eadr, file_writable, huge, file)
             .watched_by(shadow)
+            .asked_for_sync(asked_for_sync)
             .bits(),
         origin: start.wrapping_sub(offset),
     });

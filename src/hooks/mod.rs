@@ -12,6 +12,8 @@ pub mod ioctl;
 pub mod map;
 pub mod names;
 pub mod open;
+pub mod pmem;
+pub mod pmem2;
 pub mod read;
 pub mod share;
 pub mod size;

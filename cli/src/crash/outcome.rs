@@ -70,7 +70,7 @@ pub struct File {
 pub struct Failure {
     /// Its path.
     pub file: String,
-    /// `msync`, `fsync`, `sync`, `answer`, `end`.
+    /// `msync`, `fsync`, `sync`, `drain`, `answer`, `end`.
     pub moment: &'static str,
     /// `start` or `end` of it.
     pub side: Side,
@@ -122,6 +122,7 @@ pub fn word(moment: Moment) -> &'static str {
         Moment::Sync => "sync",
         Moment::Acknowledged => "answer",
         Moment::Ended => "end",
+        Moment::Drain => "drain",
     }
 }
 

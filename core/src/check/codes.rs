@@ -256,6 +256,46 @@ Right:
     ftruncate(fd, 4096);
 "
 
+    /// Flushed by the program, and not drained.
+    NotDrained "DAX012" Warning
+    "flushed by libpmem, and not drained"
+    "call pmem_drain (or pmem_persist instead of pmem_flush) before relying on it"
+"pmem_flush and the copying functions that leave out the drain (pmem_memcpy_nodrain, PMEM_F_MEM_NODRAIN) only
+start the write-back of cache lines. It has ended when the same thread has called pmem_drain, or synced: until
+then a power cut may take any of the lines. Here the program answered somebody, unmapped the lines or ended
+before. At the end of a process the stack is that of the flush. A fence instruction of the program's own is not
+seen: where there is one, suppress this.
+
+Wrong:
+    pmem_memcpy_nodrain(record, source, length);
+    send(client, \"OK\", 2, 0);
+
+Right:
+    pmem_memcpy_nodrain(record, source, length);
+    pmem_drain();
+    send(client, \"OK\", 2, 0);
+"
+
+    /// A user flush where that does not suffice.
+    NotFlushable "DAX013" Error
+    "flushed by libpmem, but the mapping is not MAP_SYNC"
+    "call pmem_msync where pmem_is_pmem says no; or map a file on DAX by pmem_map_file, which asks for MAP_SYNC"
+"A flush of cache lines makes stores durable only where the kernel granted MAP_SYNC. On the page cache the lines
+go to memory, not to the medium; on DAX without MAP_SYNC they reach the medium, while metadata of the filesystem
+that leads to them may not be durable. libpmem2 asks by itself, and syncs by msync there.
+
+Wrong:
+    char *map = mmap(0, length, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    pmem_memcpy_persist(map, source, size);
+
+Right:
+    char *map = pmem_map_file(path, 0, 0, 0, &length, &is_pmem);
+    if (is_pmem)
+        pmem_memcpy_persist(map, source, size);
+    else
+        memcpy(map, source, size), pmem_msync(map, size);
+"
+
     /// Nothing dirty in the range of a sync, or anywhere.
     Redundant "DAX101" Note
     "redundant sync: nothing was dirty"

@@ -55,6 +55,8 @@ pub enum Moment {
     Acknowledged,
     /// The process was about to end, or to execute another program.
     Ended,
+    /// pmem_drain(3) or the like, of libpmem or libpmem2, began.
+    Drain,
 }
 
 impl Moment {
@@ -68,6 +70,7 @@ impl Moment {
             4 => Moment::Sync,
             5 => Moment::Acknowledged,
             6 => Moment::Ended,
+            7 => Moment::Drain,
             _ => return None,
         })
     }
@@ -75,7 +78,10 @@ impl Moment {
     /// Whether it makes something durable.
     #[must_use]
     pub const fn is_sync(self) -> bool {
-        matches!(self, Moment::Msync | Moment::Fsync | Moment::Sync)
+        matches!(
+            self,
+            Moment::Msync | Moment::Fsync | Moment::Sync | Moment::Drain
+        )
     }
 }
 

@@ -13,6 +13,10 @@ pub struct Mapping {
     pub offset: u64,
     /// Whether it is code.
     pub executable: bool,
+    /// Whether it is shared.
+    pub shared: bool,
+    /// `st_ino` of the file; 0 where there is none.
+    pub inode: u64,
     path: [u8; PATH_LEN],
     path_len: usize,
 }
@@ -23,6 +27,8 @@ impl Mapping {
         end: 0,
         offset: 0,
         executable: false,
+        shared: false,
+        inode: 0,
         path: [0; PATH_LEN],
         path_len: 0,
     };
@@ -31,6 +37,15 @@ impl Mapping {
     #[must_use]
     pub fn path(&self) -> &[u8] {
         self.path.get(..self.path_len).unwrap_or(&[])
+    }
+
+    /// Whether stores to it go to a file, through the page cache: if it is of no file on DAX, which only
+    /// the caller knows. Memory that is merely shared is no file's, and device DAX has no cache.
+    #[must_use]
+    pub fn is_cached_file(&self) -> bool {
+        const OTHERS: [&[u8]; 4] = [b"/dev/zero", b"/dev/dax", b"/memfd:", b"/SYSV"];
+        let is_other = OTHERS.iter().any(|name| self.path().starts_with(name));
+        self.shared && self.path().starts_with(b"/") && !is_other
     }
 }
 
@@ -80,7 +95,12 @@ impl Parser {
             (0, _) => self.line.start = hexadecimal(self.line.start),
             (1, _) => self.line.end = hexadecimal(self.line.end),
             (2, b'x') => self.line.executable = true,
+            (2, b's') => self.line.shared = true,
             (3, _) => self.line.offset = hexadecimal(self.line.offset),
+            (5, b'0'..=b'9') => {
+                let digit = u64::from(byte - b'0');
+                self.line.inode = self.line.inode.wrapping_mul(10).wrapping_add(digit);
+            }
             // Blanks before the path.
             (6, b' ') if self.line.path_len == 0 => {}
             (6, _) => {
@@ -115,12 +135,28 @@ mod tests {
             (0x55d0_c000, 0x55d0_d000, 0x1000)
         );
         assert!(code.executable && !stack.executable && !data.executable);
+        assert!(data.shared && !code.shared && !stack.shared);
+        assert_eq!((code.inode, stack.inode, data.inode), (1234, 0, 77));
         assert_eq!(code.path(), b"/usr/bin/a b");
         assert_eq!(stack.path(), b"");
         assert_eq!(
             (data.offset, data.path()),
             (0x2f, &b"/dev/shm/x (deleted)"[..])
         );
+    }
+
+    #[test]
+    fn what_a_flush_cannot_make_durable_is_told() {
+        let is = |line: &str| {
+            let mut parser = Parser::new();
+            let read = line.bytes().find_map(|byte| parser.push(byte)).unwrap();
+            read.is_cached_file()
+        };
+        assert!(is("1-2 rw-s 0 0:0 1 /data\n"));
+        assert!(!is("1-2 rw-p 0 0:0 1 /data\n"));
+        assert!(!is("1-2 rw-s 0 0:0 1 /dev/dax0.0\n"));
+        assert!(!is("1-2 rw-s 0 0:0 1 /dev/zero (deleted)\n"));
+        assert!(!is("1-2 rw-p 0 0:0 0 [heap]\n"));
     }
 
     #[test]

@@ -1,0 +1,307 @@
+//! User flushes by the program, through libpmem: what they make durable, and what is still on its way
+//! there, as no drain has followed.
+//!
+//! A drain is the thread's own; one of another thread does nothing for its flushes. What a thread has
+//! flushed and not drained stands in a table. Where that is full the thread's flushes count as drained.
+
+use super::journal;
+use super::log::{self, note, note_of};
+use super::shadows::{Part, Shadow, each_part};
+use super::stack;
+use super::syncs::{compare, take_over};
+use super::{budget, syncs};
+use crate::mappings;
+use core::ops::ControlFlow;
+use core::ptr;
+use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+use daxshim_core::check::Code;
+use daxshim_core::check::lines::{Dirty, LINE};
+use daxshim_core::check::log::Finding;
+use daxshim_core::check::modules::Parser;
+use daxshim_core::report::{Kind, PATH_LEN};
+
+/// A range of a file that a thread has flushed, and not drained.
+struct Flush {
+    /// The thread; 0 where the place is free.
+    thread: AtomicUsize,
+    shadow: AtomicPtr<Shadow>,
+    /// Offsets in the file, bytes, whole lines.
+    start: AtomicUsize,
+    end: AtomicUsize,
+    /// Who called, last.
+    caller: AtomicUsize,
+}
+
+static FLUSHES: [Flush; 256] = [const {
+    Flush {
+        thread: AtomicUsize::new(0),
+        shadow: AtomicPtr::new(ptr::null_mut()),
+        start: AtomicUsize::new(0),
+        end: AtomicUsize::new(0),
+        caller: AtomicUsize::new(0),
+    }
+}; 256];
+
+/// Places taken.
+static COUNT: AtomicUsize = AtomicUsize::new(0);
+
+impl Flush {
+    fn range(&self) -> (usize, usize) {
+        let end = self.end.load(Ordering::Relaxed);
+        (self.start.load(Ordering::Relaxed), end)
+    }
+
+    fn shadow(&self) -> Option<&'static Shadow> {
+        // SAFETY: null, or one of the static shadows.
+        unsafe { self.shadow.load(Ordering::Relaxed).as_ref() }
+    }
+
+    fn is_of(&self, thread: usize) -> bool {
+        self.thread.load(Ordering::Relaxed) == thread
+    }
+
+    fn free(&self) {
+        self.thread.store(0, Ordering::Release);
+        COUNT.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Takes the part in, if it is the thread's and touches it. Where nothing is recorded the range only
+    /// says where to look, and may hold more.
+    fn takes(&self, thread: usize, part: &Part) -> bool {
+        let (start, end) = self.range();
+        let touches = part.offset <= end && start <= part.end();
+        let same = self.is_of(thread) && ptr::eq(self.shadow.load(Ordering::Relaxed), part.shadow);
+        let takes = same && (touches || !journal::on());
+        if takes {
+            self.start.fetch_min(part.offset, Ordering::Relaxed);
+            self.end.fetch_max(part.end(), Ordering::Relaxed);
+        }
+        takes
+    }
+
+    fn claim(&self, thread: usize, part: &Part) -> bool {
+        let order = Ordering::Relaxed;
+        let claimed = self
+            .thread
+            .compare_exchange(0, thread, Ordering::Acquire, order);
+        if claimed.is_ok() {
+            COUNT.fetch_add(1, order);
+            self.start.store(part.offset, order);
+            self.end.store(part.end(), order);
+            let shadow = ptr::from_ref(part.shadow).cast_mut();
+            self.shadow.store(shadow, order);
+        }
+        claimed.is_ok()
+    }
+}
+
+/// The lines of a range of addresses were flushed, by a call from `caller`; they are durable when this
+/// thread has drained.
+#[inline]
+pub fn flushed(start: usize, length: usize, caller: usize) {
+    if super::on() && length > 0 {
+        flushes(start, length, caller);
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn flushes(address: usize, length: usize, caller: usize) {
+    let start = address & !(LINE - 1);
+    let end = address.saturating_add(length);
+    let end = end.checked_next_multiple_of(LINE).unwrap_or(end);
+    let mut watched = false;
+    each_part(start, end, |part| {
+        watched = true;
+        if !part.map_sync {
+            // To read what was not stored to is nobody's loss.
+            if part.kind != Kind::ReadOnly && !journal::on() {
+                let range = (part.offset as u64, part.end() as u64);
+                let length = part.length as u64;
+                syncs::report(Code::NotFlushable, &part, range, length, Dirty::default());
+            }
+            return;
+        }
+        let dirty = match journal::on() {
+            // It is durable with the drain.
+            true => compare(&part),
+            false => {
+                if let Some(header) = part.shadow.header() {
+                    header.msyncs.fetch_add(1, Ordering::Relaxed);
+                }
+                take_over(&part)
+            }
+        };
+        // A flush within another one of libpmem's finds nothing.
+        if dirty.is_none_or(|dirty| !dirty.is_empty()) {
+            wait_for_drain(&part, caller);
+        }
+    });
+    if !watched && !journal::on() && mappings::first_in(start, end - start).is_none() {
+        unwatched(address, length);
+    }
+}
+
+fn wait_for_drain(part: &Part, caller: usize) {
+    let thread = mappings::thread();
+    let place = || {
+        let taken = FLUSHES.iter().find(|flush| flush.takes(thread, part));
+        taken.or_else(|| FLUSHES.iter().find(|flush| flush.claim(thread, part)))
+    };
+    let place = place().or_else(|| {
+        drains(thread);
+        place()
+    });
+    if let Some(flush) = place {
+        flush.caller.store(caller, Ordering::Relaxed);
+    }
+}
+
+/// This thread has drained: what it had flushed is durable. Whether there was anything.
+#[inline]
+pub fn drained() -> bool {
+    COUNT.load(Ordering::Relaxed) != 0 && drains(mappings::thread())
+}
+
+#[cold]
+#[inline(never)]
+fn drains(thread: usize) -> bool {
+    let mut any = false;
+    for flush in FLUSHES.iter().filter(|flush| flush.is_of(thread)) {
+        if let Some(shadow) = flush.shadow().filter(|_| journal::on()) {
+            let (start, end) = flush.range();
+            journal::drained(shadow, start..end);
+        }
+        flush.free();
+        any = true;
+    }
+    any
+}
+
+/// What this thread flushes is on its way while it answers.
+pub fn answering() {
+    let thread = mappings::thread();
+    each_flush(|flush| {
+        if flush.is_of(thread)
+            && let Some(found) = Undrained::of(flush)
+        {
+            found.with_finding(note);
+        }
+    });
+}
+
+/// And while its part of a file is unmapped.
+pub fn unmapping(part: &Part) {
+    each_flush(|flush| {
+        let (start, end) = flush.range();
+        let held = start < part.end() && part.offset < end;
+        let same = flush.shadow().is_some_and(|of| ptr::eq(of, part.shadow));
+        if held
+            && same
+            && let Some(found) = Undrained::of(flush)
+        {
+            found.with_finding(note);
+            flush.free();
+        }
+    });
+}
+
+/// And to the end of the process.
+pub fn ending() {
+    each_flush(|flush| {
+        let caller = flush.caller.load(Ordering::Relaxed);
+        if let Some(found) = Undrained::of(flush) {
+            found.with_finding(|finding| note_of(finding, caller));
+        }
+        flush.free();
+    });
+}
+
+fn each_flush(look: impl FnMut(&Flush)) {
+    if COUNT.load(Ordering::Relaxed) != 0 {
+        FLUSHES
+            .iter()
+            .filter(|flush| !flush.is_of(0))
+            .for_each(look);
+    }
+}
+
+/// A finding: flushed and not drained.
+struct Undrained {
+    shadow: &'static Shadow,
+    range: (u64, u64),
+}
+
+impl Undrained {
+    fn of(flush: &Flush) -> Option<Undrained> {
+        let (start, end) = flush.range();
+        Some(Undrained {
+            shadow: flush.shadow()?,
+            range: (start as u64, end as u64),
+        })
+    }
+
+    fn with_finding(&self, take: impl FnOnce(&Finding)) {
+        let mut path = [0; PATH_LEN];
+        let len = self.shadow.path(&mut path);
+        let (device, inode) = self.shadow.identity();
+        take(&Finding {
+            code: Code::NotDrained,
+            detail: 0,
+            device,
+            inode,
+            path: path.get(..len).unwrap_or(&[]),
+            address: 0,
+            range: self.range,
+            asked: self.range.1 - self.range.0,
+            dirty: Dirty::default(),
+        });
+    }
+}
+
+/// In a forked child: what the parent has flushed, the parent drains.
+pub fn forked() {
+    for flush in FLUSHES.iter().filter(|flush| !flush.is_of(0)) {
+        flush.free();
+    }
+}
+
+/// The mapping that [`unwatched`] looked at last.
+static LAST: [AtomicUsize; 2] = [const { AtomicUsize::new(0) }; 2];
+
+/// Where nothing is watched: a file in the page cache, or no file at all.
+#[inline(never)]
+fn unwatched(address: usize, length: usize) {
+    let [first, behind] = &LAST;
+    let last = first.load(Ordering::Relaxed)..behind.load(Ordering::Relaxed);
+    if last.contains(&address) || log::log().is_none() || !budget::allows() {
+        return;
+    }
+    budget::spend(|| {
+        let mut parser = Parser::new();
+        let _ = stack::each_byte(c"/proc/self/maps", |byte| {
+            let line = parser.push(byte);
+            let held = line.filter(|line| (line.start..line.end).contains(&(address as u64)));
+            let Some(line) = held else {
+                return ControlFlow::Continue(());
+            };
+            first.store(line.start as usize, Ordering::Relaxed);
+            behind.store(line.end as usize, Ordering::Relaxed);
+            if line.is_cached_file() {
+                let offset = line.offset + (address as u64 - line.start);
+                note(&Finding {
+                    code: Code::NotFlushable,
+                    detail: 0,
+                    device: 0,
+                    inode: line.inode,
+                    path: line.path(),
+                    address: line.start,
+                    range: (offset, offset.saturating_add(length as u64)),
+                    asked: length as u64,
+                    dirty: Dirty::default(),
+                });
+            }
+            ControlFlow::Break(())
+        });
+    });
+}
