@@ -117,6 +117,7 @@ const TRIALS: &[Test] = &[
     ("the program's exit status", exit_status),
     ("suppressions", suppressions),
     ("databases as they are shipped", databases),
+    ("sync policies", policies),
     ("sarif", sarif),
     ("nothing is left behind", nothing_left),
 ];
@@ -425,6 +426,24 @@ fn suppressions() -> Outcome {
     }
     if !String::from_utf8_lossy(&again.stderr).contains("nothing found, 1 suppressed") {
         fail!("{}", String::from_utf8_lossy(&again.stderr));
+    }
+    Ok(())
+}
+
+fn policies() -> Outcome {
+    let of = |name: &str, twin: &str| -> Result<Value, Failed> {
+        Ok(document(name, twin, &[])?["policies"].clone())
+    };
+    let (idle, needed) = (of("fsync_idle", "wrong")?, of("fsync_needed", "wrong")?);
+    let counts = |policies: &Value| policies[0]["fsync"].clone();
+    let found = [&idle, &needed].map(|policies| policies[0]["conclusion"].clone());
+    let idle_counts = serde_json::json!({"calls": 1, "needed": 0, "idle": 1});
+    if found != ["no-fsync", "both"] || counts(&idle) != idle_counts {
+        fail!("{idle:#} {needed:#}");
+    }
+    // Synced one way.
+    if of("fsync_idle", "right")? != serde_json::json!([]) {
+        fail!("a policy without a choice");
     }
     Ok(())
 }

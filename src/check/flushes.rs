@@ -127,7 +127,9 @@ fn flushes(address: usize, length: usize, caller: usize) {
             true => compare(&part),
             false => {
                 if let Some(header) = part.shadow.header() {
+                    // Somebody means it to be durable.
                     header.msyncs.fetch_add(1, Ordering::Relaxed);
+                    header.msyncs_found.count(true);
                 }
                 take_over(&part)
             }

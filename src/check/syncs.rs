@@ -97,10 +97,13 @@ fn msync(start: usize, end: usize, drains: bool) {
             private(&part);
             return;
         }
+        let dirty = take_over(&part);
         if let Some(header) = part.shadow.header() {
             header.msyncs.fetch_add(1, Ordering::Relaxed);
+            if let Some(dirty) = dirty {
+                header.msyncs_found.count(!dirty.is_empty() || drains);
+            }
         }
-        let dirty = take_over(&part);
         found.add(&part, dirty);
     });
     found.uncertain |= !complete;
@@ -220,6 +223,7 @@ fn whole_file(shadow: &'static Shadow, fd: Option<i32>) {
     if found.uncertain {
         return;
     }
+    header.fsyncs_found.count(!found.dirty.is_empty());
     let after_msync = header.msyncs.load(Ordering::Relaxed) > 0;
     if !found.dirty.is_empty() {
         if after_msync {

@@ -4,6 +4,7 @@
 use daxshim_core::check::{Code, Level};
 use serde::Serialize;
 
+use super::policy::Policy;
 use crate::run::outcome::Ended;
 
 /// Version of the JSON document.
@@ -26,6 +27,8 @@ pub struct Findings {
     pub findings: Vec<Finding>,
     /// What was not looked at.
     pub limits: Limits,
+    /// Whether a cheaper sync policy would do, by file.
+    pub policies: Vec<Policy>,
 }
 
 /// What was not looked at.

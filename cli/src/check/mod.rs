@@ -3,6 +3,7 @@
 
 pub mod assemble;
 pub mod finding;
+pub mod policy;
 pub mod sarif;
 pub mod suppress;
 pub mod symbols;

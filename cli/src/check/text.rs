@@ -15,6 +15,9 @@ pub fn text(findings: &Findings) -> String {
         text += &one(finding);
         text.push('\n');
     }
+    for policy in &findings.policies {
+        text += &format!("{}\n", policy.text());
+    }
     text + &summary(findings)
 }
 

@@ -12,6 +12,7 @@ use daxshim_core::host::report::Report;
 
 use super::options::ShimOptions;
 use crate::check::finding::{Finding, Findings, SCHEMA};
+use crate::check::policy::Policy;
 use crate::check::suppress::{Suppressions, generate};
 use crate::check::{assemble, sarif, text};
 use crate::run::destination::{Content, Destination};
@@ -154,6 +155,7 @@ impl Check {
             exit_status: if fails { 1 } else { ended.exit_status },
             findings,
             limits,
+            policies: checked.shadows.iter().filter_map(Policy::of).collect(),
         }))
     }
 

@@ -114,8 +114,8 @@ the original; it may change it and leave files beside it. What it says is shown 
 Images of one failed state for each place in the program are kept: --images DIR/STATE/NAME.
 
 What is in a file when it is first mapped counts as durable, and then what msync, fsync, fdatasync,
-sync_file_range, sync and syncfs made so, in processes under the shim. What a program writes back by itself (libpmem) or
-syncs by raw system calls counts as lost. A line that was stored to several times between two syncs is
+sync_file_range, sync, syncfs and libpmem made so, in processes under the shim. What a program writes
+back by its own instructions, or syncs by raw system calls, counts as lost. A line that was stored to several times between two syncs is
 taken as it is at the second.
 
 Each watched file is copied into memory (/dev/shm), as are images, unless --scratch says otherwise.

@@ -52,11 +52,32 @@ pub struct Header {
     pub msyncs: AtomicU64,
     /// fsync(2), fdatasync(2) and sync(2) calls.
     pub fsyncs: AtomicU64,
+    /// Of `msyncs`, what those that were compared found.
+    pub msyncs_found: FoundBy,
+    /// Of `fsyncs`, what those that were compared found.
+    pub fsyncs_found: FoundBy,
     /// The path when first mapped.
     pub path: [AtomicU8; PATH_LEN],
 }
 
 const _: () = assert!(size_of::<Header>() <= CONTENT);
+
+/// How many syncs found something to do.
+#[repr(C)]
+pub struct FoundBy {
+    /// Syncs with dirty lines in their range.
+    pub needed: AtomicU64,
+    /// Syncs with none.
+    pub idle: AtomicU64,
+}
+
+impl FoundBy {
+    /// A sync was compared; whether it found dirty lines.
+    pub fn count(&self, dirty: bool) {
+        let counter = if dirty { &self.needed } else { &self.idle };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+}
 
 impl Header {
     /// Bytes of content that a file of `size` bytes has.

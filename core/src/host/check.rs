@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use crate::check::Code;
 use crate::check::lines::LINE;
 use crate::check::log::{self, Ending, Entry, Log, Module};
-use crate::check::shadow::{self, CONTENT, Header};
+use crate::check::shadow::{self, CONTENT, FoundBy, Header};
 
 /// What a process found.
 #[derive(Debug)]
@@ -95,6 +95,31 @@ pub struct ShadowFile {
     pub uncertain: Option<(u64, u64)>,
     /// Whether its content is meant to be durable.
     pub meant: bool,
+    /// By msync(2).
+    pub msyncs: Syncs,
+    /// By fsync(2) and its like.
+    pub fsyncs: Syncs,
+}
+
+/// Syncs of a kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Syncs {
+    /// All of them.
+    pub calls: u64,
+    /// Those that are known to have found dirty lines.
+    pub needed: u64,
+    /// Those that are known to have found none.
+    pub idle: u64,
+}
+
+impl Syncs {
+    fn of(calls: &AtomicU64, found: &FoundBy) -> Syncs {
+        Syncs {
+            calls: wide(calls),
+            needed: wide(&found.needed),
+            idle: wide(&found.idle),
+        }
+    }
 }
 
 /// Lines of a file that are not as in its shadow.
@@ -253,6 +278,8 @@ fn read_shadow(file: &Path) -> Option<ShadowFile> {
         skipped: wide(&header.skipped),
         uncertain: header.skipped_range(),
         meant: header.is_meant(),
+        msyncs: Syncs::of(&header.msyncs, &header.msyncs_found),
+        fsyncs: Syncs::of(&header.fsyncs, &header.fsyncs_found),
     })
 }
 
@@ -333,6 +360,8 @@ mod tests {
             skipped: 0,
             uncertain: None,
             meant: true,
+            msyncs: Syncs::default(),
+            fsyncs: Syncs::default(),
         }
     }
 
