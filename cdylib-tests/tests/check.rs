@@ -4,6 +4,7 @@
 use daxshim_tests::{Failed, Outcome, Scene, Shim, Tag, built, fail, program, scene};
 use libtest_mimic::{Arguments, Trial};
 use serde_json::Value;
+use std::path::PathBuf;
 use std::process::Command;
 
 /// A program, what is wrong in it, and the function that is to blame (empty: no stack is expected).
@@ -92,10 +93,16 @@ const SEEDED: &[Seeded] = &[
         ..seeded("audited", "DAX203")
     },
     seeded("moved", "DAX304"),
+    seeded("no_allocation", "DAX101"),
+    Seeded {
+        function: "",
+        ..seeded("too_many_files", "DAX405")
+    },
 ];
 
 /// These need a DAX of which files are watched without a tag, too.
 const ON_DAX: &[Seeded] = &[
+    seeded("not_sync", "DAX302"),
     seeded("hole", "DAX303"),
     seeded("small_pages", "DAX305"),
     Seeded {
@@ -148,6 +155,19 @@ fn scene(program: &str) -> Result<Scene, Failed> {
     ];
     if matches!(program, "small_pages" | "many_large_syncs") {
         files.push(("huge", 8 << 20, Tag::Valid));
+    }
+    if program == "too_many_files" {
+        std::fs::create_dir(scene.path("many"))?;
+        let names = (0..256).map(|number| scene.path(&format!("many/{number}")));
+        let names: Vec<PathBuf> = names.collect();
+        for name in &names {
+            std::fs::write(name, [1; 4096])?;
+        }
+        let mut tag = Shim::none().command(built("daxshim"));
+        tag.arg("tag").args((!scene::real()).then_some("--emulate"));
+        if !tag.args(&names).output()?.status.success() {
+            fail!("256 files cannot be tagged");
+        }
     }
     for (name, size, tag) in files {
         std::fs::write(scene.path(name), vec![1; size])?;
@@ -476,6 +496,11 @@ fn sarif() -> Outcome {
         .arg(scene.dir())
         .output()?;
     let document: Value = serde_json::from_slice(&done.stdout)?;
+    // The types are made from the schema of SARIF 2.1.0: what comes back as it was, it allows.
+    let typed: serde_sarif::sarif::Sarif = serde_json::from_slice(&done.stdout)?;
+    if serde_json::to_value(typed)? != document {
+        fail!("not SARIF 2.1.0: {document:#}");
+    }
     let run = &document["runs"][0];
     let result = &run["results"][0];
     let place = &result["locations"][0]["physicalLocation"];

@@ -6,7 +6,7 @@ use libtest_mimic::{Arguments, Trial};
 use serde_json::Value;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 /// A program, and where it must be seen to fail.
 struct Order {
@@ -36,6 +36,7 @@ const ORDERS: &[Order] = &[
     order("twice", "msync", "start"),
     order("threads", "msync", "end"),
     order("flushed", "drain", "start"),
+    order("ranged", "msync", "end"),
 ];
 
 /// Databases of somebody else's, as shipped, and with syncs left out; and where that must be seen to fail.
@@ -55,6 +56,8 @@ const TRIALS: &[(&str, Test)] = &[
     ("the other files of the directory", siblings),
     ("a file that is removed", removed),
     ("more than there is room for", too_large),
+    ("no room for an image", no_room),
+    ("interrupted while it verifies", interrupted),
     ("what is written whole", atomic),
     ("nothing is left behind", nothing_left),
     ("LMDB", lmdb),
@@ -415,6 +418,68 @@ fn too_large() -> Outcome {
     if output.status.code() != Some(125) || started || !said.contains("a copy in memory is needed")
     {
         fail!("{}: {said}", output.status);
+    }
+    Ok(())
+}
+
+/// A filesystem that is smaller than the file.
+fn no_room() -> Outcome {
+    let scene = scene(SIZE)?;
+    let small = scene.report()?.join("small");
+    std::fs::create_dir(&small)?;
+    let script = "mount -t tmpfs -o size=16k small \"$0\" && exec \"$@\"";
+    let mut inside = crash(&scene, "true {}", &["--scratch", &small.to_string_lossy()])?;
+    inside.arg(path_of("order")).args(["right", "."]);
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "sh", "-c", script]).arg(&small);
+    command.arg(inside.get_program()).args(inside.get_args());
+    for (name, value) in inside.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    let output = command.current_dir(scene.dir()).output()?;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    if said.contains("unshare: unshare failed") {
+        // Only root may mount.
+        return Ok(());
+    }
+    let clear = said.contains("small") && said.contains("--scratch");
+    if output.status.code() != Some(125) || !clear {
+        fail!("{}: {said}", output.status);
+    }
+    Ok(())
+}
+
+/// The checker says when it runs, and would never end.
+fn interrupted() -> Outcome {
+    let scene = scene(SIZE)?;
+    let running = scene.report()?.join("running");
+    let verify = format!("sh -c 'echo $1 >{}; sleep 1000' sh {{}}", running.display());
+    let mut command = crash(&scene, &verify, &["--timeout", "1000"])?;
+    command.arg(path_of("ended")).args(["right", "."]);
+    let child = command
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    let image = loop {
+        let text = std::fs::read_to_string(&running).unwrap_or_default();
+        if text.ends_with('\n') {
+            break text;
+        }
+        std::thread::yield_now();
+    };
+    rustix::process::kill_process(
+        rustix::process::Pid::from_child(&child),
+        rustix::process::Signal::INT,
+    )?;
+    let done = done(&scene, &child.wait_with_output()?)?;
+    if done.status != Some(130) || done.document["interrupted"] != libc::SIGINT {
+        fail!("{:?}: {}", done.status, done.said);
+    }
+    if Path::new(image.trim_end()).exists() {
+        fail!("{image} is left");
     }
     Ok(())
 }
