@@ -415,6 +415,35 @@ impl Flush {
     pub fn count(&self, pages: usize) {
         FLUSHED.fetch_add(pages, Ordering::Relaxed);
     }
+
+    /// Whether all of `[start, end)` is in one mapping that is plainly flushable. One load each where
+    /// the place remembers it.
+    #[inline]
+    pub fn is_plain(&self, start: usize, end: usize) -> bool {
+        let Flush(place) = self;
+        let remembered = place.sequence.load(Ordering::Relaxed) == REGIONS.sequence()
+            && place.start.load(Ordering::Relaxed) <= start
+            && end <= place.end.load(Ordering::Relaxed);
+        remembered
+            || self.at_or_after(start).is_some_and(|region| {
+                region.start <= start
+                    && end <= region.end.min(region.data_end)
+                    && Attributes::of(region).is_plainly_flushable()
+            })
+    }
+
+    /// [`count`](Flush::count) of fewer than [`BATCH`] pages: added up here first, as by
+    /// [`quick`](crate::quick).
+    #[inline]
+    pub fn count_few(&self, pages: usize) {
+        let Flush(place) = self;
+        let sum = place.pages.load(Ordering::Relaxed);
+        let (sum, is_batch) = sum.overflowing_add(PAGE_STEP.wrapping_mul(pages as u32));
+        place.pages.store(sum, Ordering::Relaxed);
+        if is_batch {
+            FLUSHED.fetch_add(BATCH as usize, Ordering::Relaxed);
+        }
+    }
 }
 
 impl Drop for Flush {

@@ -503,6 +503,27 @@ fn tell(call: report::Call, done: Done, bytes: u64, started: u64, failed: bool) 
 /// As msync(2) with MS_SYNC, for a range of bytes: of sync mappings just its lines are written back.
 /// Counted as msync; no cancellation point.
 pub fn persist(start: usize, length: usize) -> Result<(), Errno> {
+    // As few instructions as for msync: see [`quick`](crate::quick).
+    if (1..=quick::LIMIT).contains(&length)
+        && let Some(end) = start.checked_add(length)
+        && !check::on()
+        && may_be_quick(process::config(), process::page().is_some())
+        && let Some(flush) = Flush::publish()
+        && flush.is_plain(start, end)
+    {
+        // SAFETY: mapped, readable, before the end of the file; and it stays so while `flush`
+        // lives.
+        unsafe { process::write_back().lines(start, end) };
+        flush.count_few((end - 1) / PAGE - start / PAGE + 1);
+        fence();
+        return Ok(());
+    }
+    persist_by_parts(start, length)
+}
+
+/// In a frame of its own, which the short way does without.
+#[inline(never)]
+fn persist_by_parts(start: usize, length: usize) -> Result<(), Errno> {
     let started = begin();
     let end = start.checked_add(length).ok_or(libc::ENOMEM)?;
     if length == 0 {
@@ -516,21 +537,6 @@ pub fn persist(start: usize, length: usize) -> Result<(), Errno> {
     let behind = end.checked_next_multiple_of(LINE).unwrap_or(usize::MAX);
     check::sync_begins(start & !(LINE - 1), behind);
     let flush = Flush::publish();
-    if let Some(flush) = &flush
-        && length <= quick::LIMIT
-        && may_be_quick(process::config(), process::page().is_some())
-        && let Some(region) = flush.at_or_after(start)
-        && region.start <= start
-        && end <= region.end.min(region.data_end)
-        && Attributes::of(region).is_plainly_flushable()
-    {
-        // SAFETY: mapped, readable, before the end of the file; and it stays so while `flush`
-        // lives.
-        unsafe { process::write_back().lines(start, end) };
-        flush.count(1);
-        fence();
-        return Ok(());
-    }
     let plan = flush.as_ref().map(|flush| request.plan(flush));
     let is_tagged = plan.as_ref().is_none_or(|plan| plan.tagged);
     let by_parts =

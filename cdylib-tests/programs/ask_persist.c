@@ -37,7 +37,9 @@ int main(int argc, char **argv)
 	STEP(daxshim_persist(map("file", MAP_PRIVATE, 4) + 1, PAGE), "private");
 	STEP(daxshim_persist(map(NULL, MAP_PRIVATE | MAP_ANONYMOUS, 1) + 1, 1), "anonymous");
 	STEP(IN_CHILD((p[30] = '!', daxshim_persist(p + 30, 1))), "in a child");
+	STEP(daxshim_persist(p + PAGE + 1, 1), "page 1");
 	STEP(munmap(p + PAGE, PAGE), "unmap page 1");
+	STEP(daxshim_persist(p + PAGE + 1, 1), "page 1 again");
 	STEP((p[2 * PAGE] = '!', daxshim_persist(p + 1, 3 * PAGE)), "over the hole");
 	STEP(daxshim_persist(p + PAGE + 1, 1), "the hole");
 	STEP(daxshim_persist(p + 2 * PAGE, 1), "behind the hole");

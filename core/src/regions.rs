@@ -246,6 +246,13 @@ impl Regions {
         self.find(address).map(|(found, _)| found)
     }
 
+    /// The sequence number: what was found at it still holds while it is the same.
+    #[must_use]
+    #[inline]
+    pub fn sequence(&self) -> usize {
+        self.sequence.load(Ordering::Relaxed)
+    }
+
     /// As [`at_or_after`](Regions::at_or_after), with the sequence number at which it holds.
     ///
     /// # Errors
