@@ -1,5 +1,5 @@
 /* Times of several ways to do one thing, told apart on a machine whose speed drifts: in each round
- * every way runs one block of calls, in an order that rotates; what counts are medians over rounds of
+ * every way runs one block of calls, in an order that changes; what counts are medians over rounds of
  * a block's time against that of another way's block in the same round. */
 #ifndef BLOCKS_H
 #define BLOCKS_H

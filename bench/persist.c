@@ -75,12 +75,13 @@ static double block(persist_t *persist, char *map, size_t area, size_t length)
 static int measure(char *map, size_t area, size_t length)
 {
 	int ways = length < PAGE ? WAYS : PAGE_LOOP;
-	int rounds = length < BLOCK_BYTES ? MOST_ROUNDS : 201;
+	int rounds = MOST_ROUNDS;
 	for (int way = 0; way < ways; way++)
 		block(PERSIST[way], map, area, length);
 	for (int round = 0; round < rounds; round++)
 		for (int i = 0; i < ways; i++) {
-			int way = (i + round) % ways;
+			/* Each next to each, and in either order. */
+			int place = round % 2 ? ways - 1 - i : i, way = (place + round / 2) % ways;
 			times[way][round] = block(PERSIST[way], map, area, length);
 		}
 	return rounds;
