@@ -1,4 +1,4 @@
-/* The program and the checker of bench/crash.sh.
+/* The program and the checker of scripts/bench.d/crash.
  *
  *     crash store FILE    400 times: stores to three lines anywhere in it, and syncs them
  *     crash check IMAGE   takes 10 ms
