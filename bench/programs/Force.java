@@ -8,7 +8,7 @@ import static java.nio.file.StandardOpenOption.WRITE;
 
 /** A JVM's MappedByteBuffer.force, of a record or of all. Usage: Force create|commit|verify FILE MIB record|all */
 public class Force {
-    static final int RECORD = 512, WARM = 3000, COMMITS = 3000;
+    static final int RECORD = 512, WARM = 20000, COMMITS = 10000;
 
     static int place(int i, int size) {
         return (int) ((long) i * 7919 % (size / RECORD)) * RECORD;
