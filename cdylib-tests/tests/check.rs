@@ -273,9 +273,10 @@ fn wrong(seeded: &Seeded) -> Outcome {
 
 /// 2 MiB pages need a filesystem that was made for them.
 fn has_large_pages() -> Result<bool, Failed> {
-    let huge = scene("small_pages")?.path("huge");
+    let scene = scene("small_pages")?;
     let mut status = Shim::none().command(built("daxshim"));
-    let done = status.args(["status", "--json"]).arg(huge).output()?;
+    status.args(["status", "--json"]).arg(scene.path("huge"));
+    let done = status.output()?;
     let document: Value = serde_json::from_slice(&done.stdout)?;
     Ok(document["files"][0]["extents"]["huge"].as_u64() > Some(0))
 }
