@@ -391,6 +391,27 @@ fn inspect_tells_map_sync_the_tag_and_the_size_of_pages() {
 
 #[test]
 #[ignore = "needs fs-DAX: scripts/test runs it in the VM"]
+fn the_report_says_whether_large_pages_can_map_a_file_and_why_not() {
+    let scratch = pmem();
+    let file = scratch.path("large");
+    daxshim(["prepare", "--size", "8M"]).arg(&file).succeeds();
+    daxshim(["tag"]).arg(&file).succeeds();
+    let library = bin_dir().join("libdaxshim.so");
+    let expected = if has_small_pages_only() {
+        "no: the process has PR_SET_THP_DISABLE"
+    } else {
+        "yes"
+    };
+    daxshim(["run", "--report", "-", "--", actor()])
+        .arg(&file)
+        .args(["msync"])
+        .env("DAXSHIM_LIBRARY", library.to_str().unwrap())
+        .succeeds()
+        .says(expected);
+}
+
+#[test]
+#[ignore = "needs fs-DAX: scripts/test runs it in the VM"]
 fn inspect_tells_that_a_broken_tag_takes_the_kernel() {
     use rustix::mm::MapFlags;
     let scratch = pmem();

@@ -470,6 +470,12 @@ fn nothing_accelerated_says_why() {
         ),
         (&[], &["map", "fsync"], "no-msync", "msync was not"),
         (&[], &["msync-all"], "kernel-cheaper", "--flush user forces"),
+        (
+            &["--flush", "user"],
+            &["protect", "msync-all"],
+            "kernel-needed",
+            "only the kernel could do",
+        ),
     ] {
         let (status, text, json) = tagged.report(options, actions);
         assert_eq!(status, 0);
@@ -482,6 +488,7 @@ fn nothing_accelerated_says_why() {
     }
     let (_, text, json) = tagged.report(&["--flush", "user"], &["msync-all"]);
     assert_eq!(reason(&json), "user-flush", "{text}");
+    assert!(text.contains("no: shorter"), "{text}");
     let output = run(["--report", "-", "--", actor(), &tagged.path(), "msync"]);
     assert!(
         stderr(&output).contains("only with --emulate"),

@@ -41,6 +41,8 @@ pub enum Reason {
     NoMsync,
     /// The kernel's msync was cheaper.
     KernelCheaper,
+    /// Only the kernel could do it.
+    KernelNeeded,
 }
 
 /// Counts of msync by way.
@@ -117,6 +119,8 @@ fn judge(report: &Report, unseen: &[Unseen]) -> (Reason, String) {
         (Reason::KernelFlush, text.into())
     } else if msync.kernel == 0 {
         (Reason::NoMsync, no_msync(total))
+    } else if all(&|program| program.flush != "auto") {
+        (Reason::KernelNeeded, kernel_needed(&msync))
     } else {
         (Reason::KernelCheaper, kernel_cheaper(&msync))
     }
@@ -243,6 +247,14 @@ fn kernel_cheaper(msync: &Msync) -> String {
          average); --flush user forces user flushes",
         number(msync.kernel),
         average(msync)
+    )
+}
+
+fn kernel_needed(msync: &Msync) -> String {
+    format!(
+        "only the kernel could do any of the {} msync calls: what they were of is not in a sync \
+         mapping, behind the end of the file, or not readable",
+        number(msync.kernel)
     )
 }
 

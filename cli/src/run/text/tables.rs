@@ -1,7 +1,12 @@
 //! Syncs, refusals and mappings, a row each.
 
+use std::fs::{File, Metadata};
+use std::os::fd::AsFd;
+use std::os::unix::fs::OpenOptionsExt;
+
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
-use daxshim_core::host::report::{Latency, Refusal, Tally};
+use daxshim_core::extents::survey;
+use daxshim_core::host::report::{Latency, Mapping, Refusal, Tally};
 use daxshim_core::report::Call;
 
 use super::clean;
@@ -103,7 +108,7 @@ pub fn mappings(total: &Tally) -> Option<String> {
         "file",
         "mapped",
         "largest",
-        "2 MiB-aligned",
+        "2 MiB pages",
         "msync can be",
         "because",
     ])];
@@ -112,7 +117,7 @@ pub fn mappings(total: &Tally) -> Option<String> {
             clean(&mapping.path),
             format!("{} ×", number(mapping.count)),
             bytes(mapping.largest),
-            yes(mapping.huge_aligned),
+            large_pages(mapping).into(),
             if mapping.sync {
                 "user flush"
             } else {
@@ -123,6 +128,40 @@ pub fn mappings(total: &Tally) -> Option<String> {
         ]);
     }
     Some(table(rows, &[1, 2]))
+}
+
+/// Whether pages of 2 MiB can map it, and why not.
+fn large_pages(mapping: &Mapping) -> &'static str {
+    const LARGE: u64 = 2 << 20;
+    if mapping.largest < LARGE {
+        return "no: shorter";
+    }
+    if !mapping.huge_aligned {
+        return "no: address and offset do not agree modulo 2 MiB";
+    }
+    // Children inherit it, and what is set here was set for the program too.
+    // SAFETY: takes and changes nothing.
+    if unsafe { libc::prctl(libc::PR_GET_THP_DISABLE, 0, 0, 0, 0) } == 1 {
+        return "no: the process has PR_SET_THP_DISABLE";
+    }
+    match laid_out(&mapping.path) {
+        Some(0) => "no: no extent of the file lies so (daxshim prepare makes one that does)",
+        Some(_) => "yes",
+        None => "not known",
+    }
+}
+
+/// Bytes of the file that lie so that 2 MiB pages can map them, as it is now; `None` where it is not
+/// there or the filesystem does not tell.
+fn laid_out(path: &str) -> Option<u64> {
+    let file = File::options()
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK)
+        .open(path)
+        .ok()?;
+    let about = file.metadata().ok().filter(Metadata::is_file)?;
+    let survey = survey(file.as_fd(), about.len(), false).ok()?;
+    survey.fingerprint.map(|_| survey.huge)
 }
 
 /// Names of columns.
@@ -146,10 +185,6 @@ pub fn table(rows: Vec<Vec<String>>, right: &[usize]) -> String {
         .map(|line| format!(" {}", line.trim_end()))
         .collect();
     lines.join("\n")
-}
-
-fn yes(value: bool) -> String {
-    if value { "yes" } else { "no" }.into()
 }
 
 /// `812 ns`, `1.3 µs`: three digits are more than the buckets hold.
