@@ -619,8 +619,6 @@ fn whole_file(call: &Call, kind: report::Call, fd: i32, started: u64) -> Option<
     };
     let mut done = Done::default();
     let outcome = match covering(&flush, first, last, &of_file) {
-        // On O_PATH the answer is EBADF, which the range way gives by itself.
-        Some(_) if Place::Descriptor(fd).is_path_only() => return None,
         Some(how) => {
             let part = Flushable {
                 start: first,
@@ -635,8 +633,8 @@ fn whole_file(call: &Call, kind: report::Call, fd: i32, started: u64) -> Option<
     };
     drop(flush);
     // What the range way can't do (a filter that forbids it, an error of the device) is told by the
-    // call itself.
-    if outcome.is_err() {
+    // call itself; so is EBADF on O_PATH, where lines do no harm.
+    if outcome.is_err() || done.by_lines && Place::Descriptor(fd).is_path_only() {
         return None;
     }
     if !is_skipped() {
