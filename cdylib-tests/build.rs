@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::{env, fs};
 
-/// Where the programs for `daxshim check` and `daxshim crash` are, in programs/ and in OUT_DIR.
-const DIRECTORIES: [&str; 2] = ["check", "crash"];
+/// Where the programs for `daxshim check` (`--blame`) and `daxshim crash` are, in programs/ and in OUT_DIR.
+const DIRECTORIES: [&str; 3] = ["blame", "check", "crash"];
 
 fn main() {
     println!("cargo:rerun-if-changed=programs");
@@ -78,6 +78,7 @@ fn compile(source: &Path, out: &Path) -> Option<(PathBuf, Child)> {
         "programs/interrupted.h",
         "programs/times.h",
         "../include/daxshim.h",
+        "programs/blame/blame.h",
         "programs/check/check.h",
         "programs/crash/crash.h",
         "programs/crash/database.h",

@@ -41,6 +41,10 @@ impl Attributes {
     const FILE_SHIFT: u32 = 16;
     /// From here on: one more than the number of the shadow that `DAXSHIM_CHECK` holds it against.
     const WATCHED: u32 = 32;
+    const WATCHED_BITS: usize = 0xffff;
+    /// From here on: the program's protection of it, where pages may be read-only at its back
+    /// ([`check::blame`](crate::check::blame)); 0 where not.
+    const LENT: u32 = 48;
 
     /// Of a new mapping: what it is, whether write-back can be left out, whether the file was open
     /// for writing, whether pages of 2 MiB may be mapped in it, and the file.
@@ -82,7 +86,12 @@ impl Attributes {
 
     /// The shadow that it is held against.
     pub fn watched(self) -> Option<usize> {
-        (self.0 >> Attributes::WATCHED).checked_sub(1)
+        (self.0 >> Attributes::WATCHED & Attributes::WATCHED_BITS).checked_sub(1)
+    }
+
+    /// The program's protection, if pages may be read-only at its back.
+    pub fn lent(self) -> Option<usize> {
+        Some(self.0 >> Attributes::LENT).filter(|&protection| protection != 0)
     }
 
     /// Of a region that was looked up.
@@ -210,14 +219,31 @@ pub fn set_inherited(start: usize, length: usize, inherited: bool) {
     set(start, end, Attributes::NOT_INHERITED, !inherited);
 }
 
+/// From now on, pages of the range that are writable may be read-only at the program's back; its own
+/// protection is `protection`.
+pub fn lend(start: usize, end: usize, protection: usize) {
+    change(start, end, |attributes| {
+        attributes & !(usize::MAX << Attributes::LENT) | protection << Attributes::LENT
+    });
+}
+
+/// Ends [`lend`], and waits for those who have looked at the range meanwhile.
+pub fn take_back(start: usize, end: usize) {
+    lend(start, end, 0);
+    drain();
+}
+
 fn set(start: usize, end: usize, bit: usize, on: bool) {
+    change(start, end, |attributes| match on {
+        true => attributes | bit,
+        false => attributes & !bit,
+    });
+}
+
+fn change(start: usize, end: usize, of: impl Fn(usize) -> usize) {
     write(|regions| {
         regions.rewrite(start, end, |region| {
-            let attributes = if on {
-                region.attributes | bit
-            } else {
-                region.attributes & !bit
-            };
+            let attributes = of(region.attributes);
             Some(Region {
                 attributes,
                 ..region
@@ -453,7 +479,7 @@ impl Drop for Flush {
 }
 
 /// Waits for the flushes that may have looked up what was just suspended.
-fn drain() {
+pub fn drain() {
     let me = thread();
     // What was suspended before is seen by whoever publishes after.
     fence(Ordering::SeqCst);

@@ -39,6 +39,7 @@ static DEFAULT: Config = Config {
     deep: false,
     prefault: false,
     check: daxshim_core::config::Checking::Off,
+    blame: false,
     log_level: 0,
     force_pmem: None,
     no_clwb: false,
@@ -141,6 +142,7 @@ extern "C" fn start(_: c_int, _: *const *const c_char, environment: *const *cons
             unsafe { environment::remember(environment, own_path()) };
             sites::turn();
             trampoline::ask_by_number();
+            check::blame::start();
             if sync::may_be_quick(&config, page().is_some())
                 && let Some(msync) = trampoline::slot("msync")
             {

@@ -20,6 +20,7 @@
 //! another thread at work already), nothing is, and the report says so; then the symbols are what is
 //! hooked.
 
+use crate::check;
 use crate::memory::PAGE;
 use crate::process::{config, event};
 use crate::real::sys;
@@ -35,8 +36,8 @@ use libc::{PROT_EXEC, PROT_READ, PROT_WRITE, dl_phdr_info};
 
 /// Bytes of `syscall`.
 const SYSCALL: usize = 2;
-/// Room for stubs, bytes: some 350 of them.
-const ROOM: usize = 16 << 10;
+/// Room for stubs, bytes: some 700 of them.
+const ROOM: usize = 32 << 10;
 
 /// Turns libc's places. To be called once, before the program has threads.
 pub fn turn() {
@@ -232,7 +233,9 @@ unsafe fn turn_site(
 /// # Safety
 /// As for [`turn_site`].
 unsafe fn turn_cancellable(stubs: &mut Stubs, code: Code, places: &Cancellable) -> Option<()> {
-    for slot in SITE_SLOTS.iter().rev().filter(|slot| concerns_libc(slot)) {
+    let blame = check::blame::sites();
+    let concerned = SITE_SLOTS.iter().rev().filter(|slot| concerns_libc(slot));
+    for slot in concerned.chain(blame) {
         if let Some(entry) = SITES_BY_NUMBER.get(slot.slot.number) {
             entry.store((slot as *const SiteSlot).cast_mut(), Ordering::Release);
         }
@@ -254,10 +257,12 @@ unsafe fn turn_cancellable(stubs: &mut Stubs, code: Code, places: &Cancellable) 
 }
 
 fn site_slot(number: u32) -> Option<&'static SiteSlot> {
-    SITE_SLOTS
-        .iter()
-        .filter(|slot| slot.slot.number == number as usize)
-        .find(|slot| concerns_libc(slot))
+    check::blame::site(number).or_else(|| {
+        SITE_SLOTS
+            .iter()
+            .filter(|slot| slot.slot.number == number as usize)
+            .find(|slot| concerns_libc(slot))
+    })
 }
 
 /// What libc maps for itself is nobody's tagged file, but it hands on the program's advice
@@ -277,7 +282,7 @@ fn concerns_libc(slot: &SiteSlot) -> bool {
             libc::SYS_close | libc::SYS_close_range | libc::SYS_dup2 | libc::SYS_dup3
         ),
         "share" => number == libc::SYS_vfork,
-        "check" => crate::check::on(),
+        "check" => check::on(),
         _ => true,
     }
 }

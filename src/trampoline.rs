@@ -180,6 +180,12 @@ impl Call {
         unsafe { (&raw const *self).cast::<usize>().add(FRAME / 8).read() }
     }
 
+    /// The number of the system call.
+    pub fn number(&self) -> usize {
+        // SAFETY: the slot that the call came through, which lives as long as the library.
+        unsafe { (*self.slot).number }
+    }
+
     /// Calls the real function, then `after`.
     pub fn then(&mut self, after: After) -> Step {
         self.after = Some(after);
@@ -340,7 +346,8 @@ const NUMBERS: usize = 512;
 
 /// Has syscall(2) ask the rows of the table.
 pub fn ask_by_number() {
-    for site in SITE_SLOTS.iter().rev() {
+    let blame = crate::check::blame::sites();
+    for site in SITE_SLOTS.iter().rev().chain(blame) {
         if let Some(entry) = BY_NUMBER.get(site.slot.number) {
             entry.store((&raw const site.slot).cast_mut(), Ordering::Release);
         }
@@ -418,7 +425,8 @@ pub struct SiteSlot {
 }
 
 impl SiteSlot {
-    const fn new(check: Check, number: core::ffi::c_long, family: &'static str) -> SiteSlot {
+    /// Of a call that libc's places of were not turned yet.
+    pub const fn new(check: Check, number: core::ffi::c_long, family: &'static str) -> SiteSlot {
         SiteSlot {
             slot: Slot::new(check, number),
             untagged: match family.as_bytes() {

@@ -83,6 +83,8 @@ pub struct Config {
     pub prefault: bool,
     /// `DAXSHIM_CHECK`.
     pub check: Checking,
+    /// `DAXSHIM_BLAME`: with `check`, who stored first.
+    pub blame: bool,
     /// `DAXSHIM_LOG`: 0 off, 1 error … 5 trace.
     pub log_level: u8,
     /// `PMEM_IS_PMEM_FORCE`: overrides what the kernel says of a mapping.
@@ -138,6 +140,8 @@ variables! {
     Prefault c"DAXSHIM_PREFAULT" "0 or 1",
     /// Look for misuse; needs `DAXSHIM_REPORT` (`daxshim check` and `crash` set both).
     Check c"DAXSHIM_CHECK" "0, 1, exact or crash",
+    /// With `DAXSHIM_CHECK`: who stored first to what was never synced.
+    Blame c"DAXSHIM_BLAME" "0 or 1",
     /// How much is logged.
     Log c"DAXSHIM_LOG" "error, warn, info, debug or trace",
     /// PMDK: override the detection of pmem.
@@ -226,6 +230,7 @@ impl Config {
                     _ => return None,
                 }
             }
+            Variable::Blame => self.blame = switch(value)?,
             Variable::Log => {
                 self.log_level = match value {
                     b"error" => 1,

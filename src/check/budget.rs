@@ -1,35 +1,53 @@
 //! How much time checking may take.
 //!
 //! Without `exact`, what is optional (comparing large ranges, taking stacks) is done only while
-//! it has cost less than a sixteenth of the time since the process began, and a head start: short
-//! programs are compared in full, long ones run at most so much longer.
+//! it has cost less CPU time than a thirty-second part of the time since the process began, and a head start:
+//! what is small is compared in full, and no program runs much longer.
 
 use crate::process;
+use crate::real::sys;
 use core::sync::atomic::{AtomicU64, Ordering};
 use daxshim_core::config::Checking;
-use daxshim_core::report::ticks;
 
 /// Bytes that are compared at any time: some µs.
 pub const FREE: usize = 128 << 10;
 
-/// The head start, ticks: a tenth of a second.
-const HEAD_START: u64 = 1 << 28;
+/// The head start, ns.
+const HEAD_START: u64 = 20_000_000;
 /// One part in so many is ours.
-const SHARE: u64 = 16;
+const SHARE: u64 = 32;
 
+/// So many small syncs are compared one and all; a long run is one of many.
+const ALL: u64 = 1 << 14;
+/// From then on one in so many.
+const EACH: u64 = 16;
+
+/// See [`start`], ns.
 static STARTED: AtomicU64 = AtomicU64::new(0);
+/// CPU time of ours, ns: what others of the machine take meanwhile is nobody's.
 static SPENT: AtomicU64 = AtomicU64::new(0);
 
 /// Time begins.
 pub fn start() {
-    STARTED.store(ticks(), Ordering::Relaxed);
+    STARTED.store(now(libc::CLOCK_MONOTONIC), Ordering::Relaxed);
 }
 
 /// Whether something that takes its time may be done now.
 pub fn allows() -> bool {
-    let elapsed = ticks().wrapping_sub(STARTED.load(Ordering::Relaxed));
-    let allowed = elapsed / SHARE + HEAD_START;
-    is_exact() || SPENT.load(Ordering::Relaxed) < allowed
+    let beyond = SPENT.load(Ordering::Relaxed).saturating_sub(HEAD_START);
+    is_exact() || beyond == 0 || beyond < elapsed() / SHARE
+}
+
+/// Since the process began, ns.
+pub fn elapsed() -> u64 {
+    now(libc::CLOCK_MONOTONIC).wrapping_sub(STARTED.load(Ordering::Relaxed))
+}
+
+/// Whether a sync of at most [`FREE`] bytes is to be compared, or only copied.
+pub fn compares_small() -> bool {
+    static SYNCS: AtomicU64 = AtomicU64::new(0);
+    let before = SYNCS.fetch_add(1, Ordering::Relaxed);
+    before < ALL || before.is_multiple_of(EACH) || is_exact()
 }
 
 /// Whether time does not matter.
@@ -39,8 +57,26 @@ pub fn is_exact() -> bool {
 
 /// Does it, on account.
 pub fn spend<T>(work: impl FnOnce() -> T) -> T {
-    let started = ticks();
-    let result = work();
-    SPENT.fetch_add(ticks().wrapping_sub(started), Ordering::Relaxed);
+    let (result, spent) = timed(work);
+    SPENT.fetch_add(spent, Ordering::Relaxed);
     result
+}
+
+/// Does it; and its CPU time, ns.
+pub fn timed<T>(work: impl FnOnce() -> T) -> (T, u64) {
+    let started = now(libc::CLOCK_THREAD_CPUTIME_ID);
+    let result = work();
+    let spent = now(libc::CLOCK_THREAD_CPUTIME_ID).wrapping_sub(started);
+    (result, spent)
+}
+
+/// A clock, ns.
+fn now(clock: libc::clockid_t) -> u64 {
+    let mut now = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: a timespec of ours.
+    let _ = unsafe { sys!(SYS_clock_gettime, clock, &raw mut now) };
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }

@@ -8,6 +8,7 @@
 //! becomes durable is recorded ([`journal`]).
 
 mod acknowledge;
+pub mod blame;
 mod budget;
 mod facts;
 mod flushes;
@@ -56,6 +57,7 @@ pub fn forked() {
     if on() {
         shadows::forked();
         flushes::forked();
+        blame::forked();
         if log::reopen().is_err() {
             ON.store(false, Ordering::Relaxed);
         }

@@ -1,12 +1,14 @@
 //! The shadows of watched files, and whom a region belongs to.
 
-use super::journal;
 use super::log::{log, path_of};
+use super::{blame, journal};
 use crate::mappings::{Attributes, Flush};
 use crate::process;
 use crate::real::{SignalsBlocked, sys};
+use core::ffi::CStr;
 use core::ptr;
 use core::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
+use daxshim_core::check::blame::{self as table, Pages, Table};
 use daxshim_core::check::journal::Journal;
 use daxshim_core::check::lines::PAGE;
 use daxshim_core::check::shadow::{self, CONTENT, Header};
@@ -26,6 +28,8 @@ pub struct Shadow {
     length: AtomicUsize,
     device: AtomicU64,
     inode: AtomicU64,
+    /// For [`blame`]: who stores to its pages.
+    pub blame: AtomicPtr<Table>,
     /// For [`journal`]: the file, all of it, mapped by us.
     pub live: AtomicPtr<u8>,
     /// For [`journal`].
@@ -43,6 +47,7 @@ static SHADOWS: [Shadow; 255] = [const {
         length: AtomicUsize::new(0),
         device: AtomicU64::new(0),
         inode: AtomicU64::new(0),
+        blame: AtomicPtr::new(ptr::null_mut()),
         live: AtomicPtr::new(ptr::null_mut()),
         journal: AtomicPtr::new(ptr::null_mut()),
         records: AtomicU64::new(0),
@@ -67,6 +72,18 @@ impl Shadow {
     pub fn journal(&self) -> Option<&'static Journal> {
         // SAFETY: null, or a mapping of a whole journal that is never unmapped.
         unsafe { self.journal.load(Ordering::Acquire).as_ref() }
+    }
+
+    /// Who stores to its pages, and the pages' numbers, if that is asked.
+    pub fn blame(&self) -> Option<(&'static Table, &'static Pages)> {
+        let table = self.blame.load(Ordering::Acquire);
+        let pages = self.length.load(Ordering::Relaxed) / PAGE;
+        // SAFETY: null, or a mapping of a whole table and the numbers of all pages behind it, that is
+        // never unmapped.
+        unsafe {
+            let numbers = table.cast::<u8>().wrapping_add(table::PAGES).cast();
+            (!table.is_null()).then(|| (&*table, core::slice::from_raw_parts(numbers, pages)))
+        }
     }
 
     /// `st_dev` and `st_ino`.
@@ -121,6 +138,8 @@ pub struct Part {
     pub kind: Kind,
     /// Whether the kernel granted MAP_SYNC, or it counts as if.
     pub map_sync: bool,
+    /// The program's protection, if pages may be read-only at its back.
+    pub lent: Option<usize>,
 }
 
 impl Part {
@@ -137,6 +156,7 @@ impl Part {
             length: to.saturating_sub(from),
             kind: attributes.kind(),
             map_sync: attributes.is_map_sync(),
+            lent: attributes.lent(),
         })
         .filter(|part| part.length > 0)
     }
@@ -266,6 +286,11 @@ fn add(fd: i32, stat: &libc::stat, length: usize) -> Option<usize> {
     shadow.device.store(stat.st_dev, Ordering::Relaxed);
     shadow.inode.store(stat.st_ino, Ordering::Relaxed);
     shadow.length.store(length, Ordering::Relaxed);
+    if blame::is_asked() {
+        // What has no table is blamed on nobody.
+        let table = open_table(stat).unwrap_or(ptr::null_mut());
+        shadow.blame.store(table, Ordering::Release);
+    }
     shadow.header.store(header, Ordering::Release);
     if journal::on() && journal::attach(shadow, fd, length).is_err() {
         // What nobody records needs no wait.
@@ -275,19 +300,42 @@ fn add(fd: i32, stat: &libc::stat, length: usize) -> Option<usize> {
     Some(number)
 }
 
+/// The file's table of writers, mapped: a new one, or that of another process, which may be filling it.
+fn open_table(stat: &libc::stat) -> Result<*mut Table, Errno> {
+    let directory = process::report_directory()?;
+    let mut name = Line::<80>::new();
+    let name = file_name(&mut name, table::FILE_PREFIX, stat).ok_or(Errno::NAMETOOLONG)?;
+    let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::CREATE;
+    let file = openat(&directory, name, flags, 0o600.into())?;
+    let length = table::length(stat.st_size as u64);
+    // Allocated, not merely sized: a store on a full filesystem would be SIGBUS.
+    fallocate(&file, FallocateFlags::empty(), 0, length)?;
+    let protection = ProtFlags::READ | ProtFlags::WRITE;
+    let (anywhere, length) = (ptr::null_mut(), length as usize);
+    // SAFETY: a new mapping at an address of the kernel's choice.
+    let mapping =
+        unsafe { rustix::mm::mmap(anywhere, length, protection, MapFlags::SHARED, &file, 0)? };
+    let table: *mut Table = mapping.cast();
+    // SAFETY: just mapped; nothing but atomics.
+    unsafe { &*table }
+        .magic
+        .store(table::MAGIC, Ordering::Relaxed);
+    Ok(table)
+}
+
+/// `PREFIX.DEV.INO.SIZE`.
+fn file_name<'a>(line: &'a mut Line<80>, prefix: &str, stat: &libc::stat) -> Option<&'a CStr> {
+    line.c_str(format_args!(
+        "{prefix}{:x}.{}.{}",
+        stat.st_dev, stat.st_ino, stat.st_size
+    ))
+}
+
 /// The shadow's file, mapped: that of another process of the run, or a new one.
 fn open(fd: i32, stat: &libc::stat, length: usize) -> Result<*mut Header, Errno> {
     let directory = process::report_directory()?;
     let mut name = Line::<80>::new();
-    let name = name
-        .c_str(format_args!(
-            "{}{:x}.{}.{}",
-            shadow::FILE_PREFIX,
-            stat.st_dev,
-            stat.st_ino,
-            stat.st_size
-        ))
-        .ok_or(Errno::NAMETOOLONG)?;
+    let name = file_name(&mut name, shadow::FILE_PREFIX, stat).ok_or(Errno::NAMETOOLONG)?;
     let flags = OFlags::RDWR | OFlags::CLOEXEC;
     let new = openat(
         &directory,
@@ -297,14 +345,19 @@ fn open(fd: i32, stat: &libc::stat, length: usize) -> Result<*mut Header, Errno>
     );
     match new {
         Ok(file) => {
-            let header = map(&file, length, true)?;
-            // SAFETY: a zeroed mapping of a whole shadow.
-            fill_in(unsafe { &*header }, fd, stat)?;
+            fill(&file, fd, stat.st_size as usize, length)?;
+            let header = map(&file, length)?;
+            // SAFETY: a mapping of a whole shadow, whose header is zeros.
+            fill_in(unsafe { &*header }, fd, stat);
             Ok(header)
         }
         Err(Errno::EXIST) => {
             let file = openat(&directory, name, flags, 0.into())?;
-            let header = map(&file, length, false)?;
+            // Its maker may still be filling it.
+            let whole = (CONTENT + length) as i64;
+            let size = || rustix::fs::fstat(&file).map(|stat| stat.st_size);
+            wait(|| size().is_ok_and(|size| size >= whole)).ok_or(Errno::AGAIN)?;
+            let header = map(&file, length)?;
             // SAFETY: a mapping of a whole shadow.
             let filled = unsafe { &*header };
             wait(|| filled.magic.load(Ordering::Acquire) == shadow::MAGIC).ok_or(Errno::AGAIN)?;
@@ -315,34 +368,64 @@ fn open(fd: i32, stat: &libc::stat, length: usize) -> Result<*mut Header, Errno>
     }
 }
 
-fn map(file: &OwnedFd, length: usize, new: bool) -> Result<*mut Header, Errno> {
-    let length = CONTENT + length;
-    let enough = || rustix::fs::fstat(file).map(|stat| stat.st_size as usize >= length);
-    if new {
-        // Allocated, not merely sized: a store on a full filesystem would be SIGBUS.
-        fallocate(file, FallocateFlags::empty(), 0, length as u64)?;
-    } else {
-        // Its maker is between creating and allocating it.
-        wait(|| enough() == Ok(true)).ok_or(Errno::AGAIN)?;
-    }
+fn map(file: &OwnedFd, length: usize) -> Result<*mut Header, Errno> {
+    let (anywhere, length) = (ptr::null_mut(), CONTENT + length);
     let protection = ProtFlags::READ | ProtFlags::WRITE;
     // SAFETY: a new mapping at an address of the kernel's choice.
-    let mapping = unsafe {
-        rustix::mm::mmap(
-            ptr::null_mut(),
-            length,
-            protection,
-            MapFlags::SHARED,
-            file,
-            0,
-        )?
-    };
+    let mapping =
+        unsafe { rustix::mm::mmap(anywhere, length, protection, MapFlags::SHARED, file, 0)? };
     Ok(mapping.cast())
 }
 
-fn fill_in(header: &Header, fd: i32, stat: &libc::stat) -> Result<(), Errno> {
-    let content = ptr::from_ref(header).cast::<u8>().wrapping_add(CONTENT);
-    copy_file(fd, 0, content as usize, stat.st_size as usize).map_err(|_| Errno::IO)?;
+/// Bytes that are copied at once: what a CPU keeps in its own cache.
+const CHUNK: usize = 256 << 10;
+
+/// Writes a new shadow: zeros for the header, and the file, `size` bytes of it. By the kernel, chunk by
+/// chunk: a mapping would cost a fault for each page, and zeros that are overwritten. What is written is
+/// allocated, and not merely sized: a store on a full filesystem would be SIGBUS.
+fn fill(shadow: &OwnedFd, fd: i32, size: usize, length: usize) -> Result<(), Errno> {
+    let anywhere = ptr::null_mut();
+    let protection = ProtFlags::READ | ProtFlags::WRITE;
+    // SAFETY: a new mapping at an address of the kernel's choice.
+    let chunk =
+        unsafe { rustix::mm::mmap_anonymous(anywhere, CHUNK, protection, MapFlags::PRIVATE)? };
+    let allocate = |from, length| fallocate(shadow, FallocateFlags::empty(), from, length);
+    let page = PAGE as u64;
+    let filled = allocate(0, CONTENT as u64)
+        // The end of the last page.
+        .and_then(|()| match length {
+            0 => Ok(()),
+            length => allocate((CONTENT + length) as u64 - page, page),
+        })
+        .and_then(|()| {
+            (0..size).step_by(CHUNK).try_for_each(|offset| {
+                let length = CHUNK.min(size - offset);
+                copy_file(fd, offset, chunk as usize, length).map_err(|_| Errno::IO)?;
+                // SAFETY: of the chunk, which is ours and filled in that far.
+                let bytes = unsafe { core::slice::from_raw_parts(chunk.cast::<u8>(), length) };
+                write_all(shadow, bytes, (CONTENT + offset) as u64)
+            })
+        });
+    // SAFETY: mapped above, and no longer used.
+    unsafe { rustix::mm::munmap(chunk, CHUNK)? };
+    filled
+}
+
+fn write_all(file: &OwnedFd, mut bytes: &[u8], mut at: u64) -> Result<(), Errno> {
+    while !bytes.is_empty() {
+        match rustix::io::pwrite(file, bytes, at) {
+            Ok(written) => {
+                bytes = bytes.get(written..).unwrap_or(&[]);
+                at += written as u64;
+            }
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(())
+}
+
+fn fill_in(header: &Header, fd: i32, stat: &libc::stat) {
     header.device.store(stat.st_dev, Ordering::Relaxed);
     header.inode.store(stat.st_ino, Ordering::Relaxed);
     header.size.store(stat.st_size as u64, Ordering::Relaxed);
@@ -352,7 +435,6 @@ fn fill_in(header: &Header, fd: i32, stat: &libc::stat) -> Result<(), Errno> {
     header.path_len.store(len as u8, Ordering::Relaxed);
     // Last: whoever sees it sees the rest.
     header.magic.store(shadow::MAGIC, Ordering::Release);
-    Ok(())
 }
 
 /// Has the kernel copy `length` bytes of a file to an address of ours: no page of the program's

@@ -23,7 +23,7 @@ unsafe extern "C" {
         visit: extern "C" fn(*mut c_void, *mut c_void) -> c_int,
         argument: *mut c_void,
     ) -> c_int;
-    fn _Unwind_GetIP(context: *mut c_void) -> usize;
+    fn _Unwind_GetIPInfo(context: *mut c_void, before: *mut c_int) -> usize;
 }
 
 const URC_NO_REASON: c_int = 0;
@@ -43,14 +43,25 @@ pub fn start() {
 }
 
 extern "C" fn visit(context: *mut c_void, stack: *mut c_void) -> c_int {
+    let mut before = 0;
     // SAFETY: the unwinder's own context, and what `here` handed it.
-    let (address, stack) = unsafe { (_Unwind_GetIP(context), &mut *stack.cast::<Stack>()) };
+    let (address, stack) = unsafe {
+        let address = _Unwind_GetIPInfo(context, &raw mut before);
+        (address, &mut *stack.cast::<Stack>())
+    };
+    // The instruction that a signal interrupted is itself meant, not the one before it.
+    let address = address + usize::from(before != 0);
     let own = OWN_START.load(Ordering::Relaxed)..OWN_END.load(Ordering::Relaxed);
     let outside = !own.contains(&address) && address != 0;
     if outside && !stack.push(address as u64) {
         return URC_NORMAL_STOP;
     }
     URC_NO_REASON
+}
+
+/// Whether stacks can be taken.
+pub fn is_usable() -> bool {
+    USABLE.load(Ordering::Relaxed)
 }
 
 /// The present stack, without our own frames.

@@ -2,7 +2,7 @@
 
 use super::log::note;
 use super::shadows::{self, Part, Shadow, all, copy_file, each_part, wait};
-use super::{budget, journal, log};
+use super::{blame, budget, journal, log};
 use crate::memory::{self, PAGE};
 use crate::process;
 use crate::real::sys;
@@ -10,6 +10,7 @@ use core::sync::atomic::Ordering;
 use daxshim_core::check::Code;
 use daxshim_core::check::lines::{self, Dirty, LINE};
 use daxshim_core::check::log::Finding;
+use daxshim_core::check::shadow::Header;
 use daxshim_core::report::{Kind, PATH_LEN};
 
 /// From so many pages on, a sync of mostly clean ones is worth a note.
@@ -323,9 +324,14 @@ pub fn compare(part: &Part) -> Option<Dirty> {
 pub fn take_over(part: &Part) -> Option<Dirty> {
     let header = part.shadow.header()?;
     let (start, end) = (part.offset as u64, part.end() as u64);
+    blame::cleaned(part);
     beyond_end(part);
     if header.is_uncertain(start, end) && !header.resolves(start, end) {
         header.skip(start, end);
+        return None;
+    }
+    if part.length <= budget::FREE && !budget::compares_small() {
+        copy(part, header);
         return None;
     }
     let uncertain = header.is_uncertain(start, end);
@@ -342,6 +348,23 @@ pub fn take_over(part: &Part) -> Option<Dirty> {
         None => header.skip(start, end),
     }
     dirty.filter(|_| !uncertain)
+}
+
+/// As [`take_over`], without a look at what is dirty.
+fn copy(part: &Part, header: &Header) {
+    let (start, end) = (part.offset as u64, part.end() as u64);
+    let copied = readable(part).and_then(|(live, durable, length)| {
+        // SAFETY: as in `take_over`.
+        locked(part.shadow, || unsafe {
+            lines::copy(live, durable, length)
+        })
+    });
+    if copied.is_some() {
+        header.compared(start, end);
+        header.copied.fetch_add(1, Ordering::Relaxed);
+    } else {
+        header.skip(start, end);
+    }
 }
 
 fn timed<T>(length: usize, work: impl FnOnce() -> T) -> T {

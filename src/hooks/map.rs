@@ -92,6 +92,7 @@ fn watched_kind(call: &Call, fd: i32, shared: bool) -> Option<Kind> {
 /// A mapping is about to be put over whatever is there.
 fn replace(address: usize, length: usize) {
     check::unmapping(address, page_end(address, length), Code::MappedOver);
+    check::blame::release(address, length);
     if mappings::first_in(address, length).is_some() {
         suspend(address, length);
     }
@@ -199,6 +200,7 @@ fn record(call: &Call, start: usize, kind: Kind) {
         // Written back lines are read lines.
         suspend(start, length);
     }
+    check::blame::lend(start, page_end(start, length), protection as i32);
     if let Some(page) = process::page().filter(|_| !is_watched_only(kind)) {
         let file = stat.map_or(0, |stat| stat.st_ino ^ stat.st_dev.rotate_left(32));
         page.mapped(file, kind, length as u64, huge, |path| {
@@ -229,6 +231,7 @@ pub extern "C" fn munmap(call: &mut Call) -> Step {
         return Step::PASS;
     }
     check::unmapping(address, page_end(address, length), Code::Unmapped);
+    check::blame::release(address, length);
     suspend(address, length);
     call.then(after_munmap)
 }
@@ -249,11 +252,13 @@ pub extern "C" fn mremap(call: &mut Call) -> Step {
     if mappings::is_empty() || refused {
         return Step::PASS;
     }
+    call.note = 0;
     if mappings::first_in(old, old_length.max(1)).is_some() {
         if new_length < old_length {
             let cut = page_end(old, new_length);
             check::unmapping(cut, page_end(old, old_length), Code::MappedOver);
         }
+        call.note = check::blame::release(old, old_length.max(1));
         suspend(old, old_length.max(1));
     }
     if flags as i32 & MREMAP_FIXED != 0 {
@@ -273,6 +278,8 @@ extern "C" fn after_mremap(call: &Call, result: isize) -> isize {
         if keep_old {
             resume(old, old_length.max(1));
         }
+        let start = result as usize;
+        check::blame::lend(start, page_end(start, new_length), call.note as i32);
     } else {
         forget(result as usize, new_length);
     }
@@ -302,6 +309,7 @@ fn protect(call: &mut Call, address: usize, length: usize, readable: bool) -> St
     if mappings::first_in(address, length).is_none() {
         return Step::PASS;
     }
+    check::blame::release(address, length);
     if readable {
         call.then(after_made_readable)
     } else {
@@ -311,9 +319,10 @@ fn protect(call: &mut Call, address: usize, length: usize, readable: bool) -> St
 }
 
 extern "C" fn after_made_readable(call: &Call, result: isize) -> isize {
-    let [address, length, ..] = call.args;
+    let [address, length, protection, ..] = call.args;
     if result as i32 == 0 {
         resume(address, length);
+        check::blame::lend(address, page_end(address, length), protection as i32);
     }
     result
 }
@@ -378,6 +387,7 @@ pub extern "C" fn remap_file_pages(call: &mut Call) -> Step {
     if mappings::first_in(address, length).is_none() {
         return Step::PASS;
     }
+    check::blame::release(address, length);
     suspend(address, length);
     call.then(after_munmap)
 }

@@ -13,7 +13,7 @@ use daxshim_core::report::Event;
 use daxshim_core::sites::sites;
 use object::{Object, ObjectSection, SectionKind};
 
-use super::finding::{Finding, Limits};
+use super::finding::{Finding, Limits, Writer};
 use super::symbols::Symbols;
 use crate::output::{counted, number};
 use crate::run::program::Unseen;
@@ -31,7 +31,7 @@ pub fn findings(checked: &Checked, report: &Report, unseen: &[Unseen]) -> (Vec<F
     for process in &checked.processes {
         for entry in &process.entries {
             if !matches!(entry.code, Code::Unmapped | Code::MappedOver) {
-                all.logged(process, entry);
+                all.logged(process, entry, Vec::new());
             }
         }
     }
@@ -54,6 +54,7 @@ struct Lines {
     count: u64,
     start: u64,
     end: u64,
+    ranges: Vec<(u64, u64)>,
 }
 
 impl Lines {
@@ -63,6 +64,7 @@ impl Lines {
         }
         self.count += lines_of(range);
         self.end = range.1;
+        self.ranges.push(range);
     }
 }
 
@@ -101,7 +103,8 @@ impl Assembly<'_> {
                     lines: lines.count,
                     ..entry.clone()
                 };
-                self.logged(process, &found);
+                let written_first = self.written_first(shadow, &lines);
+                self.logged(process, &found, written_first);
             }
         }
         if left.count > 0 {
@@ -167,17 +170,46 @@ impl Assembly<'_> {
             Ending::Unsaid if replaced => Code::Executed,
             Ending::Unsaid => Code::Killed,
         };
+        let process = process.pid;
+        let written_first = self.written_first(shadow, lines);
         self.findings.push(Finding {
             detail: None,
             file: Some(shown(&shadow.path)),
             bytes: Some((lines.start, lines.end)),
             lines: lines.count,
-            process: Some(process.pid),
+            process: Some(process),
+            written_first,
             ..Finding::of_run(code, String::new())
         });
     }
 
-    fn logged(&mut self, process: &ProcessLog, entry: &LogEntry) {
+    /// Who stored first to the pages of lines.
+    fn written_first(&mut self, shadow: &ShadowFile, lines: &Lines) -> Vec<Writer> {
+        let found = shadow.blame.as_ref().map(|blame| blame.of(&lines.ranges));
+        let mut writers: Vec<Writer> = Vec::new();
+        for found in found.unwrap_or_default() {
+            // Of several images of a process, the one that has such code.
+            let holds = |process: &&ProcessLog| {
+                let known = |&address| {
+                    process
+                        .modules
+                        .iter()
+                        .any(|m| (m.start..m.end).contains(&address))
+                };
+                process.pid == found.pid && found.stack.first().is_some_and(known)
+            };
+            let modules = self.checked.processes.iter().find(holds);
+            let modules = modules.map_or(&[][..], |process| &process.modules);
+            writers.push(Writer {
+                process: found.pid,
+                pages: found.pages,
+                stack: self.symbols.frames(&found.stack, modules),
+            });
+        }
+        writers
+    }
+
+    fn logged(&mut self, process: &ProcessLog, entry: &LogEntry, written_first: Vec<Writer>) {
         let stack = self.symbols.frames(&entry.stack, &process.modules);
         let (start, end) = entry.range;
         let code = entry.code;
@@ -192,6 +224,7 @@ impl Assembly<'_> {
             asked: entry.asked,
             process: Some(process.pid),
             stack,
+            written_first,
             ..Finding::of_run(code, String::new())
         };
         self.add(finding);
@@ -214,6 +247,7 @@ impl Assembly<'_> {
         known.count += finding.count;
         known.lines += finding.lines;
         known.asked += finding.asked;
+        known.written_first.extend(finding.written_first);
         if let (Some(known), Some(new)) = (&mut known.bytes, finding.bytes) {
             *known = (known.0.min(new.0), known.1.max(new.1));
         }
@@ -276,11 +310,14 @@ impl Assembly<'_> {
 
     fn limits(&self) -> Limits {
         let sum = |of: fn(&ProcessLog) -> u64| self.checked.processes.iter().map(of).sum();
+        let blames = self.checked.shadows.iter().filter_map(|s| s.blame.as_ref());
         Limits {
             left_out: sum(|process| process.left_out),
             without_stack: sum(|process| process.unsampled),
+            syncs_only_copied: self.checked.shadows.iter().map(|s| s.copied).sum(),
             syncs_not_compared: self.checked.shadows.iter().map(|s| s.skipped).sum(),
             files_not_watched: sum(|process| process.unshadowed),
+            stores_without_stack: blames.map(|blame| blame.unsampled).sum(),
         }
     }
 }

@@ -40,8 +40,12 @@ pub struct Limits {
     pub without_stack: u64,
     /// Syncs that were not compared.
     pub syncs_not_compared: u64,
+    /// Syncs of which was only noted what they make durable, not what of it was dirty.
+    pub syncs_only_copied: u64,
     /// Mapped files that were not watched.
     pub files_not_watched: u64,
+    /// With `--blame`: times that pages were stored to and by whom was not noted, to save time.
+    pub stores_without_stack: u64,
 }
 
 /// One finding.
@@ -75,6 +79,8 @@ pub struct Finding {
     pub process: Option<u32>,
     /// Who called, innermost first.
     pub stack: Vec<Frame>,
+    /// Who stored first to pages with these lines, since the last sync of each; most pages first.
+    pub written_first: Vec<Writer>,
     /// Whether a suppression covers it.
     pub suppressed: bool,
 }
@@ -104,9 +110,21 @@ impl Finding {
             asked: 0,
             process: None,
             stack: Vec::new(),
+            written_first: Vec::new(),
             suppressed: false,
         }
     }
+}
+
+/// Who stored first, of `--blame`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Writer {
+    /// The process.
+    pub process: u32,
+    /// Pages of 4 KiB.
+    pub pages: u64,
+    /// Who stored, innermost first.
+    pub stack: Vec<Frame>,
 }
 
 /// A function on a stack.

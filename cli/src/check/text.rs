@@ -6,6 +6,9 @@ use daxshim_core::check::{Code, Level};
 use super::finding::{Finding, Findings, Frame};
 use crate::output::{BAD, GOOD, ODD, number, styled};
 
+/// So many of those who stored first are shown.
+const WRITERS: usize = 3;
+
 const FRAME: Style = AnsiColor::Blue.on_default().bold();
 
 /// The findings that are not suppressed, and a summary.
@@ -37,6 +40,19 @@ fn one(finding: &Finding) -> String {
         text += &arrow(&place);
     }
     text += &stack(&finding.stack);
+    for writer in finding.written_first.iter().take(WRITERS) {
+        let plural = if writer.pages == 1 { "" } else { "s" };
+        let pages = format!("{} page{plural}", number(writer.pages));
+        text += &note("written first by", &pages);
+        text += &stack(&writer.stack);
+    }
+    let more = finding.written_first.len().saturating_sub(WRITERS);
+    if more > 0 {
+        text += &note(
+            "written first by",
+            &format!("{} others", number(more as u64)),
+        );
+    }
     for (word, line) in notes(finding) {
         text += &note(word, &line);
     }

@@ -39,6 +39,11 @@ pub struct Check {
     #[arg(long)]
     exact: bool,
 
+    /// Also tell who stored first to what was never synced: pages are made read-only at the program's
+    /// back and given back at the first store, for a third of the run time at most (or --exact)
+    #[arg(long)]
+    blame: bool,
+
     /// Write the findings as a JSON document (docs/json.md); - is standard output
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -74,6 +79,7 @@ Each watched file is copied into memory (/dev/shm): that much must be free.
 Examples:
   daxshim check -- ./server /mnt/pmem/data
   daxshim check --emulate --exact -- python3 app.py /dev/shm/data
+  daxshim check --blame -- ./server /mnt/pmem/data
   daxshim check --sarif check.sarif --fail-on error,DAX008 -- ./tests
   daxshim check --gen-suppressions known.toml -- ./tests
   daxshim check --suppressions known.toml -- ./tests";
@@ -116,6 +122,7 @@ impl Check {
     fn start(self) -> Result<u8, Failure> {
         let mut environment = self.shim.environment(&library::find()?);
         environment.set("DAXSHIM_CHECK", if self.exact { "exact" } else { "1" });
+        environment.set("DAXSHIM_BLAME", if self.blame { "1" } else { "0" });
         let (name, _) = self.command.split_first().ok_or_else(no_command)?;
         let path = environment.get("PATH");
         let file = lookup::find(name, path)?;

@@ -457,7 +457,7 @@ pass no symbol of libc.
     Sampled "DAX404" Note
     "not every sync was compared"
     "run it with --exact to compare all of them, however long that takes"
-"Comparing a large range costs time; without --exact no more than about a sixteenth of the run time is spent
+"Comparing a large range costs time; without --exact no more than about a thirtieth of the run time is spent
 on it. Lines that changed since the last sync that was compared may have been made durable by those that
 were not: they are counted here, and never reported as unsynced.
 "

@@ -89,6 +89,17 @@ impl Stack {
     pub fn frames(&self) -> &[u64] {
         self.frames.get(..self.len).unwrap_or(&[])
     }
+
+    /// A number that other stacks hardly have.
+    #[must_use]
+    pub fn key(&self) -> u64 {
+        // FNV-1a's prime: each address moves all higher bits.
+        self.frames().iter().fold(0, |key, frame| {
+            (key ^ frame)
+                .wrapping_mul(0x0000_0100_0000_01b3)
+                .rotate_left(23)
+        })
+    }
 }
 
 /// What was found, this time.
@@ -242,7 +253,7 @@ impl Log {
     }
 
     fn entry(&self, finding: &Finding, stack: &Stack) -> Option<&Entry> {
-        let key = key(finding, stack);
+        let key = stack.key() ^ u64::from(finding.detail);
         self.entries
             .iter()
             .find(|entry| entry.claim(finding, stack, key))
@@ -352,18 +363,6 @@ impl Entry {
         self.path_len
             .store(finding.path.len().min(PATH_LEN) as u8, Ordering::Relaxed);
     }
-}
-
-/// Of a stack; code and file are compared.
-fn key(finding: &Finding, stack: &Stack) -> u64 {
-    let mut key = u64::from(finding.detail);
-    for frame in stack.frames() {
-        // FNV-1a's prime: each address moves all higher bits.
-        key = (key ^ frame)
-            .wrapping_mul(0x0000_0100_0000_01b3)
-            .rotate_left(23);
-    }
-    key
 }
 
 #[cfg(test)]

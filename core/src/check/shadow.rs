@@ -48,6 +48,8 @@ pub struct Header {
     skip_end: AtomicU64,
     /// Syncs that were not compared, ever.
     pub skipped: AtomicU64,
+    /// Syncs that were taken over, but not compared.
+    pub copied: AtomicU64,
     /// msync(2) calls, and the program's own flushes.
     pub msyncs: AtomicU64,
     /// fsync(2), fdatasync(2) and sync(2) calls.

@@ -14,6 +14,7 @@ use crate::check::Code;
 use crate::check::lines::LINE;
 use crate::check::log::{self, Ending, Entry, Log, Module};
 use crate::check::shadow::{self, CONTENT, FoundBy, Header};
+use crate::host::blame::Blame;
 
 /// What a process found.
 #[derive(Debug)]
@@ -91,10 +92,14 @@ pub struct ShadowFile {
     pub path: PathBuf,
     /// Syncs that were not compared.
     pub skipped: u64,
+    /// Syncs that were taken over, but not compared.
+    pub copied: u64,
     /// Where a difference may be durable nevertheless.
     pub uncertain: Option<(u64, u64)>,
     /// Whether its content is meant to be durable.
     pub meant: bool,
+    /// Who stored first to its pages, if that was asked.
+    pub blame: Option<Blame>,
     /// By msync(2).
     pub msyncs: Syncs,
     /// By fsync(2) and its like.
@@ -276,15 +281,17 @@ fn read_shadow(file: &Path) -> Option<ShadowFile> {
             usize::from(header.path_len.load(Ordering::Relaxed)),
         ),
         skipped: wide(&header.skipped),
+        copied: wide(&header.copied),
         uncertain: header.skipped_range(),
         meant: header.is_meant(),
         msyncs: Syncs::of(&header.msyncs, &header.msyncs_found),
         fsyncs: Syncs::of(&header.fsyncs, &header.fsyncs_found),
+        blame: Blame::beside(file),
     })
 }
 
-/// Bytes compared at a time.
-const CHUNK: usize = 1 << 20;
+/// Bytes compared at a time: what a CPU keeps in its own cache.
+const CHUNK: usize = 128 << 10;
 
 impl ShadowFile {
     /// The lines of the file that no sync covered since they were stored to.
@@ -358,10 +365,12 @@ mod tests {
             size,
             path,
             skipped: 0,
+            copied: 0,
             uncertain: None,
             meant: true,
             msyncs: Syncs::default(),
             fsyncs: Syncs::default(),
+            blame: None,
         }
     }
 

@@ -12,6 +12,7 @@
     )
 )]
 
+pub mod blame;
 pub mod check;
 mod doctor;
 mod error;

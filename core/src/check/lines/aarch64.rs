@@ -30,3 +30,14 @@ pub fn equal([a, b, c, d]: [Part; 4], [e, f, g, h]: [Part; 4]) -> bool {
 /// Nothing: Rust has no stable prefetch here.
 #[inline]
 pub fn prefetch(_line: *const u8) {}
+
+/// As [`store`]: Rust has no stable one past the caches here.
+#[inline]
+pub unsafe fn store_past_caches(part: *mut Part, value: Part) {
+    // SAFETY: the caller's promise.
+    unsafe { store(part, value) }
+}
+
+/// Nothing: what [`store`] does is ordered by whoever gives it away.
+#[inline]
+pub fn stored() {}

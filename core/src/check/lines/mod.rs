@@ -154,6 +154,24 @@ pub unsafe fn take_over(live: *const u8, durable: *mut u8, length: usize) -> Dir
     }
 }
 
+/// `durable` then has the lines of `live`, whatever it had: half of the memory traffic of
+/// [`take_over`], and what was dirty stays unknown.
+///
+/// # Safety
+/// As for [`take_over`].
+pub unsafe fn copy(live: *const u8, durable: *mut u8, length: usize) {
+    for at in (0..length).step_by(LINE) {
+        // SAFETY: inside both ranges, by the caller's promise.
+        unsafe {
+            let to: *mut Part = durable.add(at).cast();
+            for (i, part) in load(live.add(at)).into_iter().enumerate() {
+                arch::store_past_caches(to.add(i), part);
+            }
+        }
+    }
+    arch::stored();
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -204,6 +222,18 @@ mod tests {
         let after = compared(&live, &durable);
         assert_eq!((after.lines, after.first), (2, PAGE as u64));
         assert_eq!(durable.0[..PAGE], live.0[..PAGE]);
+    }
+
+    #[test]
+    fn what_is_copied_is_durable() {
+        let (mut live, mut durable) = pair();
+        for byte in [0, 63, PAGE - 1, PAGE] {
+            live.0[byte] = 9;
+        }
+        // SAFETY: aligned, and inside both.
+        unsafe { copy(live.0.as_ptr(), durable.0.as_mut_ptr(), PAGE) };
+        assert_eq!(durable.0[..PAGE], live.0[..PAGE]);
+        assert_eq!(durable.0[PAGE], 7);
     }
 
     #[test]

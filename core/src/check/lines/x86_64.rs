@@ -2,7 +2,7 @@
 
 use core::arch::x86_64::{
     __m128i, _MM_HINT_T0, _mm_and_si128, _mm_cmpeq_epi8, _mm_load_si128, _mm_movemask_epi8,
-    _mm_prefetch, _mm_store_si128,
+    _mm_prefetch, _mm_sfence, _mm_store_si128, _mm_stream_si128,
 };
 
 /// A register's part of a line.
@@ -34,4 +34,18 @@ pub fn equal([a, b, c, d]: [Part; 4], [e, f, g, h]: [Part; 4]) -> bool {
 pub fn prefetch(line: *const u8) {
     // SAFETY: a prefetch of any address faults nobody.
     unsafe { _mm_prefetch::<_MM_HINT_T0>(line.cast()) }
+}
+
+/// As [`store`], past the caches: what is stored so is not read soon. [`stored`] ends it.
+#[inline]
+pub unsafe fn store_past_caches(part: *mut Part, value: Part) {
+    // SAFETY: aligned and writable, by the caller's promise.
+    unsafe { _mm_stream_si128(part, value) }
+}
+
+/// Whoever sees what is stored from now on sees what was stored past the caches before.
+#[inline]
+pub fn stored() {
+    // SAFETY: SSE.
+    unsafe { _mm_sfence() }
 }

@@ -1,0 +1,331 @@
+//! `--blame`: who stores to a page first after its last sync.
+//!
+//! Pages of files that are meant to be durable are made read-only at the program's back: when they are
+//! mapped, and again when a sync begins that makes them durable. The first store to such a page is a
+//! SIGSEGV, whose handler ([`signals`]) notes the stack for the page in the file's table
+//! ([`daxshim_core::check::blame`]), gives the page back and returns to the store. A mapping that this
+//! may happen to is *lent*: its region's attributes then have the program's own protection.
+//!
+//! Where the kernel would store (read(2) into the mapping), the page is given back before the call, and
+//! not taken again ([`calls`]). Where the program changes a mapping, it has all of it back before it
+//! does. The first fault that is the program's own gives everything back, and is the program's to
+//! handle, by the kernel's own delivery; the next sync begins anew.
+//!
+//! All of that may take a third of the time since the process began, and a head start: beyond it pages
+//! are given back in large pieces and not taken again, and who stores to them is not known. `exact` knows
+//! no such limit.
+
+mod calls;
+mod scratch;
+mod signals;
+
+use super::shadows::{Part, each_part};
+use super::{budget, stack};
+use crate::mappings::{self, Attributes, Flush, page_end};
+use crate::memory::PAGE;
+use crate::process;
+use crate::real::sys;
+use core::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, AtomicUsize, Ordering};
+use daxshim_core::check::blame::{BY_KERNEL, Pages, Table, UNKNOWN};
+use daxshim_core::config::Checking;
+use daxshim_core::regions::Region;
+use daxshim_core::report::Kind;
+use libc::{PROT_READ, PROT_WRITE};
+
+pub use calls::{site, sites};
+
+/// Whether pages are taken.
+static ON: AtomicBool = AtomicBool::new(false);
+
+/// All that was ever lent lies between these.
+static LOW: AtomicUsize = AtomicUsize::new(usize::MAX);
+static HIGH: AtomicUsize = AtomicUsize::new(0);
+
+/// Threads that are giving pages back for good.
+static RELEASING: AtomicUsize = AtomicUsize::new(0);
+/// How often that was done.
+static RELEASED: AtomicUsize = AtomicUsize::new(0);
+
+/// CPU time spent, ns.
+static SPENT: AtomicU64 = AtomicU64::new(0);
+/// The head start, ns.
+const HEAD_START: u64 = 50_000_000;
+/// One part in so many is ours.
+const SHARE: u64 = 3;
+/// What the kernel takes for a fault and the return from it, and for the store's own fault then, ns.
+const FAULT: u64 = 5_000;
+/// What is given back at once where time is short, bytes.
+const PIECE: usize = 2 << 20;
+
+/// Whether the environment asks for it.
+pub fn is_asked() -> bool {
+    let config = process::config();
+    config.blame && super::on() && config.check != Checking::Crash
+}
+
+/// Begins, if it is asked for and every way to keep it from the program is there. Once, by the
+/// constructor, when libc's places are turned.
+pub fn start() {
+    if !is_asked() {
+        return;
+    }
+    let possible = calls::are_turned() && stack::is_usable() && signals::arm();
+    if !possible {
+        log::warn!("DAXSHIM_BLAME: who stores first cannot be noted here");
+    }
+    ON.store(possible, Ordering::Release);
+}
+
+/// In a forked child.
+pub fn forked() {
+    RELEASING.store(0, Ordering::Relaxed);
+    scratch::forked();
+    signals::forked();
+}
+
+fn on() -> bool {
+    ON.load(Ordering::Acquire)
+}
+
+/// Whether there is time for more.
+fn is_affordable() -> bool {
+    let spent = SPENT.load(Ordering::Relaxed);
+    budget::is_exact() || spent < HEAD_START || spent - HEAD_START < budget::elapsed() / SHARE
+}
+
+fn spend<T>(extra: u64, work: impl FnOnce() -> T) -> T {
+    let (result, spent) = budget::timed(work);
+    SPENT.fetch_add(spent + extra, Ordering::Relaxed);
+    result
+}
+
+fn protect(start: usize, end: usize, protection: usize) -> Result<(), i32> {
+    // SAFETY: a mapping of the program's, which stays readable, and writable but for our own faults.
+    unsafe { sys!(SYS_mprotect, start, end - start, protection) }.map(|_| ())
+}
+
+/// A range has just been mapped, or got this protection.
+pub fn lend(start: usize, end: usize, protection: i32) {
+    if !on() || protection & PROT_WRITE == 0 {
+        return;
+    }
+    LOW.fetch_min(start, Ordering::Relaxed);
+    HIGH.fetch_max(end, Ordering::Relaxed);
+    let mut cursor = start;
+    while let Some(region) = next(cursor, end) {
+        let attributes = Attributes::of(region);
+        let lost = matches!(
+            attributes.kind(),
+            Kind::Private | Kind::ReadOnly | Kind::Suspended
+        );
+        if !lost && attributes.watched().is_some() {
+            let (from, to) = (region.start.max(start), region.end.min(end));
+            mappings::lend(from, to, protection as usize);
+        }
+        cursor = region.end;
+    }
+    spend(0, || each_part(start, end, |part| take(&part)));
+}
+
+fn next(start: usize, end: usize) -> Option<Region> {
+    mappings::first_in(start, end.saturating_sub(start))
+}
+
+/// A sync of a part begins: what is stored from now on has a new writer. The caller has published a
+/// flush.
+pub fn cleaned(part: &Part) {
+    if !on() {
+        return;
+    }
+    spend(0, || {
+        let Some((_, numbers)) = numbers(part) else {
+            return;
+        };
+        for number in numbers {
+            if number.load(Ordering::Relaxed) != BY_KERNEL {
+                number.store(UNKNOWN, Ordering::Relaxed);
+            }
+        }
+        if is_affordable() && signals::arm() {
+            take(part);
+        }
+    });
+}
+
+/// The table of a part's file, and the numbers of its pages.
+fn numbers(part: &Part) -> Option<(&'static Table, &'static Pages)> {
+    let (table, pages) = part.shadow.blame()?;
+    let pages = pages.get(part.offset / PAGE..part.end().div_ceil(PAGE))?;
+    Some((table, pages))
+}
+
+/// Makes a part read-only, but for the pages that the kernel stores to. The caller has published a
+/// flush: who gives everything back waits for it.
+fn take(part: &Part) {
+    let (Some(protection), Some((_, numbers))) = (part.lent, numbers(part)) else {
+        return;
+    };
+    if !part.is_meant() || !signals::is_armed() {
+        return;
+    }
+    // Somebody's own system call may have put another handler there.
+    if !signals::is_ours() {
+        give_up();
+        return;
+    }
+    let taken = protection & !(PROT_WRITE as usize) | PROT_READ as usize;
+    let first = part.address & !(PAGE - 1);
+    let is_ours = |number: &&AtomicU16| number.load(Ordering::Relaxed) != BY_KERNEL;
+    let mut page = 0;
+    while page < numbers.len() {
+        let rest = numbers.get(page..).unwrap_or(&[]);
+        let run = rest.iter().take_while(is_ours).count();
+        let start = first + page * PAGE;
+        if run > 0 && protect(start, start + run * PAGE, taken).is_err() {
+            // Too many mappings.
+            give_up();
+            return;
+        }
+        page += run + 1;
+    }
+}
+
+/// The program is about to change what is mapped in a range: it gets all of it back, for good. Its
+/// protection, 0 where nothing was lent.
+pub fn release(address: usize, length: usize) -> usize {
+    if !on() || !reaches(address, length) {
+        return 0;
+    }
+    let mut first = 0;
+    RELEASING.fetch_add(1, Ordering::AcqRel);
+    let end = page_end(address, length);
+    let mut cursor = address;
+    while let Some(region) = next(cursor, end) {
+        if let Some(protection) = Attributes::of(region).lent() {
+            let (from, to) = (region.start.max(address), region.end.min(end));
+            first = if first == 0 { protection } else { first };
+            mappings::take_back(from, to);
+            let _ = protect(from, to, protection);
+        }
+        cursor = region.end;
+    }
+    RELEASED.fetch_add(1, Ordering::Relaxed);
+    RELEASING.fetch_sub(1, Ordering::AcqRel);
+    first
+}
+
+/// Nothing is taken any more.
+pub fn give_up() {
+    if ON.swap(false, Ordering::AcqRel) {
+        give_all_back();
+    }
+}
+
+/// Everything is writable again, as far as the program has it so. Whoever takes pages must have been
+/// stopped before.
+fn give_all_back() {
+    mappings::drain();
+    let mut cursor = 0;
+    while let Some(region) = next(cursor, usize::MAX) {
+        if let Some(protection) = Attributes::of(region).lent() {
+            let _ = protect(region.start, region.end, protection);
+        }
+        cursor = region.end;
+    }
+}
+
+fn reaches(address: usize, length: usize) -> bool {
+    address < HIGH.load(Ordering::Relaxed)
+        && address.saturating_add(length) > LOW.load(Ordering::Relaxed)
+}
+
+/// A store was refused: whether that was our doing, and the store is to be tried again.
+fn stored(address: usize) -> bool {
+    spend(FAULT, || {
+        // What is lent stays so while this lives.
+        let flush = Flush::publish();
+        let page = address & !(PAGE - 1);
+        let region = mappings::first_in(page, PAGE);
+        let lent = region.and_then(|region| Some((region, Attributes::of(region).lent()?)));
+        if flush.is_some()
+            && let Some((region, protection)) = lent
+        {
+            let given = give(region, page, protection);
+            // As one, it needs no room for a mapping more.
+            return given.or_else(|_| protect(region.start, region.end, protection)) == Ok(());
+        }
+        is_passing(address)
+    })
+}
+
+/// Gives back the page of the first store, or, where time is short, more.
+fn give(region: Region, page: usize, protection: usize) -> Result<(), i32> {
+    let Some(part) = Part::of(region, page, page + PAGE) else {
+        // Behind the file's last page, where a store is SIGBUS.
+        return protect(page, page + PAGE, protection);
+    };
+    let Some((table, [number])) = numbers(&part) else {
+        return protect(page, page + PAGE, protection);
+    };
+    if !is_affordable() {
+        table.unsampled.fetch_add(1, Ordering::Relaxed);
+        let from = (page & !(PIECE - 1)).max(region.start);
+        let to = ((page | (PIECE - 1)) + 1).min(region.end);
+        return protect(from, to, protection);
+    }
+    if number.load(Ordering::Relaxed) == UNKNOWN {
+        match scratch::stack().and_then(|stack| table.writer(&stack, process::owner())) {
+            Some(writer) => {
+                let order = (Ordering::Relaxed, Ordering::Relaxed);
+                let _ = number.compare_exchange(UNKNOWN, writer, order.0, order.1);
+            }
+            None => {
+                table.unsampled.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+    protect(page, page + PAGE, protection)
+}
+
+/// Whether a fault in what is not lent may have been: it was given back since, or is being so. Then
+/// the same does not happen again.
+fn is_passing(address: usize) -> bool {
+    static LAST: [AtomicUsize; 3] = [const { AtomicUsize::new(0) }; 3];
+    if RELEASING.load(Ordering::Acquire) > 0 {
+        // SAFETY: takes nothing.
+        let _ = unsafe { sys!(SYS_sched_yield) };
+        return true;
+    }
+    let released = RELEASED.load(Ordering::Relaxed);
+    let now = [mappings::thread(), address, released];
+    let mut again = true;
+    for (last, now) in LAST.iter().zip(now) {
+        again &= last.swap(now, Ordering::Relaxed) == now;
+    }
+    !again
+}
+
+/// The kernel is about to store to a range: it gets the pages, for good.
+fn lend_to_kernel(address: usize, length: usize) {
+    if !reaches(address, length) {
+        return;
+    }
+    let end = page_end(address, length);
+    let mut new = false;
+    each_part(address & !(PAGE - 1), end, |part| {
+        for number in numbers(&part).map_or(&[][..], |(_, numbers)| numbers) {
+            new |= part.lent.is_some() && number.swap(BY_KERNEL, Ordering::Relaxed) != BY_KERNEL;
+        }
+    });
+    if !new {
+        return;
+    }
+    // Whoever takes pages and has not seen that yet.
+    mappings::drain();
+    each_part(address & !(PAGE - 1), end, |part| {
+        if let Some(protection) = part.lent {
+            let start = part.address & !(PAGE - 1);
+            let _ = protect(start, page_end(part.address, part.length), protection);
+        }
+    });
+}
