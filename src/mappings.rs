@@ -201,6 +201,17 @@ pub fn forget(start: usize, length: usize) {
     }
 }
 
+/// Forgets what of a range is suspended: it was unmapped, and another thread may have mapped something
+/// there since.
+pub fn forget_suspended(start: usize, length: usize) {
+    if first_in(start, length).is_some() {
+        let suspended = |region: &Region| region.attributes & Attributes::SUSPENDED != 0;
+        let rest = |region| (!suspended(&region)).then_some(region);
+        let end = page_end(start, length);
+        write(|regions| regions.rewrite(start, end, rest));
+    }
+}
+
 /// Keeps flushes off a range that is about to change, and waits for those under way.
 pub fn suspend(start: usize, length: usize) {
     let end = page_end(start, length);

@@ -8,7 +8,9 @@ use crate::check;
 use crate::eadr;
 use crate::enforce::{Earlier, enforce};
 use crate::files;
-use crate::mappings::{self, Attributes, forget, page_end, resume, set_inherited, suspend};
+use crate::mappings::{
+    self, Attributes, forget, forget_suspended, page_end, resume, set_inherited, suspend,
+};
 use crate::memory::{PAGE, read_value, vector_error};
 use crate::process::{self, config, event};
 use crate::real::{Errno, sys};
@@ -239,7 +241,7 @@ pub extern "C" fn munmap(call: &mut Call) -> Step {
 extern "C" fn after_munmap(call: &Call, result: isize) -> isize {
     let [address, length, ..] = call.args;
     if result as i32 == 0 {
-        forget(address, length);
+        forget_suspended(address, length);
     }
     result
 }
