@@ -35,12 +35,8 @@ pub fn start() {
 /// Whether something that takes its time may be done now.
 pub fn allows() -> bool {
     let beyond = SPENT.load(Ordering::Relaxed).saturating_sub(HEAD_START);
+    let elapsed = || now(libc::CLOCK_MONOTONIC).wrapping_sub(STARTED.load(Ordering::Relaxed));
     is_exact() || beyond == 0 || beyond < elapsed() / SHARE
-}
-
-/// Since the process began, ns.
-pub fn elapsed() -> u64 {
-    now(libc::CLOCK_MONOTONIC).wrapping_sub(STARTED.load(Ordering::Relaxed))
 }
 
 /// Whether a sync of at most [`FREE`] bytes is to be compared, or only copied.
@@ -57,17 +53,11 @@ pub fn is_exact() -> bool {
 
 /// Does it, on account.
 pub fn spend<T>(work: impl FnOnce() -> T) -> T {
-    let (result, spent) = timed(work);
-    SPENT.fetch_add(spent, Ordering::Relaxed);
-    result
-}
-
-/// Does it; and its CPU time, ns.
-pub fn timed<T>(work: impl FnOnce() -> T) -> (T, u64) {
     let started = now(libc::CLOCK_THREAD_CPUTIME_ID);
     let result = work();
     let spent = now(libc::CLOCK_THREAD_CPUTIME_ID).wrapping_sub(started);
-    (result, spent)
+    SPENT.fetch_add(spent, Ordering::Relaxed);
+    result
 }
 
 /// A clock, ns.

@@ -35,12 +35,12 @@ pub struct Check {
     shim: ShimOptions,
 
     /// Compare at each sync, however long that takes; without it large ranges are compared as often as
-    /// a sixteenth of the run time allows
+    /// a thirty-second part of the run time allows
     #[arg(long)]
     exact: bool,
 
     /// Also tell who stored first to what was never synced: pages are made read-only at the program's
-    /// back and given back at the first store, for a third of the run time at most (or --exact)
+    /// back and given back at the first store, for a quarter of the run time at most (or --exact)
     #[arg(long)]
     blame: bool,
 

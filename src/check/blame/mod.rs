@@ -11,7 +11,7 @@
 //! does. The first fault that is the program's own gives everything back, and is the program's to
 //! handle, by the kernel's own delivery; the next sync begins anew.
 //!
-//! All of that may take a third of the time since the process began, and a head start: beyond it pages
+//! All of that may take a quarter of the time since the process began, and a head start: beyond it pages
 //! are given back in large pieces and not taken again, and who stores to them is not known. `exact` knows
 //! no such limit.
 
@@ -29,7 +29,7 @@ use core::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, AtomicUsize, Ordering
 use daxshim_core::check::blame::{BY_KERNEL, Pages, Table, UNKNOWN};
 use daxshim_core::config::Checking;
 use daxshim_core::regions::Region;
-use daxshim_core::report::Kind;
+use daxshim_core::report::{Kind, ticks};
 use libc::{PROT_READ, PROT_WRITE};
 
 pub use calls::{site, sites};
@@ -46,14 +46,16 @@ static RELEASING: AtomicUsize = AtomicUsize::new(0);
 /// How often that was done.
 static RELEASED: AtomicUsize = AtomicUsize::new(0);
 
-/// CPU time spent, ns.
+/// When it began, ticks.
+static STARTED: AtomicU64 = AtomicU64::new(0);
+/// Time spent, ticks.
 static SPENT: AtomicU64 = AtomicU64::new(0);
-/// The head start, ns.
-const HEAD_START: u64 = 50_000_000;
+/// The head start, ticks: some 50 ms.
+const HEAD_START: u64 = 1 << 27;
 /// One part in so many is ours.
-const SHARE: u64 = 3;
-/// What the kernel takes for a fault and the return from it, and for the store's own fault then, ns.
-const FAULT: u64 = 5_000;
+const SHARE: u64 = 4;
+/// What the kernel takes for a fault and the return from it, and for the store's own fault then, ticks.
+const FAULT: u64 = 1 << 15;
 /// What is given back at once where time is short, bytes.
 const PIECE: usize = 2 << 20;
 
@@ -73,6 +75,7 @@ pub fn start() {
     if !possible {
         log::warn!("DAXSHIM_BLAME: who stores first cannot be noted here");
     }
+    STARTED.store(ticks(), Ordering::Relaxed);
     ON.store(possible, Ordering::Release);
 }
 
@@ -89,13 +92,15 @@ fn on() -> bool {
 
 /// Whether there is time for more.
 fn is_affordable() -> bool {
-    let spent = SPENT.load(Ordering::Relaxed);
-    budget::is_exact() || spent < HEAD_START || spent - HEAD_START < budget::elapsed() / SHARE
+    let elapsed = ticks().wrapping_sub(STARTED.load(Ordering::Relaxed));
+    budget::is_exact() || SPENT.load(Ordering::Relaxed) < elapsed / SHARE + HEAD_START
 }
 
 fn spend<T>(extra: u64, work: impl FnOnce() -> T) -> T {
-    let (result, spent) = budget::timed(work);
-    SPENT.fetch_add(spent + extra, Ordering::Relaxed);
+    let started = ticks();
+    let result = work();
+    let spent = ticks().wrapping_sub(started) + extra;
+    SPENT.fetch_add(spent, Ordering::Relaxed);
     result
 }
 
