@@ -54,7 +54,7 @@ fn document(directory: &str, name: &str, options: &[&str]) -> Result<Value, Fail
     if said.contains("the program itself failed") {
         fail!("{said}");
     }
-    let names = !options.is_empty();
+    let names = options.contains(&"--blame");
     if said.contains("written first by") != names {
         fail!("{said}");
     }
@@ -101,7 +101,7 @@ fn is_by(finding: &Value, function: &str, source: &str) -> Outcome {
 
 /// The same without it: all of that is the program's own doing.
 fn unasked(name: &str, code: &str, status: i64) -> Outcome {
-    let document = document("blame", name, &[])?;
+    let document = document("blame", name, &["--exact"])?;
     let finding = unsynced(&document, code, status)?;
     if finding["written_first"]
         .as_array()
