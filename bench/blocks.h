@@ -16,13 +16,13 @@ static inline double now(void)
 	return t.tv_sec * 1e9 + t.tv_nsec;
 }
 
-static int ascending(const void *a, const void *b)
+static inline int ascending(const void *a, const void *b)
 {
 	double x = *(const double *)a, y = *(const double *)b;
 	return (x > y) - (x < y);
 }
 
-static double median(const double *values, int count)
+static inline double median(const double *values, int count)
 {
 	double sorted[MOST_ROUNDS];
 	for (int i = 0; i < count; i++)
@@ -32,7 +32,7 @@ static double median(const double *values, int count)
 }
 
 /* Of a / b, round by round. */
-static double median_ratio(const double *a, const double *b, int rounds)
+static inline double median_ratio(const double *a, const double *b, int rounds)
 {
 	double ratios[MOST_ROUNDS];
 	for (int i = 0; i < rounds; i++)
@@ -41,7 +41,7 @@ static double median_ratio(const double *a, const double *b, int rounds)
 }
 
 /* Of a - b, round by round. */
-static double median_difference(const double *a, const double *b, int rounds)
+static inline double median_difference(const double *a, const double *b, int rounds)
 {
 	double differences[MOST_ROUNDS];
 	for (int i = 0; i < rounds; i++)

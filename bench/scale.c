@@ -4,6 +4,7 @@
  *
  * Started as PROGRAM DIRECTORY, under the library. As in untagged.c, `without` is a second libc. */
 #define _GNU_SOURCE
+#include "blocks.h"
 #include <dirent.h>
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -16,7 +17,6 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { BLOCKS = 201, THREADS = 64, DESCRIPTORS = 65536, ROOM = 200 };
@@ -81,19 +81,6 @@ static const struct {
 };
 enum { NUMBER = sizeof CASES / sizeof *CASES };
 
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return t.tv_sec * 1e9 + t.tv_nsec;
-}
-
-static int ascending(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 /* ---- all threads make the same calls at once ---- */
 
 static pthread_barrier_t begin, end;
@@ -141,8 +128,7 @@ static double ratio(int c, void *libc, int threads)
         double second = timed(CASES[c].run, i % 2 ? without : with, count, threads);
         ratios[i] = i % 2 ? first / second : second / first;
     }
-    qsort(ratios, blocks, sizeof *ratios, ascending);
-    return ratios[blocks / 2];
+    return median(ratios, blocks);
 }
 
 /* Opens and maps every file there; returns how many. */

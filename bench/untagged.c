@@ -7,6 +7,7 @@
  *
  * untagged [DIRECTORY [BLOCKS]]: where its file is, and how many blocks of each (at most 601). */
 #define _GNU_SOURCE
+#include "blocks.h"
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -15,10 +16,9 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
-#include <time.h>
 #include <unistd.h>
 
-enum { BLOCKS = 601 };
+enum { BLOCKS = MOST_ROUNDS };
 
 static int blocks = BLOCKS;
 
@@ -110,19 +110,6 @@ static const struct {
     {"chmod by path", "chmod", chmod_path, 300},
 };
 
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return t.tv_sec * 1e9 + t.tv_nsec;
-}
-
-static int ascending(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 static double timed(run *run, void *function, int calls)
 {
     double start = now();
@@ -152,7 +139,7 @@ int main(int argc, char **argv)
     for (size_t c = 0; c < sizeof CASES / sizeof *CASES; c++) {
         void *with = dlsym(RTLD_DEFAULT, CASES[c].symbol);
         void *without = dlsym(libc, CASES[c].symbol);
-        double ratios[BLOCKS], a[BLOCKS], b[BLOCKS];
+        double a[BLOCKS], b[BLOCKS];
         timed(CASES[c].run, with, CASES[c].calls);
         for (int i = 0; i < blocks; i++) {
             if (i % 2) {
@@ -162,13 +149,9 @@ int main(int argc, char **argv)
                 b[i] = timed(CASES[c].run, without, CASES[c].calls);
                 a[i] = timed(CASES[c].run, with, CASES[c].calls);
             }
-            ratios[i] = a[i] / b[i];
         }
-        qsort(ratios, blocks, sizeof *ratios, ascending);
-        qsort(a, blocks, sizeof *a, ascending);
-        qsort(b, blocks, sizeof *b, ascending);
-        printf("%-28s %10.1f %10.1f %8.3f\n", CASES[c].name, a[blocks / 2], b[blocks / 2],
-               ratios[blocks / 2]);
+        printf("%-28s %10.1f %10.1f %8.3f\n", CASES[c].name, median(a, blocks), median(b, blocks),
+               median_ratio(a, b, blocks));
         fflush(stdout);
     }
     unlink(path);

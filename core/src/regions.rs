@@ -668,16 +668,20 @@ mod tests {
         }
     }
 
-    #[test]
-    fn too_many_mappings_are_refused_and_the_others_kept() {
-        let map = boxed();
-        let region = |start| Region {
+    /// A region of one byte.
+    fn region(start: usize) -> Region {
+        Region {
             start,
             end: start + 1,
             data_end: 0,
             attributes: 0,
             origin: 0,
-        };
+        }
+    }
+
+    #[test]
+    fn too_many_mappings_are_refused_and_the_others_kept() {
+        let map = boxed();
         let accepted = (0..70_000)
             .take_while(|i| map.insert(region(i * 2)).is_ok())
             .count();
@@ -690,13 +694,6 @@ mod tests {
     #[test]
     fn a_write_that_a_fork_cut_short_leaves_an_empty_map_to_the_child() {
         let map = boxed();
-        let region = |start| Region {
-            start,
-            end: start + 1,
-            data_end: 0,
-            attributes: 0,
-            origin: 0,
-        };
         for i in 0..10_000 {
             map.insert(region(i * 7_919 % 10_000 * 2)).unwrap();
         }
