@@ -17,11 +17,6 @@ const HEAD_START: u64 = 20_000_000;
 /// One part in so many is ours.
 const SHARE: u64 = 32;
 
-/// So many small syncs are compared one and all; a long run is one of many.
-const ALL: u64 = 1 << 14;
-/// From then on one in so many.
-const EACH: u64 = 16;
-
 /// See [`start`], ns.
 static STARTED: AtomicU64 = AtomicU64::new(0);
 /// CPU time of ours, ns: what others of the machine take meanwhile is nobody's.
@@ -37,13 +32,6 @@ pub fn allows() -> bool {
     let beyond = SPENT.load(Ordering::Relaxed).saturating_sub(HEAD_START);
     let elapsed = || now(libc::CLOCK_MONOTONIC).wrapping_sub(STARTED.load(Ordering::Relaxed));
     is_exact() || beyond == 0 || beyond < elapsed() / SHARE
-}
-
-/// Whether a sync of at most [`FREE`] bytes is to be compared, or only copied.
-pub fn compares_small() -> bool {
-    static SYNCS: AtomicU64 = AtomicU64::new(0);
-    let before = SYNCS.fetch_add(1, Ordering::Relaxed);
-    before < ALL || before.is_multiple_of(EACH) || is_exact()
 }
 
 /// Whether time does not matter.

@@ -18,7 +18,7 @@ use core::ops::Range;
 use core::ptr;
 use core::sync::atomic::Ordering;
 use daxshim_core::check::journal::{self, BEGIN, END, Entry, Journal, LINE, Moment, STACK, WORDS};
-use daxshim_core::check::lines;
+use daxshim_core::check::lines::{self, Digest};
 use daxshim_core::check::log::Stack;
 use daxshim_core::config::Checking;
 use daxshim_core::line::Line;
@@ -125,16 +125,17 @@ fn first(journal: &Journal, shadow: &Shadow) {
     let size = shadow.size();
     let stack = here();
     let mut record = Recording::new(journal, Moment::Mapped, 0..size, &stack);
-    let end = size.next_multiple_of(lines::LINE);
-    for at in (0..end).step_by(lines::LINE) {
-        if let Some(content) = shadow.content(at, lines::LINE) {
-            // SAFETY: a line of content, aligned.
-            let words = unsafe { words(content) };
+    with_both(journal, shadow, |live, durable| {
+        let take = |at, words, digest| {
+            // SAFETY: of a line inside both. What is recorded is what is durable.
+            unsafe { durable.add(at / lines::LINE).write_volatile(digest) };
             if words != [0; WORDS] {
                 record.line(at, words);
             }
-        }
-    }
+        };
+        // SAFETY: inside both, see `with_both`.
+        unsafe { lines::for_each(live, size, take) };
+    });
     record.end();
 }
 
@@ -240,14 +241,6 @@ impl<'a> Recording<'a> {
     }
 }
 
-/// # Safety
-/// `line` must be aligned to a line and readable.
-unsafe fn words(line: *const u8) -> [u64; WORDS] {
-    let from: *const u64 = line.cast();
-    // SAFETY: eight words are a line, by the caller's promise. Volatile: others store to it.
-    core::array::from_fn(|i| unsafe { from.add(i).read_volatile() })
-}
-
 fn here() -> Stack {
     let stack = stack::here();
     if let Some(log) = log() {
@@ -274,23 +267,29 @@ fn record(shadow: &Shadow, moment: Moment, range: Range<usize>) {
     }
 }
 
-fn compare(shadow: &Shadow, mut record: Recording<'_>) {
-    let size = shadow.size().next_multiple_of(lines::LINE);
+/// Calls `look` with the file, mapped and readable, and the digests of its lines, unless it is empty.
+fn with_both(journal: &Journal, shadow: &Shadow, look: impl FnOnce(*const u8, *mut Digest)) {
+    let size = shadow.size();
     let live = shadow.live.load(Ordering::Relaxed).cast_const();
-    let (Some(durable), false) = (shadow.content(0, size), live.is_null() || size == 0) else {
+    let (Some(durable), false) = (shadow.digests(0, size), live.is_null() || size == 0) else {
         return;
     };
     // It may have been truncated from outside.
     if memory::is_bad(live as usize + size - 1, 1) {
-        record.journal.close();
+        journal.close();
         return;
     }
+    look(live, durable);
+}
+
+fn compare(shadow: &Shadow, mut record: Recording<'_>) {
+    let size = shadow.size();
+    let journal = record.journal;
     let mut open = Some(());
     let sequence = shadow.records.fetch_add(1, Ordering::Relaxed);
     let thinning = thinning(shadow.outside.load(Ordering::Relaxed));
-    // SAFETY: both are mapped for `size` bytes, and never unmapped.
-    unsafe {
-        lines::for_each_different(live, durable, size, |at| {
+    with_both(journal, shadow, |live, durable| {
+        let different = |at, words, digest| {
             let inside = record.range.contains(&at);
             if !inside {
                 record.outside += 1;
@@ -298,16 +297,15 @@ fn compare(shadow: &Shadow, mut record: Recording<'_>) {
                     return;
                 }
             }
-            let words = words(live.add(at));
             open = open.and_then(|()| record.line(at, words));
             if inside {
-                let to: *mut u64 = durable.add(at).cast();
-                for (i, word) in words.into_iter().enumerate() {
-                    to.add(i).write_volatile(word);
-                }
+                // SAFETY: of a line inside both.
+                unsafe { durable.add(at / lines::LINE).write_volatile(digest) };
             }
-        });
-    }
+        };
+        // SAFETY: inside both, see `with_both`.
+        unsafe { lines::for_each_different(live, durable, size, different) };
+    });
     shadow.outside.store(record.outside, Ordering::Relaxed);
     let _ = open.and_then(|()| record.end());
 }

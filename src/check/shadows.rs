@@ -10,8 +10,8 @@ use core::ptr;
 use core::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 use daxshim_core::check::blame::{self as table, Pages, Table};
 use daxshim_core::check::journal::Journal;
-use daxshim_core::check::lines::PAGE;
-use daxshim_core::check::shadow::{self, CONTENT, Header};
+use daxshim_core::check::lines::{self, Digest, LINE, PAGE};
+use daxshim_core::check::shadow::{self, DIGESTS, Header, TAIL};
 use daxshim_core::line::Line;
 use daxshim_core::regions::Region;
 use daxshim_core::report::{Kind, PATH_LEN, store_bytes};
@@ -24,7 +24,7 @@ use rustix::mm::{MapFlags, ProtFlags};
 /// A watched file.
 pub struct Shadow {
     header: AtomicPtr<Header>,
-    /// Bytes of content.
+    /// Bytes of the file, to the end of its last page.
     length: AtomicUsize,
     device: AtomicU64,
     inode: AtomicU64,
@@ -94,7 +94,7 @@ impl Shadow {
         )
     }
 
-    /// Bytes of the file as it is known to be; never more than the content.
+    /// Bytes of the file as it is known to be; never more than there are digests for.
     pub fn size(&self) -> usize {
         let size = self
             .header()
@@ -102,13 +102,20 @@ impl Shadow {
         (size as usize).min(self.length.load(Ordering::Relaxed))
     }
 
-    /// The content from `offset` on, for `length` bytes. `None` where it has less.
-    pub fn content(&self, offset: usize, length: usize) -> Option<*mut u8> {
+    /// The digests of `length` bytes from `offset` on, which is that of a line. `None` where it has
+    /// fewer.
+    pub fn digests(&self, offset: usize, length: usize) -> Option<*mut Digest> {
         let header = self.header.load(Ordering::Acquire);
         let end = offset.checked_add(length)?;
         let inside = !header.is_null() && end <= self.length.load(Ordering::Relaxed);
-        // SAFETY: inside the mapping, whose content is this long.
-        inside.then(|| unsafe { header.cast::<u8>().add(CONTENT + offset) })
+        let digests = || header.cast::<u8>().wrapping_add(DIGESTS).cast::<Digest>();
+        inside.then(|| digests().wrapping_add(offset / LINE))
+    }
+
+    /// What is known of the last page behind the end of the file.
+    pub fn tail(&self) -> Option<*mut u8> {
+        let header = self.header.load(Ordering::Acquire);
+        (!header.is_null()).then(|| header.cast::<u8>().wrapping_add(TAIL))
     }
 
     /// The shadow's path.
@@ -249,7 +256,7 @@ pub fn log_files() {
 #[cold]
 #[inline(never)]
 pub fn watch(fd: i32, stat: &libc::stat, kind: Kind) -> Option<usize> {
-    let length = Header::content_length(stat.st_size as u64) as usize;
+    let length = crate::mappings::page_end(0, stat.st_size as usize);
     let log = log()?;
     log.add_file(stat.st_dev, stat.st_ino);
     let known = || {
@@ -281,7 +288,7 @@ fn add(fd: i32, stat: &libc::stat, length: usize) -> Option<usize> {
     let number = SHADOWS
         .iter()
         .position(|shadow| shadow.header.load(Ordering::Relaxed).is_null())?;
-    let header = open(fd, stat, length).ok()?;
+    let header = open(fd, stat).ok()?;
     let shadow = SHADOWS.get(number)?;
     shadow.device.store(stat.st_dev, Ordering::Relaxed);
     shadow.inode.store(stat.st_ino, Ordering::Relaxed);
@@ -332,7 +339,8 @@ fn file_name<'a>(line: &'a mut Line<80>, prefix: &str, stat: &libc::stat) -> Opt
 }
 
 /// The shadow's file, mapped: that of another process of the run, or a new one.
-fn open(fd: i32, stat: &libc::stat, length: usize) -> Result<*mut Header, Errno> {
+fn open(fd: i32, stat: &libc::stat) -> Result<*mut Header, Errno> {
+    let length = Header::shadow_length(stat.st_size as u64);
     let directory = process::report_directory()?;
     let mut name = Line::<80>::new();
     let name = file_name(&mut name, shadow::FILE_PREFIX, stat).ok_or(Errno::NAMETOOLONG)?;
@@ -354,9 +362,8 @@ fn open(fd: i32, stat: &libc::stat, length: usize) -> Result<*mut Header, Errno>
         Err(Errno::EXIST) => {
             let file = openat(&directory, name, flags, 0.into())?;
             // Its maker may still be filling it.
-            let whole = (CONTENT + length) as i64;
-            let size = || rustix::fs::fstat(&file).map(|stat| stat.st_size);
-            wait(|| size().is_ok_and(|size| size >= whole)).ok_or(Errno::AGAIN)?;
+            let size = || rustix::fs::fstat(&file).map(|stat| stat.st_size as u64);
+            wait(|| size().is_ok_and(|size| size >= length)).ok_or(Errno::AGAIN)?;
             let header = map(&file, length)?;
             // SAFETY: a mapping of a whole shadow.
             let filled = unsafe { &*header };
@@ -368,8 +375,8 @@ fn open(fd: i32, stat: &libc::stat, length: usize) -> Result<*mut Header, Errno>
     }
 }
 
-fn map(file: &OwnedFd, length: usize) -> Result<*mut Header, Errno> {
-    let (anywhere, length) = (ptr::null_mut(), CONTENT + length);
+fn map(file: &OwnedFd, length: u64) -> Result<*mut Header, Errno> {
+    let (anywhere, length) = (ptr::null_mut(), length as usize);
     let protection = ProtFlags::READ | ProtFlags::WRITE;
     // SAFETY: a new mapping at an address of the kernel's choice.
     let mapping =
@@ -377,38 +384,78 @@ fn map(file: &OwnedFd, length: usize) -> Result<*mut Header, Errno> {
     Ok(mapping.cast())
 }
 
-/// Bytes that are copied at once: what a CPU keeps in its own cache.
+/// Writes a new shadow of a file of `size` bytes: zeros, and the digests. By the kernel: a mapping would
+/// cost a fault for each page, and zeros that are overwritten. What is written is allocated, and not
+/// merely sized: a store on a full filesystem would be SIGBUS.
+fn fill(shadow: &OwnedFd, fd: i32, size: usize, length: u64) -> Result<(), Errno> {
+    let last = (length - 1) / PAGE as u64 * PAGE as u64;
+    fallocate(shadow, FallocateFlags::empty(), 0, DIGESTS as u64)?;
+    fallocate(shadow, FallocateFlags::empty(), last, length - last)?;
+    each_chunk(fd, size, |offset, digests| {
+        let place = DIGESTS + offset / LINE * size_of::<Digest>();
+        // SAFETY: integers, as bytes.
+        let bytes =
+            unsafe { core::slice::from_raw_parts(digests.as_ptr().cast(), size_of_val(digests)) };
+        write_all(shadow, bytes, place as u64)
+    })
+}
+
+/// Bytes that are read at once: they and their digests are what a CPU keeps in its own cache.
 const CHUNK: usize = 256 << 10;
 
-/// Writes a new shadow: zeros for the header, and the file, `size` bytes of it. By the kernel, chunk by
-/// chunk: a mapping would cost a fault for each page, and zeros that are overwritten. What is written is
-/// allocated, and not merely sized: a store on a full filesystem would be SIGBUS.
-fn fill(shadow: &OwnedFd, fd: i32, size: usize, length: usize) -> Result<(), Errno> {
+/// Calls `take` with the digests of a file's first `size` bytes, in pieces, and the offset of each.
+/// The kernel copies the file: no page of the program's mapping is touched, and nothing can fault.
+pub fn each_chunk(
+    fd: i32,
+    size: usize,
+    mut take: impl FnMut(usize, &[Digest]) -> Result<(), Errno>,
+) -> Result<(), Errno> {
+    const DIGESTED: usize = CHUNK / LINE;
+    const WHOLE: usize = CHUNK + DIGESTED * size_of::<Digest>();
     let anywhere = ptr::null_mut();
     let protection = ProtFlags::READ | ProtFlags::WRITE;
     // SAFETY: a new mapping at an address of the kernel's choice.
     let chunk =
-        unsafe { rustix::mm::mmap_anonymous(anywhere, CHUNK, protection, MapFlags::PRIVATE)? };
-    let allocate = |from, length| fallocate(shadow, FallocateFlags::empty(), from, length);
-    let page = PAGE as u64;
-    let filled = allocate(0, CONTENT as u64)
-        // The end of the last page.
-        .and_then(|()| match length {
-            0 => Ok(()),
-            length => allocate((CONTENT + length) as u64 - page, page),
-        })
-        .and_then(|()| {
-            (0..size).step_by(CHUNK).try_for_each(|offset| {
-                let length = CHUNK.min(size - offset);
-                copy_file(fd, offset, chunk as usize, length).map_err(|_| Errno::IO)?;
-                // SAFETY: of the chunk, which is ours and filled in that far.
-                let bytes = unsafe { core::slice::from_raw_parts(chunk.cast::<u8>(), length) };
-                write_all(shadow, bytes, (CONTENT + offset) as u64)
-            })
-        });
+        unsafe { rustix::mm::mmap_anonymous(anywhere, WHOLE, protection, MapFlags::PRIVATE)? };
+    // SAFETY: the mapping's two parts, integers both, which nobody else has.
+    let (bytes, digests) = unsafe {
+        (
+            &mut *chunk.cast::<[u8; CHUNK]>(),
+            &mut *chunk.cast::<u8>().add(CHUNK).cast::<[Digest; DIGESTED]>(),
+        )
+    };
+    let done = (0..size).step_by(CHUNK).try_for_each(|offset| {
+        let bytes = bytes
+            .get_mut(..CHUNK.min(size - offset))
+            .unwrap_or_default();
+        read_at(fd, bytes, offset)?;
+        for (digest, found) in digests.iter_mut().zip(lines::digests(bytes)) {
+            *digest = found;
+        }
+        let lines = bytes.len().div_ceil(LINE);
+        take(offset, digests.get(..lines).unwrap_or_default())
+    });
     // SAFETY: mapped above, and no longer used.
-    unsafe { rustix::mm::munmap(chunk, CHUNK)? };
-    filled
+    unsafe { rustix::mm::munmap(chunk, WHOLE)? };
+    done
+}
+
+/// Zeros where the file has ended meanwhile.
+fn read_at(fd: i32, bytes: &mut [u8], offset: usize) -> Result<(), Errno> {
+    let file = crate::subject::borrow(fd).ok_or(Errno::BADF)?;
+    let mut done = 0;
+    while let Some(left) = bytes.get_mut(done..).filter(|left| !left.is_empty()) {
+        match rustix::io::pread(file, &mut *left, (offset + done) as u64) {
+            Ok(0) => {
+                left.fill(0);
+                break;
+            }
+            Ok(read) => done += read,
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(())
 }
 
 fn write_all(file: &OwnedFd, mut bytes: &[u8], mut at: u64) -> Result<(), Errno> {
@@ -435,23 +482,6 @@ fn fill_in(header: &Header, fd: i32, stat: &libc::stat) {
     header.path_len.store(len as u8, Ordering::Relaxed);
     // Last: whoever sees it sees the rest.
     header.magic.store(shadow::MAGIC, Ordering::Release);
-}
-
-/// Has the kernel copy `length` bytes of a file to an address of ours: no page of the program's
-/// mapping is touched, and nothing can fault.
-pub fn copy_file(fd: i32, offset: usize, to: usize, length: usize) -> Result<(), i32> {
-    let mut done = 0;
-    while done < length {
-        let (at, left) = (offset + done, length - done);
-        // SAFETY: the caller's memory, which the kernel fills.
-        match unsafe { sys!(SYS_pread64, fd, to + done, left, at) } {
-            Ok(0) => break,
-            Ok(read) => done += read,
-            Err(libc::EINTR) => {}
-            Err(errno) => return Err(errno),
-        }
-    }
-    Ok(())
 }
 
 /// Yields until something is so; `None` if it does not become so.

@@ -1,17 +1,17 @@
 //! Syncs: what was dirty in their range, and what that says.
 
 use super::log::note;
-use super::shadows::{self, Part, Shadow, all, copy_file, each_part, wait};
+use super::shadows::{self, Part, Shadow, all, each_chunk, each_part, wait};
 use super::{blame, budget, journal, log};
 use crate::memory::{self, PAGE};
 use crate::process;
 use crate::real::sys;
 use core::sync::atomic::Ordering;
 use daxshim_core::check::Code;
-use daxshim_core::check::lines::{self, Dirty, LINE};
+use daxshim_core::check::lines::{self, Digest, Dirty, LINE};
 use daxshim_core::check::log::Finding;
-use daxshim_core::check::shadow::Header;
 use daxshim_core::report::{Kind, PATH_LEN};
+use rustix::io::Errno;
 
 /// From so many pages on, a sync of mostly clean ones is worth a note.
 const AMPLIFIED_PAGES: u64 = 16;
@@ -216,9 +216,9 @@ fn whole_file(shadow: &'static Shadow, fd: Option<i32>) {
     });
     found.uncertain |= !complete;
     if header.elsewhere.load(Ordering::Relaxed) != 0 || found.first.is_none() {
-        // What lies where nothing is mapped here is copied from the file, uncompared.
+        // What lies where nothing is mapped here is taken from the file, uncompared.
         found.uncertain = true;
-        copy_rest(shadow, fd);
+        take_rest(shadow, fd);
     }
     header.fsyncs.fetch_add(1, Ordering::Relaxed);
     if found.uncertain {
@@ -237,24 +237,34 @@ fn whole_file(shadow: &'static Shadow, fd: Option<i32>) {
     }
 }
 
+/// All of the shadow's lines, as the file has them. Its digests must be locked.
+fn digest_file(shadow: &Shadow, fd: i32) -> Result<(), Errno> {
+    each_chunk(fd, shadow.size(), |offset, digests| {
+        let durable = shadow.digests(offset, digests.len() * LINE);
+        let durable = durable.ok_or(Errno::INVAL)?;
+        for (line, digest) in digests.iter().enumerate() {
+            // SAFETY: there are as many of the shadow's.
+            unsafe { durable.add(line).write_volatile(*digest) };
+        }
+        Ok(())
+    })
+}
+
 /// The shadow gets the file as it is.
-fn copy_rest(shadow: &'static Shadow, fd: Option<i32>) {
+fn take_rest(shadow: &'static Shadow, fd: Option<i32>) {
     let Some(header) = shadow.header() else {
         return;
     };
     let size = shadow.size();
-    let Some(content) = shadow.content(0, size) else {
-        return;
-    };
     let affordable = size <= budget::FREE || budget::allows();
-    let copied = affordable
+    let digested = affordable
         && locked(shadow, || {
             budget::spend(|| match fd {
-                Some(fd) if copy_file(fd, 0, content as usize, size).is_ok() => true,
-                _ => copy_by_path(shadow, content as usize, size),
+                Some(fd) if digest_file(shadow, fd).is_ok() => true,
+                _ => digest_by_path(shadow),
             })
         }) == Some(true);
-    if copied {
+    if digested {
         header.elsewhere.store(0, Ordering::Relaxed);
         header.compared(0, size as u64);
     } else {
@@ -263,7 +273,7 @@ fn copy_rest(shadow: &'static Shadow, fd: Option<i32>) {
 }
 
 /// Where the descriptor is not readable, or there is none: by the path of when it was mapped.
-fn copy_by_path(shadow: &'static Shadow, to: usize, length: usize) -> bool {
+fn digest_by_path(shadow: &'static Shadow) -> bool {
     let mut path = [0u8; PATH_LEN + 1];
     let mut known = [0u8; PATH_LEN];
     let len = shadow.path(&mut known);
@@ -277,13 +287,13 @@ fn copy_by_path(shadow: &'static Shadow, to: usize, length: usize) -> bool {
     let fd = fd as i32;
     let stat = crate::subject::Place::Descriptor(fd).stat();
     let same = stat.is_ok_and(|stat| (stat.st_dev, stat.st_ino) == shadow.identity());
-    let copied = same && copy_file(fd, 0, to, length).is_ok();
+    let digested = same && digest_file(shadow, fd).is_ok();
     // SAFETY: opened above.
     let _ = unsafe { sys!(SYS_close, fd) };
-    copied
+    digested
 }
 
-/// Does it while no other process or thread changes the content. `None`: it could not be locked.
+/// Does it while no other process or thread changes the digests. `None`: it could not be locked.
 fn locked<T>(shadow: &Shadow, work: impl FnOnce() -> T) -> Option<T> {
     let header = shadow.header()?;
     let pid = process::owner();
@@ -293,11 +303,12 @@ fn locked<T>(shadow: &Shadow, work: impl FnOnce() -> T) -> Option<T> {
     Some(result)
 }
 
-/// Of a part, as much as has lines of the file. `None`: it can't be read, or there is no time.
-fn readable(part: &Part) -> Option<(*const u8, *mut u8, usize)> {
-    let size = part.shadow.size().next_multiple_of(LINE);
-    let length = part.length.min(size.saturating_sub(part.offset));
-    let content = part.shadow.content(part.offset, length)?;
+/// Of a part, as many bytes as the file has. `None`: it can't be read, or there is no time.
+fn readable(part: &Part) -> Option<(*const u8, *mut Digest, usize)> {
+    let length = part
+        .length
+        .min(part.shadow.size().saturating_sub(part.offset));
+    let durable = part.shadow.digests(part.offset, length)?;
     if part.kind == Kind::Suspended || length > budget::FREE && !budget::allows() {
         return None;
     }
@@ -305,7 +316,7 @@ fn readable(part: &Part) -> Option<(*const u8, *mut u8, usize)> {
     if part.kind == Kind::Untagged && length > 0 && memory::is_bad(part.address + length - 1, 1) {
         return None;
     }
-    Some((part.address as *const u8, content, length))
+    Some((part.address as *const u8, durable, length))
 }
 
 /// The dirty lines of a part. `None` where that is not known.
@@ -315,8 +326,8 @@ pub fn compare(part: &Part) -> Option<Dirty> {
         return None;
     }
     let (live, durable, length) = readable(part)?;
-    // SAFETY: mapped and readable, before the end of the file's last page, while `each_part` runs;
-    // the content is as long.
+    // SAFETY: mapped and readable, to the end of the file's last page, while `each_part` runs; there
+    // is a digest of each line.
     timed(length, || unsafe { lines::compare(live, durable, length) }).into()
 }
 
@@ -330,14 +341,10 @@ pub fn take_over(part: &Part) -> Option<Dirty> {
         header.skip(start, end);
         return None;
     }
-    if part.length <= budget::FREE && !budget::compares_small() {
-        copy(part, header);
-        return None;
-    }
     let uncertain = header.is_uncertain(start, end);
     let dirty = readable(part).and_then(|(live, durable, length)| {
         locked(part.shadow, || {
-            // SAFETY: as in `compare`; the content is locked.
+            // SAFETY: as in `compare`; the digests are locked.
             timed(length, || unsafe {
                 lines::take_over(live, durable, length)
             })
@@ -348,23 +355,6 @@ pub fn take_over(part: &Part) -> Option<Dirty> {
         None => header.skip(start, end),
     }
     dirty.filter(|_| !uncertain)
-}
-
-/// As [`take_over`], without a look at what is dirty.
-fn copy(part: &Part, header: &Header) {
-    let (start, end) = (part.offset as u64, part.end() as u64);
-    let copied = readable(part).and_then(|(live, durable, length)| {
-        // SAFETY: as in `take_over`.
-        locked(part.shadow, || unsafe {
-            lines::copy(live, durable, length)
-        })
-    });
-    if copied.is_some() {
-        header.compared(start, end);
-        header.copied.fetch_add(1, Ordering::Relaxed);
-    } else {
-        header.skip(start, end);
-    }
 }
 
 fn timed<T>(length: usize, work: impl FnOnce() -> T) -> T {
@@ -390,12 +380,13 @@ pub fn beyond_end(part: &Part) {
     if part.kind == Kind::Untagged && memory::is_bad(live, 1) {
         return;
     }
-    let Some(known) = part.shadow.content(from, length) else {
+    let Some(tail) = part.shadow.tail() else {
         return;
     };
+    let known = tail.wrapping_add(from % PAGE);
     let (mut first, mut last) = (None, 0);
     for i in 0..length {
-        // SAFETY: the file's last page, mapped and readable; and as many bytes of content.
+        // SAFETY: the file's last page, mapped and readable; and as many bytes that are known.
         let (now, before) = unsafe {
             (
                 (live as *const u8).add(i).read_volatile(),

@@ -314,7 +314,6 @@ impl Assembly<'_> {
         Limits {
             left_out: sum(|process| process.left_out),
             without_stack: sum(|process| process.unsampled),
-            syncs_only_copied: self.checked.shadows.iter().map(|s| s.copied).sum(),
             syncs_not_compared: self.checked.shadows.iter().map(|s| s.skipped).sum(),
             files_not_watched: sum(|process| process.unshadowed),
             stores_without_stack: blames.map(|blame| blame.unsampled).sum(),

@@ -40,8 +40,6 @@ pub struct Limits {
     pub without_stack: u64,
     /// Syncs that were not compared.
     pub syncs_not_compared: u64,
-    /// Syncs of which was only noted what they make durable, not what of it was dirty.
-    pub syncs_only_copied: u64,
     /// Mapped files that were not watched.
     pub files_not_watched: u64,
     /// With `--blame`: times that pages were stored to and by whom was not noted, to save time.

@@ -74,7 +74,7 @@ Findings go to standard error. Exit status: 1 if there are findings as --fail-on
 suppressed; else the program's, 128+N if signal N ended it, 127 if it is not found, 126 if it cannot be
 executed, 125 if daxshim itself fails or is used wrongly.
 
-Each watched file is copied into memory (/dev/shm): that much must be free.
+Of each watched file an eighth of its size goes to memory (/dev/shm): that much must be free.
 
 Examples:
   daxshim check -- ./server /mnt/pmem/data

@@ -1,14 +1,15 @@
 //! The shadow of a file: what of it is durable, as far as its syncs tell.
 //!
-//! A file `shadow.DEV.INO.SIZE` of the report directory: a [`Header`], and from [`CONTENT`] on as
-//! many bytes as the file has, to the end of its last page. When the file is first mapped all of it
-//! counts as durable; each sync then takes over the lines it makes durable, as they are when it
-//! begins. A line of the file that is not as in the shadow was stored to and never synced.
+//! A file `shadow.DEV.INO.SIZE` of the report directory: a [`Header`]; from [`TAIL`] on a page, with
+//! what is mapped behind the end of the file; and from [`DIGESTS`] on a [`Digest`] of each line of
+//! the file, to the end of its last page. When the file is first mapped all of it counts as durable;
+//! each sync then takes over the lines it makes durable, as they are when it begins. A line of the
+//! file that is not as in the shadow was stored to and never synced.
 //!
 //! Where a sync's range was not compared ([`Header::skip`]), that is known of the lines outside it
 //! only: inside, a difference may have been made durable since.
 
-use super::lines::PAGE;
+use super::lines::{Digest, LINE, PAGE};
 use crate::report::PATH_LEN;
 use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
@@ -18,13 +19,17 @@ pub const MAGIC: u64 = u64::from_le_bytes(*b"DAXSHAD\x01");
 /// Names of shadow files begin with this.
 pub const FILE_PREFIX: &str = "shadow.";
 
-/// Where the content begins, bytes.
-pub const CONTENT: usize = PAGE;
+/// Where the last page's part behind the end of the file is kept, bytes: each byte in its place in
+/// the page.
+pub const TAIL: usize = PAGE;
+
+/// Where the digests begin, bytes.
+pub const DIGESTS: usize = 2 * PAGE;
 
 /// The first page of a shadow.
 #[repr(C)]
 pub struct Header {
-    /// [`MAGIC`]; 0 while the content is being filled in.
+    /// [`MAGIC`]; 0 while the digests are being filled in.
     pub magic: AtomicU64,
     /// `st_dev`.
     pub device: AtomicU64,
@@ -32,7 +37,7 @@ pub struct Header {
     pub inode: AtomicU64,
     /// Bytes of the file when it was first mapped, or since, where it was seen to be truncated.
     pub size: AtomicU64,
-    /// 0, or the process that changes the content.
+    /// 0, or the process that changes the digests.
     lock: AtomicU32,
     /// Bytes of `path`.
     pub path_len: AtomicU8,
@@ -48,8 +53,6 @@ pub struct Header {
     skip_end: AtomicU64,
     /// Syncs that were not compared, ever.
     pub skipped: AtomicU64,
-    /// Syncs that were taken over, but not compared.
-    pub copied: AtomicU64,
     /// msync(2) calls, and the program's own flushes.
     pub msyncs: AtomicU64,
     /// fsync(2), fdatasync(2) and sync(2) calls.
@@ -62,7 +65,7 @@ pub struct Header {
     pub path: [AtomicU8; PATH_LEN],
 }
 
-const _: () = assert!(size_of::<Header>() <= CONTENT);
+const _: () = assert!(size_of::<Header>() <= TAIL);
 
 /// How many syncs found something to do.
 #[repr(C)]
@@ -82,10 +85,11 @@ impl FoundBy {
 }
 
 impl Header {
-    /// Bytes of content that a file of `size` bytes has.
+    /// Bytes of the shadow of a file of `size` bytes.
     #[must_use]
-    pub const fn content_length(size: u64) -> u64 {
-        size.next_multiple_of(PAGE as u64)
+    pub const fn shadow_length(size: u64) -> u64 {
+        let lines = size.next_multiple_of(PAGE as u64) / LINE as u64;
+        DIGESTS as u64 + lines * size_of::<Digest>() as u64
     }
 
     /// Whether its content is meant to be durable: it has a tag, or somebody syncs it. What is mapped

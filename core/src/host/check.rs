@@ -11,9 +11,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use crate::check::Code;
-use crate::check::lines::LINE;
+use crate::check::lines::{self, Digest, LINE};
 use crate::check::log::{self, Ending, Entry, Log, Module};
-use crate::check::shadow::{self, CONTENT, FoundBy, Header};
+use crate::check::shadow::{self, DIGESTS, FoundBy, Header};
 use crate::host::blame::Blame;
 
 /// What a process found.
@@ -92,8 +92,6 @@ pub struct ShadowFile {
     pub path: PathBuf,
     /// Syncs that were not compared.
     pub skipped: u64,
-    /// Syncs that were taken over, but not compared.
-    pub copied: u64,
     /// Where a difference may be durable nevertheless.
     pub uncertain: Option<(u64, u64)>,
     /// Whether its content is meant to be durable.
@@ -281,7 +279,6 @@ fn read_shadow(file: &Path) -> Option<ShadowFile> {
             usize::from(header.path_len.load(Ordering::Relaxed)),
         ),
         skipped: wide(&header.skipped),
-        copied: wide(&header.copied),
         uncertain: header.skipped_range(),
         meant: header.is_meant(),
         msyncs: Syncs::of(&header.msyncs, &header.msyncs_found),
@@ -292,6 +289,8 @@ fn read_shadow(file: &Path) -> Option<ShadowFile> {
 
 /// Bytes compared at a time: what a CPU keeps in its own cache.
 const CHUNK: usize = 128 << 10;
+/// Bytes of a digest.
+const DIGEST: usize = size_of::<Digest>();
 
 impl ShadowFile {
     /// The lines of the file that no sync covered since they were stored to.
@@ -307,21 +306,21 @@ impl ShadowFile {
         }
         let size = self.size.min(metadata.len());
         let mut unsynced = Unsynced::default();
-        let (mut now, mut durable) = (vec![0; CHUNK], vec![0; CHUNK]);
+        let mut now = vec![0; CHUNK];
+        let mut durable = vec![0; CHUNK / LINE * DIGEST];
         let mut offset = 0;
         while offset < size {
-            let length = CHUNK.min((size - offset) as usize);
-            now.truncate(length);
-            durable.truncate(length);
+            now.truncate(CHUNK.min((size - offset) as usize));
+            durable.truncate(now.len().div_ceil(LINE) * DIGEST);
             file.read_exact_at(&mut now, offset)?;
-            shadow.read_exact_at(&mut durable, CONTENT as u64 + offset)?;
-            if now != durable {
-                let lines = now.chunks(LINE).zip(durable.chunks(LINE)).enumerate();
-                for (line, _) in lines.filter(|(_, (now, durable))| now != durable) {
-                    self.add(&mut unsynced, offset + (line * LINE) as u64, size);
-                }
+            let lines = offset / LINE as u64;
+            shadow.read_exact_at(&mut durable, DIGESTS as u64 + lines * DIGEST as u64)?;
+            let durable = durable.as_chunks().0.iter().copied();
+            let both = lines::digests(&now).zip(durable.map(Digest::from_ne_bytes));
+            for (line, _) in both.enumerate().filter(|(_, (now, before))| now != before) {
+                self.add(&mut unsynced, offset + (line * LINE) as u64, size);
             }
-            offset += length as u64;
+            offset += now.len() as u64;
         }
         Ok(unsynced)
     }
@@ -355,9 +354,11 @@ mod tests {
     fn shadow(directory: &Path, size: u64) -> ShadowFile {
         let path = directory.join("file");
         std::fs::write(&path, vec![1; size as usize]).unwrap();
-        let content = vec![1; Header::content_length(size) as usize];
-        let bytes = [vec![0; CONTENT], content].concat();
-        std::fs::write(directory.join("shadow"), bytes).unwrap();
+        let content = vec![1; size as usize];
+        let digests = lines::digests(&content).flat_map(Digest::to_ne_bytes);
+        let mut shadow: Vec<u8> = vec![0; DIGESTS].into_iter().chain(digests).collect();
+        shadow.resize(Header::shadow_length(size) as usize, 0);
+        std::fs::write(directory.join("shadow"), shadow).unwrap();
         let metadata = path.metadata().unwrap();
         ShadowFile {
             shadow: directory.join("shadow"),
@@ -365,7 +366,6 @@ mod tests {
             size,
             path,
             skipped: 0,
-            copied: 0,
             uncertain: None,
             meant: true,
             msyncs: Syncs::default(),
