@@ -1,11 +1,15 @@
 #!/usr/bin/env python3
 """What daxshim check costs unmodified programs: fio's mmap engine, and LMDB's commits with MDB_WRITEMAP.
 
-Usage: bench/check.py DIRECTORY (on tmpfs) BIN (where libdaxshim.so and daxshim are)
+Usage: bench/check.py DIRECTORY BIN (where libdaxshim.so and daxshim are) [--counted]
 
-Runs without daxshim, under check and under check --blame alternate; what counts is the median of the
-ratios to the run without it beside them, of CPU time (all processes, the command included) and of wall
-time. Memory is the largest resident set of a process; the mapped file counts in it.
+On tmpfs, with emulated tags: runs without daxshim, under check and under check --blame alternate; what
+counts is the median of the ratios to the run without it beside them, of CPU time (all processes, the
+command included) and of wall time. Memory is the largest resident set of a process; the mapped file
+counts in it.
+
+--counted: on the fs-DAX of the VM, with real tags, once each, as its clock counts instructions; 2 MiB
+pages and the programs' starts are left in.
 """
 
 import os
@@ -37,13 +41,14 @@ def lmdb(file, commits):
     return ["/usr/bin/python3", "-c", COMMITS, file, str(SIZE), str(commits)]
 
 
-def programs(fio, database):
+def programs(fio, database, counted):
+    """By name; fewer commits where each instruction is emulated."""
+    commits = [2_000, 20_000] if counted else [20_000, 100_000]
     return {
         "fio, msync per write (direct=1), 64 MiB": [*FIO, f"--filename={fio}", "--direct=1", "--io_size=64m"],
         "the same, 1 GiB": [*FIO, f"--filename={fio}", "--direct=1", "--io_size=1g"],
         "fio, msync of all each 32 writes, 1 GiB": [*FIO, f"--filename={fio}", "--fsync=32", "--io_size=1g"],
-        "LMDB, 20,000 commits": lmdb(database, 20_000),
-        "LMDB, 100,000 commits": lmdb(database, 100_000),
+        **{f"LMDB, {number:,} commits": lmdb(database, number) for number in commits},
     }
 
 
@@ -57,22 +62,25 @@ def run(command):
     return usage.ru_utime + usage.ru_stime, time.monotonic() - started, usage.ru_maxrss
 
 
-def main(directory, binaries):
+def main(directory, binaries, counted):
     fio, database = directory / "fio", directory / "database"
     daxshim = binaries / "daxshim"
+    emulate = [] if counted else ["--emulate"]
     fio.write_bytes(os.urandom(SIZE))
     run(lmdb(database, 1))
     # Of its final size, and without holes.
     content = database.read_bytes().rstrip(b"\0")
     database.write_bytes(content.ljust(SIZE, b"\0"))
-    subprocess.run([daxshim, "tag", "--emulate", fio, database], check=True, stdout=subprocess.DEVNULL)
-    check = [daxshim, "check", "--emulate", "--compat", "--fail-on", "never"]
+    for file in [fio, database] if counted else []:
+        subprocess.run([daxshim, "prepare", file], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([daxshim, "tag", *emulate, fio, database], check=True, stdout=subprocess.DEVNULL)
+    check = [daxshim, "check", *emulate, "--compat", "--fail-on", "never"]
     print("| program | CPU time, s | MiB | check: CPU | wall | MiB | --blame: CPU | wall |")
     print("|---|---|---|---|---|---|---|---|", flush=True)
-    for name, program in programs(fio, database).items():
+    for name, program in programs(fio, database, counted).items():
         ways = {"native": program, "check": [*check, "--", *program], "blame": [*check, "--blame", "--", *program]}
         runs = {way: [] for way in ways}
-        for _ in range(ROUNDS):
+        for _ in range(1 if counted else ROUNDS):
             for way, command in ways.items():
                 runs[way].append(run(command))
 
@@ -92,6 +100,7 @@ def main(directory, binaries):
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 3:
+    counted = sys.argv[3:] == ["--counted"]
+    if len(sys.argv) != 3 + counted:
         sys.exit(__doc__)
-    main(*map(pathlib.Path, sys.argv[1:]))
+    main(*map(pathlib.Path, sys.argv[1:3]), counted)

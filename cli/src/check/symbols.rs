@@ -1,13 +1,16 @@
 //! Names for addresses: functions, inlined ones too, and source lines, from the module's own debug
-//! information or from a separate file (by build ID or debug link, as gdb finds them).
+//! information or from a separate file (by build ID or debug link, as gdb finds them). The C library's
+//! are named alone: nobody looks for a mistake in its lines, it is part of every stack, and what
+//! distributions have of it is compressed: 80 ms to unpack.
 
 use std::collections::HashMap;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use addr2line::Loader;
 use daxshim_core::host::check::LogModule;
 use daxshim_core::host::shown;
-use object::{Object, ObjectSegment};
+use object::{Object, ObjectSegment, ObjectSymbol, ReadCache, ReadRef, SymbolKind};
 
 use super::finding::Frame;
 
@@ -21,6 +24,40 @@ struct Image {
     symbols: Option<Loader>,
     /// A separate file of debug information.
     debug: Option<Loader>,
+    /// Of the C library, from such a file.
+    functions: Functions,
+}
+
+/// Address, size and name, by address.
+#[derive(Default)]
+struct Functions(Vec<(u64, u64, String)>);
+
+impl Functions {
+    fn of(path: &Path) -> Option<Functions> {
+        let bytes = ReadCache::new(File::open(path).ok()?);
+        let file = object::File::parse(&bytes).ok()?;
+        let of_code = file
+            .symbols()
+            .filter(|symbol| symbol.kind() == SymbolKind::Text && symbol.size() > 0);
+        let mut functions: Vec<_> = of_code
+            .filter_map(|symbol| {
+                Some((symbol.address(), symbol.size(), symbol.name().ok()?.into()))
+            })
+            .collect();
+        functions.sort_by_key(|&(address, ..)| address);
+        Some(Functions(functions))
+    }
+
+    fn at(&self, address: u64) -> Option<String> {
+        let behind = self.0.partition_point(|&(start, ..)| start <= address);
+        let (start, size, name) = self.0.get(behind.checked_sub(1)?)?;
+        (address - start < *size).then(|| name.clone())
+    }
+}
+
+fn is_c_library(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str());
+    name.is_some_and(|name| name.starts_with("libc.") || name.starts_with("ld-"))
 }
 
 /// Symbols of all modules seen so far.
@@ -91,11 +128,13 @@ impl Image {
             segments: Vec::new(),
             symbols: Loader::new(path).ok(),
             debug: None,
+            functions: Functions::default(),
         };
-        let Ok(bytes) = std::fs::read(path) else {
+        // Of large programs' files little is asked for.
+        let Ok(bytes) = File::open(path).map(ReadCache::new) else {
             return image;
         };
-        let Ok(file) = object::File::parse(&*bytes) else {
+        let Ok(file) = object::File::parse(&bytes) else {
             return image;
         };
         image.segments = file
@@ -107,7 +146,13 @@ impl Image {
             .collect();
         if file.section_by_name(".debug_info").is_none() {
             let found = separate(path, &file).into_iter().find(|file| file.exists());
-            image.debug = found.and_then(|file| Loader::new(file).ok());
+            if is_c_library(path) {
+                image.functions = found
+                    .and_then(|file| Functions::of(&file))
+                    .unwrap_or_default();
+            } else {
+                image.debug = found.and_then(|file| Loader::new(file).ok());
+            }
         }
         image
     }
@@ -130,7 +175,11 @@ impl Image {
             let symbol = |loader: &Loader| loader.find_symbol(address).map(demangled);
             let mut loaders = [&self.debug, &self.symbols].into_iter().flatten();
             found.push(Found {
-                function: Some(loaders.find_map(symbol)?),
+                function: Some(
+                    self.functions
+                        .at(address)
+                        .or_else(|| loaders.find_map(symbol))?,
+                ),
                 source: None,
                 line: None,
             });
@@ -166,7 +215,7 @@ fn demangled(symbol: &str) -> String {
 }
 
 /// Where a separate file of debug information would be.
-fn separate(path: &Path, file: &object::File<'_>) -> Vec<PathBuf> {
+fn separate<'data>(path: &Path, file: &object::File<'data, impl ReadRef<'data>>) -> Vec<PathBuf> {
     let mut places = Vec::new();
     if let Ok(Some([first, rest @ ..])) = file.build_id() {
         let rest: String = rest.iter().map(|byte| format!("{byte:02x}")).collect();
