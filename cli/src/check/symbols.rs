@@ -41,7 +41,9 @@ impl Functions {
             .filter(|symbol| symbol.kind() == SymbolKind::Text && symbol.size() > 0);
         let mut functions: Vec<_> = of_code
             .filter_map(|symbol| {
-                Some((symbol.address(), symbol.size(), symbol.name().ok()?.into()))
+                // Without the version behind it.
+                let name = symbol.name().ok()?.split('@').next()?;
+                Some((symbol.address(), symbol.size(), name.into()))
             })
             .collect();
         functions.sort_by_key(|&(address, ..)| address);

@@ -97,9 +97,18 @@ pub fn says(verdict: &Verdict) -> String {
     };
     let last = verdict.output.lines().rfind(|line| !line.trim().is_empty());
     match last {
-        Some(line) => format!("{end}: {}", line.trim().escape_debug()),
+        Some(line) => format!("{end}: {}", printable(line.trim())),
         None => end,
     }
+}
+
+/// A foreign text for a terminal: control characters are escaped, quotes are not.
+fn printable(text: &str) -> String {
+    let escaped = |c: char| match c.is_control() {
+        true => c.escape_debug().to_string(),
+        false => c.to_string(),
+    };
+    text.chars().map(escaped).collect()
 }
 
 fn help(failure: &Failure) -> &'static str {
@@ -166,4 +175,13 @@ fn summary(outcome: &Outcome) -> String {
         text += &format!("; interrupted, {} were chosen", number(built as u64));
     }
     text + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn only_control_characters_are_escaped() {
+        let text = "it's \"b'\\0'\" \u{1b}[31m\u{7}ä";
+        assert_eq!(super::printable(text), "it's \"b'\\0'\" \\u{1b}[31m\\u{7}ä");
+    }
 }
