@@ -40,6 +40,8 @@ const fn seeded(program: &'static str, code: &'static str) -> Seeded {
 const SEEDED: &[Seeded] = &[
     seeded("unmapped", "DAX001"),
     seeded("unmapped_then_fsync", "DAX001"),
+    seeded("unmapped_twice", "DAX001"),
+    seeded("half_of_two", "DAX001"),
     seeded("mapped_over", "DAX002"),
     seeded("shrunk", "DAX002"),
     Seeded {
@@ -49,6 +51,26 @@ const SEEDED: &[Seeded] = &[
     Seeded {
         function: "",
         ..seeded("exited_at_once", "DAX003")
+    },
+    Seeded {
+        function: "",
+        ..seeded("one_of_two", "DAX003")
+    },
+    Seeded {
+        function: "",
+        ..seeded("mapped_again", "DAX003")
+    },
+    Seeded {
+        function: "",
+        ..seeded("child_executed", "DAX003")
+    },
+    Seeded {
+        function: "",
+        ..seeded("child_unmapped", "DAX003")
+    },
+    Seeded {
+        function: "",
+        ..seeded("parent_executed", "DAX004")
     },
     Seeded {
         function: "",

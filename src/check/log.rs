@@ -8,7 +8,7 @@ use core::ptr;
 use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 use daxshim_core::check::log::{self, Ending, Finding, Log, Stack};
 use daxshim_core::line::Line;
-use daxshim_core::report::PATH_LEN;
+use daxshim_core::report::{PATH_LEN, ticks};
 use rustix::io::Errno;
 
 static LOG: AtomicPtr<Log> = AtomicPtr::new(ptr::null_mut());
@@ -37,6 +37,7 @@ fn open_at(at: *mut Log) -> Result<(), Errno> {
     let length = size_of::<Log>() as u64;
     filled.pid.store(process::pid(), Ordering::Relaxed);
     filled.length.store(length, Ordering::Relaxed);
+    filled.began.store(ticks(), Ordering::Relaxed);
     // Last: whoever sees it sees the rest.
     filled.magic.store(log::MAGIC, Ordering::Release);
     LOG.store(new, Ordering::Release);
@@ -80,6 +81,7 @@ pub fn note_of(finding: &Finding, caller: usize) {
 /// How the process ends, unless the call that ends it fails.
 pub fn set_ending(ending: Ending) {
     if let Some(log) = log() {
+        log.ended.store(ticks(), Ordering::Relaxed);
         log.ending.store(ending as u8, Ordering::Relaxed);
     }
 }

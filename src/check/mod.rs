@@ -29,7 +29,7 @@ pub use flushes::{drained, flushed};
 pub use log::looked_at;
 pub use shadows::watch;
 pub use syncs::{all_files, file_range_sync_begins, file_sync_begins, sync_begins, sync_failed};
-pub use unmap::{ending, executing, execution_failed, unmapping};
+pub use unmap::{ending, executing, execution_failed, holding, unmapping};
 
 static ON: AtomicBool = AtomicBool::new(false);
 

@@ -186,6 +186,41 @@ impl Part {
 }
 
 impl Part {
+    /// Whether stores to it reach the file.
+    pub fn is_shared(&self) -> bool {
+        !matches!(self.kind, Kind::Private | Kind::ReadOnly)
+    }
+
+    /// Calls `look` for each range of its offsets that no other mapping of the file holds; what lies in
+    /// the addresses `[start, end)` is about to go and counts for none.
+    pub fn each_unshared(&self, start: usize, end: usize, mut look: impl FnMut(usize, usize)) {
+        let mut cursor = self.offset;
+        while cursor < self.end() {
+            let (from, to) = self
+                .first_other(start, end, cursor)
+                .unwrap_or((self.end(), self.end()));
+            if cursor < from {
+                look(cursor, from);
+            }
+            cursor = to;
+        }
+    }
+
+    /// What the first other mapping holds of it from the offset `cursor` on.
+    fn first_other(&self, start: usize, end: usize, cursor: usize) -> Option<(usize, usize)> {
+        let mut first = None;
+        let mut look = |part: Part| {
+            let held = part.is_shared() && ptr::eq(part.shadow, self.shadow);
+            if let Some(part) = part.clip(cursor, self.end()).filter(|_| held) {
+                let range = (part.offset, part.end());
+                first = Some(first.map_or(range, |first: (usize, usize)| first.min(range)));
+            }
+        };
+        each_part(0, start, &mut look);
+        each_part(end, usize::MAX, &mut look);
+        first
+    }
+
     /// Whether lines of it that are dirty are meant to become durable.
     pub fn is_meant(&self) -> bool {
         let lost = matches!(self.kind, Kind::Private | Kind::ReadOnly | Kind::Suspended);
@@ -249,6 +284,18 @@ pub fn log_files() {
             log.add_file(device, inode);
         }
     }
+    holding(0, usize::MAX);
+}
+
+/// What was just mapped in a range of addresses can be stored to, and synced, by this process.
+pub fn holding(start: usize, end: usize) {
+    let Some(log) = log() else { return };
+    each_part(start, end, |part| {
+        if part.is_shared() {
+            let (device, inode) = part.shadow.identity();
+            log.holds(device, inode, (part.offset as u64, part.end() as u64));
+        }
+    });
 }
 
 /// Watches a file that was just mapped: the number of its shadow, for the region's attributes.

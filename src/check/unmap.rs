@@ -1,9 +1,10 @@
-//! What ends a mapping: munmap and its like, exit, exec.
+//! What ends a mapping: munmap and its like, exit, exec. Of a file's offsets that are mapped more than
+//! once, only the last mapping's end counts: until then they can be synced.
 
 use super::flushes;
 use super::journal;
 use super::log::set_ending;
-use super::shadows::each_part;
+use super::shadows::{self, each_part};
 use super::syncs::{beyond_end, report};
 use crate::process;
 use core::sync::atomic::Ordering;
@@ -11,7 +12,6 @@ use daxshim_core::check::Code;
 use daxshim_core::check::journal::Moment;
 use daxshim_core::check::lines::Dirty;
 use daxshim_core::check::log::Ending;
-use daxshim_core::report::Kind;
 
 /// A range is about to be unmapped. Noted whether or not something is dirty: what never gets synced is
 /// seen in the end, and then this says who let go of it.
@@ -26,19 +26,29 @@ pub fn unmapping(start: usize, end: usize, code: Code) {
 #[inline(never)]
 fn unmaps(start: usize, end: usize, code: Code) {
     each_part(start, end, |part| {
-        if matches!(part.kind, Kind::Private | Kind::ReadOnly) {
+        if !part.is_shared() {
             return;
         }
         beyond_end(&part);
         if !journal::on() {
             flushes::unmapping(&part);
         }
-        if let Some(header) = part.shadow.header() {
-            header.elsewhere.store(1, Ordering::Relaxed);
-        }
-        let range = (part.offset as u64, part.end() as u64);
-        report(code, &part, range, part.length as u64, Dirty::default());
+        part.each_unshared(start, end, |from, to| {
+            if let Some(header) = part.shadow.header() {
+                header.elsewhere.store(1, Ordering::Relaxed);
+            }
+            let range = (from as u64, to as u64);
+            report(code, &part, range, (to - from) as u64, Dirty::default());
+        });
     });
+}
+
+/// A range was just mapped.
+#[inline]
+pub fn holding(start: usize, end: usize) {
+    if super::on() {
+        shadows::holding(start, end);
+    }
 }
 
 /// The process is about to execute another program.
@@ -65,7 +75,7 @@ pub fn ending(how: Ending) {
         journal::point(Moment::Ended);
     }
     each_part(0, usize::MAX, |part| {
-        if !matches!(part.kind, Kind::Private | Kind::ReadOnly) {
+        if part.is_shared() {
             beyond_end(&part);
         }
     });

@@ -193,6 +193,7 @@ fn record(call: &Call, start: usize, kind: Kind) {
             .bits(),
         origin: start.wrapping_sub(offset),
     });
+    check::holding(start, page_end(start, length));
     if config().prefault && kind.is_sync() && protection as i32 & PROT_WRITE != 0 {
         // A failure (EINVAL before Linux 5.14) leaves the faults to the stores, as ever.
         // SAFETY: populates a mapping that was just made; changes no data.
@@ -281,6 +282,7 @@ extern "C" fn after_mremap(call: &Call, result: isize) -> isize {
             resume(old, old_length.max(1));
         }
         let start = result as usize;
+        check::holding(start, page_end(start, new_length));
         check::blame::lend(start, page_end(start, new_length), call.note as i32);
     } else {
         forget(result as usize, new_length);

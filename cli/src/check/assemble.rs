@@ -14,6 +14,7 @@ use daxshim_core::sites::sites;
 use object::{Object, ObjectSection, SectionKind};
 
 use super::finding::{Finding, Limits, Writer};
+use super::letting_go::{self, LetGo};
 use super::symbols::Symbols;
 use crate::output::{counted, number};
 use crate::run::program::Unseen;
@@ -85,30 +86,27 @@ impl Assembly<'_> {
             self.never_meant(shadow, &unsynced.ranges);
             return;
         }
-        let mut unmapped: BTreeMap<(usize, usize), Lines> = BTreeMap::new();
-        let mut left = Lines::default();
+        let mut lost: BTreeMap<LetGo, Lines> = BTreeMap::new();
         for &range in &unsynced.ranges {
-            match self.unmapped_by(shadow, range) {
-                Some(place) => unmapped.entry(place).or_default().add(range),
-                None => left.add(range),
+            if let Some(by) = letting_go::last(&self.checked.processes, shadow.file, range) {
+                lost.entry(by).or_default().add(range);
             }
         }
-        for ((process, entry), lines) in unmapped {
-            let Some(process) = self.checked.processes.get(process) else {
+        for (by, lines) in lost {
+            let Some(process) = self.checked.processes.get(by.process) else {
                 continue;
             };
-            if let Some(entry) = process.entries.get(entry) {
-                let found = LogEntry {
-                    range: (lines.start, lines.end),
-                    lines: lines.count,
-                    ..entry.clone()
-                };
-                let written_first = self.written_first(shadow, &lines);
-                self.logged(process, &found, written_first);
-            }
-        }
-        if left.count > 0 {
-            self.ended(shadow, &left);
+            let Some(entry) = by.entry.and_then(|entry| process.entries.get(entry)) else {
+                self.ended(shadow, process, &lines);
+                continue;
+            };
+            let found = LogEntry {
+                range: (lines.start, lines.end),
+                lines: lines.count,
+                ..entry.clone()
+            };
+            let written_first = self.written_first(shadow, &lines);
+            self.logged(process, &found, written_first);
         }
         if unsynced.uncertain_lines > 0 || shadow.skipped > 0 {
             let mut finding = Finding::of_run(
@@ -138,46 +136,22 @@ impl Assembly<'_> {
         });
     }
 
-    /// The last munmap (or the like) that held a range: process and entry.
-    fn unmapped_by(&self, shadow: &ShadowFile, range: (u64, u64)) -> Option<(usize, usize)> {
-        let mut found = None;
-        for (i, process) in self.checked.processes.iter().enumerate() {
-            let entries = process.entries.iter().enumerate();
-            let last = entries
-                .filter(|(_, entry)| matches!(entry.code, Code::Unmapped | Code::MappedOver))
-                .filter(|(_, entry)| entry.file == shadow.file)
-                .filter(|(_, entry)| entry.range.0 < range.1 && range.0 < entry.range.1)
-                .max_by_key(|(_, entry)| entry.sequence);
-            found = last.map(|(entry, _)| (i, entry)).or(found);
-        }
-        found
-    }
-
     /// Lines that were mapped to the end of a process.
-    fn ended(&mut self, shadow: &ShadowFile, lines: &Lines) {
-        let used = |process: &&ProcessLog| process.files.contains(&shadow.file);
-        let Some(process) = self.checked.processes.iter().rfind(used) else {
-            return;
-        };
-        let replaced = self
-            .checked
-            .processes
-            .iter()
-            .any(|other| other.pid == process.pid && other.image > process.image);
+    fn ended(&mut self, shadow: &ShadowFile, process: &ProcessLog, lines: &Lines) {
+        let replaced = letting_go::successor(&self.checked.processes, process).is_some();
         let code = match process.ending {
             Ending::Exit => Code::Exited,
             Ending::Exec => Code::Executed,
             Ending::Unsaid if replaced => Code::Executed,
             Ending::Unsaid => Code::Killed,
         };
-        let process = process.pid;
         let written_first = self.written_first(shadow, lines);
         self.findings.push(Finding {
             detail: None,
             file: Some(shown(&shadow.path)),
             bytes: Some((lines.start, lines.end)),
             lines: lines.count,
-            process: Some(process),
+            process: Some(process.pid),
             written_first,
             ..Finding::of_run(code, String::new())
         });

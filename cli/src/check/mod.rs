@@ -3,6 +3,7 @@
 
 pub mod assemble;
 pub mod finding;
+mod letting_go;
 pub mod policy;
 pub mod sarif;
 pub mod suppress;

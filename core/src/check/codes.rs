@@ -80,6 +80,8 @@ codes! {
 "munmap makes nothing durable. Lines that were stored to and not synced before lie in the CPU's caches
 or in the page cache; a power cut takes them, also after the mapping is gone. A later msync of the same
 part of the file, or fsync of its descriptor, still makes them durable, and then nothing is reported.
+While another mapping has the lines, in this process or another, they are not lost either: whoever lets go
+of them last is named.
 
 Wrong:
     record->state = DONE;

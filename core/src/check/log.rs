@@ -7,7 +7,7 @@
 use super::Code;
 use super::lines::Dirty;
 use super::modules::Mapping;
-use crate::report::{PATH_LEN, store_bytes};
+use crate::report::{PATH_LEN, store_bytes, ticks};
 use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 /// `Log::magic`.
@@ -146,8 +146,8 @@ pub struct Entry {
     pub inode: AtomicU64,
     /// How often found.
     pub count: AtomicU64,
-    /// When found last: a number that grows within the log.
-    pub sequence: AtomicU64,
+    /// When found last: [`ticks`], which all processes share.
+    pub time: AtomicU64,
     /// Address of the mapping, the first time.
     pub address: AtomicU64,
     /// The lowest offset.
@@ -186,6 +186,9 @@ pub struct FileUse {
     pub device: AtomicU64,
     /// `st_ino`; 0 where the place is free.
     pub inode: AtomicU64,
+    /// Inverted: zeros are an empty range.
+    start: AtomicU64,
+    end: AtomicU64,
 }
 
 /// See the module.
@@ -200,8 +203,10 @@ pub struct Log {
     /// [`Ending`].
     pub ending: AtomicU8,
     padding: [u8; 3],
-    /// Findings so far.
-    pub sequence: AtomicU64,
+    /// When it began, [`ticks`].
+    pub began: AtomicU64,
+    /// When it said how it ends, [`ticks`].
+    pub ended: AtomicU64,
     /// Findings that found no room.
     pub left_out: AtomicU64,
     /// Findings whose stack was not taken, to save time: they count with the last of their kind.
@@ -220,7 +225,6 @@ impl Log {
     /// Counts a finding. Without a stack, it counts with the last finding of its code and file, if
     /// there is one.
     pub fn note(&self, finding: &Finding, stack: Option<&Stack>) {
-        let sequence = self.sequence.fetch_add(1, Ordering::Relaxed) + 1;
         let entry = match stack {
             Some(stack) => self.entry(finding, stack),
             None => {
@@ -235,7 +239,7 @@ impl Log {
         };
         let (start, end) = finding.range;
         entry.count.fetch_add(1, Ordering::Relaxed);
-        entry.sequence.fetch_max(sequence, Ordering::Relaxed);
+        entry.time.fetch_max(ticks(), Ordering::Relaxed);
         entry.start.fetch_min(start, Ordering::Relaxed);
         entry.end.fetch_max(end, Ordering::Relaxed);
         entry.asked.fetch_add(finding.asked, Ordering::Relaxed);
@@ -249,7 +253,7 @@ impl Log {
             .iter()
             .take_while(|entry| entry.state.load(Ordering::Acquire) != 0)
             .filter(|entry| entry.is_of(finding))
-            .max_by_key(|entry| entry.sequence.load(Ordering::Relaxed))
+            .max_by_key(|entry| entry.time.load(Ordering::Relaxed))
     }
 
     fn entry(&self, finding: &Finding, stack: &Stack) -> Option<&Entry> {
@@ -294,6 +298,25 @@ impl Log {
 
     /// The process uses a file.
     pub fn add_file(&self, device: u64, inode: u64) {
+        self.file(device, inode);
+    }
+
+    /// The process can store to `start..end` of a file from now on. Who unmapped that before was not the
+    /// last to have it: its note is taken back. Where that leaves two parts of the note, the shorter
+    /// one goes too, as a note has one range.
+    pub fn holds(&self, device: u64, inode: u64, (start, end): (u64, u64)) {
+        if let Some(file) = self.file(device, inode) {
+            file.hold(start, end);
+        }
+        let used = |entry: &&Entry| entry.state.load(Ordering::Acquire) != 0;
+        for entry in self.entries.iter().take_while(used) {
+            if entry.is_unmapping(device, inode) {
+                entry.take_back(start, end);
+            }
+        }
+    }
+
+    fn file(&self, device: u64, inode: u64) -> Option<&FileUse> {
         for file in &self.files {
             let claimed =
                 file.inode
@@ -301,14 +324,29 @@ impl Log {
             match claimed {
                 Ok(_) => {
                     file.device.store(device, Ordering::Release);
-                    return;
+                    return Some(file);
                 }
                 Err(known) if known == inode && file.device.load(Ordering::Acquire) == device => {
-                    return;
+                    return Some(file);
                 }
                 Err(_) => {}
             }
         }
+        None
+    }
+}
+
+impl FileUse {
+    fn hold(&self, start: u64, end: u64) {
+        self.start.fetch_max(!start, Ordering::Relaxed);
+        self.end.fetch_max(end, Ordering::Relaxed);
+    }
+
+    /// From the lowest offset that it could ever store to by a mapping to behind the highest.
+    #[must_use]
+    pub fn held(&self) -> (u64, u64) {
+        let start = !self.start.load(Ordering::Relaxed);
+        (start, self.end.load(Ordering::Relaxed))
     }
 }
 
@@ -327,6 +365,32 @@ impl Entry {
             && self.detail.load(Ordering::Relaxed) == finding.detail
             && self.device.load(Ordering::Relaxed) == finding.device
             && self.inode.load(Ordering::Relaxed) == finding.inode
+    }
+
+    fn is_unmapping(&self, device: u64, inode: u64) -> bool {
+        let code = self.code.load(Ordering::Relaxed);
+        (code == Code::Unmapped as u8 || code == Code::MappedOver as u8)
+            && self.state.load(Ordering::Acquire) == 2
+            && self.device.load(Ordering::Relaxed) == device
+            && self.inode.load(Ordering::Relaxed) == inode
+    }
+
+    /// Its range loses `start..end`. The next finding may widen it again.
+    fn take_back(&self, start: u64, end: u64) {
+        let from = self.start.load(Ordering::Relaxed);
+        let to = self.end.load(Ordering::Relaxed);
+        if end <= from || to <= start {
+            return;
+        }
+        let (below, above) = (start.saturating_sub(from), to.saturating_sub(end));
+        if below == 0 && above == 0 {
+            self.start.store(u64::MAX, Ordering::Relaxed);
+            self.end.store(0, Ordering::Relaxed);
+        } else if below >= above {
+            self.end.store(start, Ordering::Relaxed);
+        } else {
+            self.start.store(end, Ordering::Relaxed);
+        }
     }
 
     /// Whether this is the entry of the finding, or was free and now is. Two threads that find the
@@ -443,6 +507,37 @@ mod tests {
         }
         assert_eq!(counts(&log).len(), ENTRIES);
         assert_eq!(log.left_out.load(Ordering::Relaxed), 3);
+    }
+
+    #[test]
+    fn who_maps_it_again_takes_the_note_back() {
+        let log = log();
+        let range = |entry: &Entry| {
+            let start = entry.start.load(Ordering::Relaxed);
+            (start, entry.end.load(Ordering::Relaxed))
+        };
+        let unmap = |start, end| {
+            let of = Finding {
+                range: (start, end),
+                ..finding(Code::Unmapped, 0)
+            };
+            log.note(&of, Some(&stack(&[1])));
+        };
+        let [first, second, ..] = &log.entries;
+        unmap(0, 16384);
+        log.note(&finding(Code::Redundant, 0), Some(&stack(&[1])));
+        log.holds(1, 3, (0, 16384));
+        assert_eq!(range(first), (0, 16384));
+        log.holds(1, 2, (12288, 65536));
+        assert_eq!(range(first), (0, 12288));
+        log.holds(1, 2, (4096, 8192));
+        assert_eq!(range(first), (0, 4096));
+        log.holds(1, 2, (0, 4096));
+        assert!(range(first).0 >= range(first).1);
+        unmap(8192, 12288);
+        assert_eq!((range(first), range(second)), ((8192, 12288), (0, 64)));
+        let [_, file, ..] = &log.files;
+        assert_eq!(file.held(), (0, 65536));
     }
 
     #[test]

@@ -25,18 +25,31 @@ pub struct ProcessLog {
     pub image: u32,
     /// How it ended, as it said itself.
     pub ending: Ending,
+    /// When it began; a clock that all processes share.
+    pub began: u64,
+    /// When it said how it ends; 0 where it did not.
+    pub ended: u64,
     /// What was found.
     pub entries: Vec<LogEntry>,
     /// Code that stacks lead through.
     pub modules: Vec<LogModule>,
-    /// Files used: `st_dev`, `st_ino`.
-    pub files: Vec<(u64, u64)>,
+    /// Files used.
+    pub files: Vec<LogFile>,
     /// Findings that found no room.
     pub left_out: u64,
     /// Findings whose stack was not taken.
     pub unsampled: u64,
     /// Mappings of files that have no shadow.
     pub unshadowed: u64,
+}
+
+/// A file that a process used.
+#[derive(Clone, Copy, Debug)]
+pub struct LogFile {
+    /// `st_dev`, `st_ino`.
+    pub file: (u64, u64),
+    /// From the lowest offset that it could ever store to by a mapping to behind the highest.
+    pub held: (u64, u64),
 }
 
 /// A kind of finding.
@@ -56,8 +69,8 @@ pub struct LogEntry {
     pub range: (u64, u64),
     /// How often.
     pub count: u64,
-    /// Grows with time within the log.
-    pub sequence: u64,
+    /// When it was found last; a clock that all processes share.
+    pub time: u64,
     /// Bytes asked for, altogether.
     pub asked: u64,
     /// Dirty lines, altogether.
@@ -225,11 +238,16 @@ fn read_log(file: &Path, numbers: &str) -> Option<ProcessLog> {
         pid: log.pid.load(Ordering::Relaxed),
         image: image.parse().ok()?,
         ending: Ending::from_u8(log.ending.load(Ordering::Relaxed)),
+        began: wide(&log.began),
+        ended: wide(&log.ended),
         entries: log.entries.iter().filter_map(entry).collect(),
         modules: log.modules.iter().filter_map(module).collect(),
         files: files
-            .map(|file| (wide(&file.device), wide(&file.inode)))
-            .filter(|&(_, inode)| inode != 0)
+            .map(|file| LogFile {
+                file: (wide(&file.device), wide(&file.inode)),
+                held: file.held(),
+            })
+            .filter(|file| file.file.1 != 0)
             .collect(),
         left_out: wide(&log.left_out),
         unsampled: wide(&log.unsampled),
@@ -250,7 +268,7 @@ fn entry(entry: &Entry) -> Option<LogEntry> {
         address: wide(&entry.address),
         range: (wide(&entry.start), wide(&entry.end)),
         count,
-        sequence: wide(&entry.sequence),
+        time: wide(&entry.time),
         asked: wide(&entry.asked),
         lines: wide(&entry.lines),
         stack: entry.stack.iter().take(depth).map(wide).collect(),

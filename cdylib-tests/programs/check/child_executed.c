@@ -1,0 +1,19 @@
+/* A child executes another program: its mapping goes, and its parent's stays. */
+#include "check.h"
+
+int main(int argc, char **argv)
+{
+	begin(argc, argv);
+	char *p = mapped("file", 4);
+	p[0] ^= 1;
+	pid_t child = fork();
+	must(child >= 0, "fork");
+	if (child == 0) {
+		execlp("true", "true", NULL);
+		_exit(99);
+	}
+	must(waitpid(child, NULL, 0) == child, "waitpid");
+	if (!wrong)
+		sync_range(p, 1);
+	return 0;
+}
