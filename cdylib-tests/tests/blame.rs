@@ -17,6 +17,8 @@ const PROGRAMS: &[(&str, &str, i64)] = &[
     ("own_protection", "DAX003", 0),
     ("faults_among_threads", "DAX003", 0),
     ("crashes", "DAX005", 139),
+    ("ignored", "DAX003", 0),
+    ("ignored_crashes", "DAX005", 139),
 ];
 
 /// Exact: how much of the time blaming takes does not matter.

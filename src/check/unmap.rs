@@ -1,6 +1,7 @@
 //! What ends a mapping: munmap and its like, exit, exec. Of a file's offsets that are mapped more than
 //! once, only the last mapping's end counts: until then they can be synced.
 
+use super::blame;
 use super::flushes;
 use super::journal;
 use super::log::set_ending;
@@ -54,16 +55,22 @@ pub fn holding(start: usize, end: usize) {
 /// The process is about to execute another program.
 #[inline]
 pub fn executing() {
-    if super::on() && process::is_owner() {
-        ending(Ending::Exec);
+    if super::on() {
+        blame::executing();
+        if process::is_owner() {
+            ending(Ending::Exec);
+        }
     }
 }
 
 /// It could not.
 #[inline]
 pub fn execution_failed() {
-    if super::on() && process::is_owner() {
-        set_ending(Ending::Unsaid);
+    if super::on() {
+        blame::execution_failed();
+        if process::is_owner() {
+            set_ending(Ending::Unsaid);
+        }
     }
 }
 

@@ -33,6 +33,7 @@ use daxshim_core::report::{Kind, ticks};
 use libc::{PROT_READ, PROT_WRITE};
 
 pub use calls::{site, sites};
+pub use signals::{executing, execution_failed};
 
 /// Whether pages are taken.
 static ON: AtomicBool = AtomicBool::new(false);

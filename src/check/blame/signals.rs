@@ -2,7 +2,9 @@
 //! its own faults by the kernel's own delivery.
 //!
 //! A fault while SIGSEGV is blocked kills. So it is left out of every mask that the program sets, by
-//! libc's functions: of a thread, of a handler, of a wait.
+//! libc's functions: of a thread, of a handler, of a wait. So does one while it is ignored: what the
+//! program ignores is ignored by our handler, and by the kernel again when another program is executed,
+//! which inherits that.
 
 use super::{give_all_back, give_up, scratch, stored};
 use crate::memory::{read_value, write_value};
@@ -12,7 +14,10 @@ use crate::trampoline::{Call, Step};
 use core::arch::naked_asm;
 use core::ffi::{c_int, c_void};
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use libc::{SA_NODEFER, SA_ONSTACK, SA_SIGINFO, SIG_BLOCK, SIG_UNBLOCK, SIGSEGV, siginfo_t};
+use libc::{
+    SA_NODEFER, SA_ONSTACK, SA_RESTART, SA_SIGINFO, SIG_BLOCK, SIG_IGN, SIG_UNBLOCK, SIGSEGV,
+    siginfo_t,
+};
 use parking_lot::lock_api::RawMutex as _;
 
 /// asm/signal.h of x86.
@@ -56,6 +61,25 @@ impl Action {
             restorer: restore as *const () as u64,
             mask: !kept,
         }
+    }
+
+    /// Ours, where the program has this: what it ignores interrupts no system call, as far as the kernel can
+    /// restart them.
+    fn replaced(self) -> Action {
+        let ours = Action::ours();
+        let restart = if self.is_ignored() {
+            SA_RESTART as u64
+        } else {
+            0
+        };
+        Action {
+            flags: ours.flags | restart,
+            ..ours
+        }
+    }
+
+    fn is_ignored(self) -> bool {
+        self.handler == SIG_IGN as u64
     }
 
     /// As the program wants it, but that SIGSEGV is never blocked.
@@ -159,6 +183,9 @@ pub fn arm() -> bool {
         if before.handler != program().handler {
             set_program(before);
         }
+        if program().is_ignored() {
+            let _ = Action::exchange(SIGSEGV, Some(program().replaced()));
+        }
         ARMED.store(true, Ordering::Release);
         true
     });
@@ -221,11 +248,34 @@ extern "C" fn enter(_: c_int, info: *mut siginfo_t, context: *mut c_void) {
     if info.si_code == SEGV_ACCERR && is_store && stored(address) {
         return;
     }
+    if sent && program().is_ignored() {
+        return;
+    }
     // A fault happens again when this returns, and is then the program's. What was sent is sent again,
     // and delivered when this has returned.
     hand_over();
     if sent {
         resend(info);
+    }
+}
+
+/// Another program is about to be executed: a disposition of ours would be reset to the default by it.
+pub fn executing() {
+    if !is_armed() || !program().is_ignored() {
+        return;
+    }
+    if process::is_owner() {
+        hand_over();
+    } else if is_ours() {
+        // A child of vfork(2): its own, while the pages are its parent's.
+        let _ = Action::exchange(SIGSEGV, Some(program()));
+    }
+}
+
+/// It was not.
+pub fn execution_failed() {
+    if is_armed() && program().is_ignored() && !process::is_owner() {
+        let _ = Action::exchange(SIGSEGV, Some(program().replaced()));
     }
 }
 
@@ -255,8 +305,16 @@ unsafe extern "C" fn restore() {
 pub fn action(call: &Call) -> Option<Step> {
     let [signal, new, old, size, ..] = call.args;
     let signal = signal as c_int;
-    if size != 8 || !(1..=64).contains(&signal) || !process::is_owner() {
+    if size != 8 || !(1..=64).contains(&signal) {
         return None;
+    }
+    if !process::is_owner() {
+        // posix_spawn(3) resets what has a handler, and leaves what is ignored.
+        let asked = signal == SIGSEGV && new == 0 && old != 0;
+        return (asked && program().is_ignored() && is_ours()).then(|| {
+            write_value(old, program());
+            Step::answer(0)
+        });
     }
     let new = match new {
         0 => None,
@@ -286,9 +344,12 @@ fn of_segv(new: Option<Action>) -> Action {
     }
     if let Some(new) = new {
         set_program(new);
-        if !armed {
-            let _ = Action::exchange(SIGSEGV, Some(new.unblocking(SIGSEGV)));
-        }
+        let kept = if armed {
+            new.replaced()
+        } else {
+            new.unblocking(SIGSEGV)
+        };
+        let _ = Action::exchange(SIGSEGV, Some(kept));
     }
     before
 }
