@@ -102,6 +102,11 @@ const SEEDED: &[Seeded] = &[
     },
     seeded("undrained_pmem2", "DAX012"),
     seeded("not_flushable", "DAX013"),
+    Seeded {
+        twin: &["DAX304"],
+        status: 1,
+        ..seeded("not_flushable_tagged", "DAX013")
+    },
     seeded("unflushed", "DAX001"),
     seeded("redundant", "DAX101"),
     seeded("redundant_fsync", "DAX101"),

@@ -1,4 +1,4 @@
-/* The first of two, after a sync of what others stored. */
+/* The first of two, after a sync of what others stored; and nobody who stored elsewhere. */
 #include "blame.h"
 
 static NOINLINE void before(char *p)
@@ -14,5 +14,8 @@ int main(int argc, char **argv)
 	sync_range(p, 4);
 	writer(p + PAGE);
 	later(p + PAGE);
+	/* Nothing is lost there. */
+	later(p + 2 * PAGE);
+	later(p + 2 * PAGE);
 	return 0;
 }
