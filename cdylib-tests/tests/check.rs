@@ -154,6 +154,7 @@ const TRIALS: &[Test] = &[
     ("sync policies", policies),
     ("the README's example", readme),
     ("sarif", sarif),
+    ("sarif says who stored first", sarif_blames),
     ("nothing is left behind", nothing_left),
 ];
 
@@ -563,19 +564,59 @@ fn databases() -> Outcome {
     Ok(())
 }
 
-fn sarif() -> Outcome {
+/// The document; SARIF 2.1.0 allows it.
+fn sarif_of(name: &str, options: &[&str]) -> Result<Value, Failed> {
     let scene = scene("")?;
-    let done = check(&["--sarif", "-", "--"])
-        .arg(program("check").join("wrong_range"))
+    let done = check(options)
+        .args(["--sarif", "-", "--"])
+        .arg(program("check").join(name))
         .arg("wrong")
         .arg(scene.dir())
         .output()?;
     let document: Value = serde_json::from_slice(&done.stdout)?;
-    // The types are made from the schema of SARIF 2.1.0: what comes back as it was, it allows.
+    // The types are made from the schema: what comes back as it was, it allows.
     let typed: serde_sarif::sarif::Sarif = serde_json::from_slice(&done.stdout)?;
     if serde_json::to_value(typed)? != document {
         fail!("not SARIF 2.1.0: {document:#}");
     }
+    Ok(document)
+}
+
+/// As a second stack, and a place to look at: of what was unmapped, the munmap is the first; of what was
+/// left at the end, there is no other.
+fn sarif_blames() -> Outcome {
+    for (name, own_stacks) in [("unmapped", 1), ("exited", 0)] {
+        let document = sarif_of(name, &["--blame", "--exact"])?;
+        let result = &document["runs"][0]["results"][0];
+        let stack = &result["stacks"][own_stacks];
+        let related = &result["relatedLocations"][0];
+        let count = |of: &Value| of.as_array().map_or(0, Vec::len);
+        let counts = [
+            &result["stacks"],
+            &result["relatedLocations"],
+            &result["locations"],
+        ];
+        let said = text_of(&related["message"]["text"]);
+        let uri = text_of(&related["physicalLocation"]["artifactLocation"]["uri"]);
+        let line = &related["physicalLocation"]["region"]["startLine"];
+        let innermost = &stack["frames"][0]["location"];
+        let sound = counts.map(count) == [own_stacks + 1, 1, 1]
+            && said.starts_with("written first by process ")
+            && said.ends_with(", 1 page")
+            && stack["message"]["text"] == said.as_str()
+            && innermost["logicalLocations"][0]["fullyQualifiedName"] == "main"
+            && innermost["physicalLocation"] == related["physicalLocation"]
+            && uri.ends_with(&format!("programs/check/{name}.c"))
+            && line.as_u64() > Some(0);
+        if !sound {
+            fail!("{name}: {result:#}");
+        }
+    }
+    Ok(())
+}
+
+fn sarif() -> Outcome {
+    let document = sarif_of("wrong_range", &[])?;
     let run = &document["runs"][0];
     let result = &run["results"][0];
     let place = &result["locations"][0]["physicalLocation"];

@@ -3,7 +3,8 @@
 use daxshim_core::check::{Code, Level};
 use serde_json::{Value, json};
 
-use super::finding::{Finding, Findings, Frame};
+use super::finding::{Finding, Findings, Frame, Writer};
+use crate::output::counted;
 
 /// The document.
 pub fn sarif(findings: &Findings) -> String {
@@ -56,23 +57,52 @@ fn result(finding: &Finding) -> Value {
     let Some(object) = result.as_object_mut() else {
         return result;
     };
-    // The innermost frame with a source line is where a reviewer wants to look.
-    let place = finding.stack.iter().find(|frame| frame.source.is_some());
+    let writers = finding.written_first.iter();
+    let stored: Vec<Value> = writers.clone().filter_map(stored_at).collect();
+    // What has no stack of its own is best looked at where it was stored.
+    let writer = finding.written_first.first();
+    let place = place(&finding.stack).or_else(|| place(&writer?.stack));
     if let Some(place) = place {
         object.insert("locations".into(), json!([location(place)]));
     }
-    if !finding.stack.is_empty() {
-        let frames: Vec<Value> = finding
-            .stack
-            .iter()
-            .map(|frame| json!({ "location": location(frame), "module": frame.module.clone().unwrap_or_default() }))
-            .collect();
-        object.insert("stacks".into(), json!([{ "frames": frames }]));
+    if !stored.is_empty() {
+        object.insert("relatedLocations".into(), json!(stored));
+    }
+    let own = (!finding.stack.is_empty()).then(|| stack(finding.title, &finding.stack));
+    let stacks: Vec<Value> = own
+        .into_iter()
+        .chain(writers.map(|writer| stack(&written_first(writer), &writer.stack)))
+        .collect();
+    if !stacks.is_empty() {
+        object.insert("stacks".into(), json!(stacks));
     }
     if finding.suppressed {
         object.insert("suppressions".into(), json!([{ "kind": "external" }]));
     }
     result
+}
+
+/// The innermost frame with a source line: where a reviewer wants to look.
+fn place(stack: &[Frame]) -> Option<&Frame> {
+    stack.iter().find(|frame| frame.source.is_some())
+}
+
+fn stack(title: &str, frames: &[Frame]) -> Value {
+    let frame = |frame: &Frame| json!({ "location": location(frame), "module": frame.module.clone().unwrap_or_default() });
+    let frames: Vec<Value> = frames.iter().map(frame).collect();
+    json!({ "message": { "text": title }, "frames": frames })
+}
+
+fn written_first(writer: &Writer) -> String {
+    let pages = counted(writer.pages, "page");
+    format!("written first by process {}, {pages}", writer.process)
+}
+
+fn stored_at(writer: &Writer) -> Option<Value> {
+    let mut location = location(place(&writer.stack)?);
+    let message = json!({ "text": written_first(writer) });
+    location.as_object_mut()?.insert("message".into(), message);
+    Some(location)
 }
 
 fn message(finding: &Finding) -> String {
