@@ -153,6 +153,7 @@ const TRIALS: &[Test] = &[
     ("databases as they are shipped", databases),
     ("sync policies", policies),
     ("the README's example", readme),
+    ("what was watched", watched),
     ("sarif", sarif),
     ("sarif says who stored first", sarif_blames),
     ("nothing is left behind", nothing_left),
@@ -560,6 +561,33 @@ fn databases() -> Outcome {
         if !grave.is_empty() || syncs != Some(0) || document["ended"]["exit_status"] != 0 {
             fail!("{name}: {syncs:?} {grave:#?}");
         }
+    }
+    Ok(())
+}
+
+/// That nothing was found says nothing where nothing was looked at, and this is said.
+fn watched() -> Outcome {
+    let scene = scene("")?;
+    std::fs::write(scene.path("report.json"), "")?;
+    let run = |words: &[&str]| -> Result<(Value, String), Failed> {
+        let mut command = check(&["--json", "report.json", "--"]);
+        let done = command.args(words).current_dir(scene.dir()).output()?;
+        let document = std::fs::read(scene.path("report.json"))?;
+        let said = String::from_utf8_lossy(&done.stderr).into_owned();
+        Ok((serde_json::from_slice(&document)?, said))
+    };
+    let twin = program("check").join("wrong_file");
+    let (some, said) = run(&[&twin.to_string_lossy(), "right", "."])?;
+    let names = some["watched"].as_array().cloned().unwrap_or_default();
+    let names: Vec<String> = names.iter().map(text_of).collect();
+    let known = |end: &str| names.iter().any(|name| name.ends_with(end));
+    if names.len() != 2 || !known("/big") || !known("/file") || said.contains("nothing was watched")
+    {
+        fail!("{names:?}: {said}");
+    }
+    let (none, said) = run(&["true"])?;
+    if none["watched"] != serde_json::json!([]) || !said.contains("nothing was watched: ") {
+        fail!("{said}: {none:#}");
     }
     Ok(())
 }

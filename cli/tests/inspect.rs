@@ -185,7 +185,7 @@ fn a_user_sees_own_processes_and_is_told_of_those_that_are_not_shown() {
     );
     assert_eq!(ran.code, Some(0), "{ran:?}");
     ran.says("data: mapped by no process")
-        .says("that could not be looked at may map it")
+        .says("that could not be looked at may map it (root can look): 1 (")
         .says(&format!("cannot inspect process {}: EACCES (", own_pid()))
         .says("run as root");
 }

@@ -25,6 +25,8 @@ pub struct Findings {
     pub exit_status: u8,
     /// What was found, gravest first.
     pub findings: Vec<Finding>,
+    /// The files whose mappings were watched, by path; each once.
+    pub watched: Vec<String>,
     /// What was not looked at.
     pub limits: Limits,
     /// Whether a cheaper sync policy would do, by file.

@@ -144,6 +144,11 @@ fn notes(finding: &Finding) -> Vec<(&'static str, String)> {
     notes
 }
 
+/// Then nothing can have been found.
+const NOTHING_WATCHED: &str = "
+daxshim check: nothing was watched: the program mapped no file that has a tag (daxshim status FILE says \
+whether it counts; an emulated one does with --emulate), and no file MAP_SHARED on DAX";
+
 fn summary(findings: &Findings) -> String {
     let shown = |level: Level| {
         let all = findings.findings.iter();
@@ -174,6 +179,10 @@ fn summary(findings: &Findings) -> String {
     }
     if let Some(first) = findings.findings.iter().find(|f| !f.suppressed) {
         text += &format!(" (daxshim explain {} says more)", first.code.id());
+    }
+    // Where there was no room, that was found.
+    if findings.watched.is_empty() && limits.files_not_watched == 0 {
+        text += NOTHING_WATCHED;
     }
     text + "\n"
 }

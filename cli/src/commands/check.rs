@@ -9,6 +9,7 @@ use clap::Args;
 use daxshim_core::check::{Code, Level};
 use daxshim_core::host::check::Checked;
 use daxshim_core::host::report::Report;
+use daxshim_core::host::shown;
 
 use super::options::ShimOptions;
 use crate::check::finding::{Finding, Findings, SCHEMA};
@@ -161,6 +162,7 @@ impl Check {
             ended,
             exit_status: if fails { 1 } else { ended.exit_status },
             findings,
+            watched: watched(&checked),
             limits,
             policies: checked.shadows.iter().filter_map(Policy::of).collect(),
         }))
@@ -178,6 +180,14 @@ impl Check {
             suppressions: open(&self.gen_suppressions)?,
         })
     }
+}
+
+/// A file that was mapped in several sizes has several shadows.
+fn watched(checked: &Checked) -> Vec<String> {
+    let paths = checked.shadows.iter().map(|shadow| shown(&shadow.path));
+    let mut watched: Vec<String> = paths.collect();
+    watched.dedup();
+    watched
 }
 
 struct Destinations {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use daxshim_core::host::{Inspection, Mapped, PageSizes, shown};
+use daxshim_core::host::{Inspection, Mapped, PageSizes, Unseen, shown};
 
 use super::tagging::word;
 use super::{BAD, GOOD, ODD, bytes, styled, table};
@@ -13,14 +13,30 @@ pub fn text(inspection: &Inspection, nothing: &str) -> String {
     if blocks.is_empty() {
         blocks.push(nothing.to_owned());
     }
-    match inspection.unseen.len() {
-        0 => {}
-        1 => blocks.push("1 process that could not be looked at may map it".into()),
-        count => blocks.push(format!(
-            "{count} processes that could not be looked at may map it"
-        )),
+    if !inspection.unseen.is_empty() {
+        blocks.push(unseen(&inspection.unseen));
     }
     blocks.join("\n\n")
+}
+
+/// Processes that are named, at most; the JSON has all.
+const NAMED: usize = 20;
+
+fn unseen(unseen: &[Unseen]) -> String {
+    let named = unseen.iter().take(NAMED);
+    let mut names: Vec<String> = named
+        .map(|process| format!("{} ({})", process.pid, process.name))
+        .collect();
+    let more = unseen.len() - names.len();
+    if more > 0 {
+        names.push(format!("and {more} more (--json names them)"));
+    }
+    let many = match unseen.len() {
+        1 => "1 process".to_owned(),
+        count => format!("{count} processes"),
+    };
+    let names = names.join(", ");
+    format!("{many} that could not be looked at may map it (root can look): {names}")
 }
 
 fn mapping(mapped: &Mapped) -> String {
