@@ -547,7 +547,7 @@ fn policies() -> Outcome {
 fn databases() -> Outcome {
     for name in ["lmdb", "tdb", "gdbm"] {
         let scene = scene::with_database(name)?;
-        let done = check(&["--compat", "--json", "-", "--"])
+        let done = check(&["--compat", "--exact", "--json", "-", "--"])
             .arg(program("crash").join(name))
             .args(["right", "."])
             .current_dir(scene.dir())
