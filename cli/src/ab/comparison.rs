@@ -13,7 +13,7 @@ use super::load::Load;
 use super::plan::Leg;
 use super::session::{Measured, Results, StopReason, enters_kernel};
 use super::statistics::{Interval, Ratio, mean, median, quantile, ratio};
-use crate::output::ab::words;
+use crate::output::{self, ab::words};
 use crate::run::conclusion::{Conclusion, Reason};
 use crate::run::program::{Unseen, unseen};
 use crate::run::text::settings;
@@ -264,11 +264,7 @@ impl Comparison {
 
     /// The document.
     pub fn json(&self) -> String {
-        match serde_json::to_string_pretty(self) {
-            Ok(document) => document + "\n",
-            // Neither maps with odd keys nor failing serializers are in it.
-            Err(error) => format!("{{\"schema\": 1, \"error\": \"{error}\"}}\n"),
-        }
+        output::document(self)
     }
 
     /// The paired ratios of a leg to A, in order of the pairs.

@@ -23,7 +23,7 @@ use crate::run::directory::{self, ReportDirectory};
 use crate::run::environment::Environment;
 use crate::run::launch::{Image, SHELL};
 use crate::run::program::{announce, cannot_run, inspect};
-use crate::run::{FAILED, Failure, library, lookup};
+use crate::run::{FAILED, Failure, library, lookup, program_of, words};
 
 /// `--fail-if-slower`: B is slower than that.
 const SLOWER: u8 = 1;
@@ -146,8 +146,7 @@ impl Ab {
             results.stopped = Some(stopped);
             status
         });
-        let words = self.command.iter().map(|word| word.to_string_lossy());
-        let command = words.map(std::borrow::Cow::into_owned).collect();
+        let command = words(&self.command);
         let unseen = session.inspection.unseen;
         let comparison = Comparison::new(command, settings, results, unseen, &mut rng);
         if !comparison.runs.is_empty() {
@@ -190,7 +189,7 @@ impl Ab {
 
     fn session(&self) -> Result<Session, Failure> {
         let mut environment = self.shim.environment(&library::find()?);
-        let (name, _) = self.command.split_first().ok_or_else(no_command)?;
+        let name = program_of(&self.command, "ab")?;
         let path = environment.get("PATH");
         let file = lookup::find(name, path)?;
         let inspection = inspect(&file, path);
@@ -235,15 +234,10 @@ impl Ab {
             }
             self.spare(path)?;
         }
-        let open = |path: &Option<PathBuf>| {
-            let path = path.as_deref();
-            path.map(|path| Destination::open(path, Content::Document))
-                .transpose()
-        };
         Ok(Destinations {
-            json: open(&self.json)?,
-            markdown: open(&self.markdown)?,
-            html: open(&self.html)?,
+            json: Destination::wanted(&self.json, Content::Document)?,
+            markdown: Destination::wanted(&self.markdown, Content::Document)?,
+            html: Destination::wanted(&self.html, Content::Document)?,
         })
     }
 
@@ -300,14 +294,6 @@ fn by_shell(command: &OsStr) -> Result<Image, Failure> {
             "give --setup and --verify commands that sh -c can run",
         )
     })
-}
-
-fn no_command() -> Failure {
-    Failure::own(
-        "nothing to run".into(),
-        "no program was given",
-        "daxshim ab -- PROGRAM ARGUMENT…",
-    )
 }
 
 struct Destinations {

@@ -1,6 +1,5 @@
 //! `daxshim check`
 
-use std::borrow::Cow;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -16,12 +15,13 @@ use crate::check::finding::{Finding, Findings, SCHEMA};
 use crate::check::policy::Policy;
 use crate::check::suppress::{Suppressions, generate};
 use crate::check::{assemble, sarif, text};
+use crate::output;
 use crate::run::destination::{Content, Destination};
 use crate::run::directory::{self, ReportDirectory};
 use crate::run::launch::Image;
 use crate::run::outcome::Ended;
 use crate::run::program::{announce, cannot_run, inspect, unseen};
-use crate::run::{FAILED, Failure, library, lookup};
+use crate::run::{FAILED, Failure, cannot_wait, library, lookup, program_of, words};
 
 /// Run a program and report what it does wrong with its persistent memory
 ///
@@ -124,7 +124,7 @@ impl Check {
         let mut environment = self.shim.environment(&library::find()?);
         environment.set("DAXSHIM_CHECK", if self.exact { "exact" } else { "1" });
         environment.set("DAXSHIM_BLAME", if self.blame { "1" } else { "0" });
-        let (name, _) = self.command.split_first().ok_or_else(no_command)?;
+        let name = program_of(&self.command, "check")?;
         let path = environment.get("PATH");
         let file = lookup::find(name, path)?;
         let inspection = inspect(&file, path);
@@ -154,11 +154,10 @@ impl Check {
             let reached = |threshold: &Threshold| threshold.is_reached_by(finding);
             !finding.suppressed && self.fail_on.iter().any(reached)
         });
-        let words = self.command.iter().map(|word| word.to_string_lossy());
         Ok(destinations.write(&Findings {
             schema: SCHEMA,
             version: env!("CARGO_PKG_VERSION"),
-            command: words.map(Cow::into_owned).collect(),
+            command: words(&self.command),
             ended,
             exit_status: if fails { 1 } else { ended.exit_status },
             findings,
@@ -169,15 +168,10 @@ impl Check {
     }
 
     fn destinations(&self) -> Result<Destinations, Failure> {
-        let open = |path: &Option<PathBuf>| {
-            let path = path.as_deref();
-            path.map(|path| Destination::open(path, Content::Document))
-                .transpose()
-        };
         Ok(Destinations {
-            json: open(&self.json)?,
-            sarif: open(&self.sarif)?,
-            suppressions: open(&self.gen_suppressions)?,
+            json: Destination::wanted(&self.json, Content::Document)?,
+            sarif: Destination::wanted(&self.sarif, Content::Document)?,
+            suppressions: Destination::wanted(&self.gen_suppressions, Content::Document)?,
         })
     }
 }
@@ -209,7 +203,7 @@ impl Destinations {
             .collect();
         let written = [
             Destination::open("-".as_ref(), Content::Text).and_then(|to| to.write(&text)),
-            write(self.json, || json(findings)),
+            write(self.json, || output::document(findings)),
             write(self.sarif, || sarif::sarif(findings)),
             write(self.suppressions, || generate(&shown)),
         ];
@@ -226,30 +220,6 @@ impl Destinations {
 
 fn write(to: Option<Destination>, text: impl FnOnce() -> String) -> Result<(), Failure> {
     to.map_or(Ok(()), |to| to.write(&text()))
-}
-
-fn json(findings: &Findings) -> String {
-    match serde_json::to_string_pretty(findings) {
-        Ok(document) => document + "\n",
-        // Neither maps with odd keys nor failing serializers are in it.
-        Err(error) => format!("{{\"schema\": 1, \"error\": \"{error}\"}}\n"),
-    }
-}
-
-fn no_command() -> Failure {
-    Failure::own(
-        "nothing to check".into(),
-        "no program was given",
-        "daxshim check -- PROGRAM ARGUMENT…",
-    )
-}
-
-fn cannot_wait(error: std::io::Error) -> Failure {
-    Failure::own(
-        "cannot wait for the program".into(),
-        error,
-        "this is a fault of daxshim; please report it",
-    )
 }
 
 fn unreadable(error: std::io::Error) -> Failure {

@@ -1,6 +1,5 @@
 //! `daxshim crash`
 
-use std::borrow::Cow;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io;
@@ -35,7 +34,7 @@ use crate::run::directory::{self, ReportDirectory};
 use crate::run::launch::Image;
 use crate::run::outcome::Ended;
 use crate::run::program::{announce, cannot_run, inspect};
-use crate::run::{FAILED, Failure, library, lookup};
+use crate::run::{FAILED, Failure, library, lookup, program_of, words};
 
 /// Run a program, and have its own checker look at what power cuts would leave of its files
 ///
@@ -158,14 +157,12 @@ impl Crash {
     fn start(self) -> Result<u8, Failure> {
         let mut environment = self.shim.environment(&library::find()?);
         environment.set("DAXSHIM_CHECK", "crash");
-        let (name, _) = self.command.split_first().ok_or_else(no_command)?;
+        let name = program_of(&self.command, "crash --verify 'CHECKER {}'")?;
         let path = environment.get("PATH");
         let file = lookup::find(name, path)?;
         let inspection = inspect(&file, path);
         let checker = Checker::parse(&self.verify, self.timeout)?;
-        let json = self.json.as_deref();
-        let json = json.map(|path| Destination::open(path, Content::Document));
-        let json = json.transpose()?;
+        let json = Destination::wanted(&self.json, Content::Document)?;
         let wanted = Wanted {
             files: self.wanted_files()?,
             states: self.states as usize,
@@ -302,12 +299,11 @@ impl Verification<'_> {
             return Err(nothing_watched(ended));
         }
         let crash = self.crash;
-        let words = crash.command.iter().map(|word| word.to_string_lossy());
         let unseen = [Event::MapFull, Event::LockTimeout];
         let mut outcome = Outcome {
             schema: SCHEMA,
             version: env!("CARGO_PKG_VERSION"),
-            command: words.map(Cow::into_owned).collect(),
+            command: words(&crash.command),
             verify: crash.verify.clone(),
             ended,
             exit_status: ended.exit_status,
@@ -502,14 +498,6 @@ fn describe(image: &Path, failure: &outcome::Failure) {
             "the image itself is kept",
         );
     }
-}
-
-fn no_command() -> Failure {
-    Failure::own(
-        "nothing to run".into(),
-        "no program was given",
-        "daxshim crash --verify 'CHECKER {}' -- PROGRAM ARGUMENT…",
-    )
 }
 
 fn nothing_watched(ended: Ended) -> Failure {

@@ -1,6 +1,5 @@
 //! `daxshim run`
 
-use std::borrow::Cow;
 use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -17,7 +16,7 @@ use crate::run::environment::Environment;
 use crate::run::launch::Image;
 use crate::run::outcome::{Ended, Outcome, SCHEMA};
 use crate::run::program::{announce, cannot_run, inspect, unseen};
-use crate::run::{FAILED, Failure, library, lookup, text};
+use crate::run::{FAILED, Failure, cannot_wait, library, lookup, program_of, text, words};
 
 /// Run a program under the shim, and report what that did
 ///
@@ -68,7 +67,7 @@ impl Run {
     /// The exit status of a program that ran as a child; does not return where it took our place.
     fn start(self) -> Result<u8, Failure> {
         let mut environment = self.environment(&library::find()?);
-        let (name, _) = self.command.split_first().ok_or_else(no_command)?;
+        let name = program_of(&self.command, "run")?;
         let path = environment.get("PATH");
         let file = lookup::find(name, path)?;
         let inspection = inspect(&file, path);
@@ -88,11 +87,10 @@ impl Run {
             unreadable(&error).show();
             Report::default()
         });
-        let words = self.command.iter().map(|word| word.to_string_lossy());
         Ok(destinations.write(&Outcome {
             schema: SCHEMA,
             version: env!("CARGO_PKG_VERSION"),
-            command: words.map(Cow::into_owned).collect(),
+            command: words(&self.command),
             ended: Ended::from(status),
             conclusion: Conclusion::of(&report, &inspection.unseen),
             unseen: unseen(inspection.unseen, &report.total.unseen),
@@ -110,14 +108,9 @@ impl Run {
     }
 
     fn destinations(&self) -> Result<Destinations, Failure> {
-        let open = |path: &Option<PathBuf>, content| {
-            let path = path.as_deref();
-            path.map(|path| Destination::open(path, content))
-                .transpose()
-        };
         Ok(Destinations {
-            text: open(&self.report, Content::Text)?,
-            json: open(&self.json, Content::Document)?,
+            text: Destination::wanted(&self.report, Content::Text)?,
+            json: Destination::wanted(&self.json, Content::Document)?,
         })
     }
 }
@@ -179,22 +172,6 @@ fn report_directory(
         environment.set(directory::VARIABLE, directory.path());
     }
     Ok(found)
-}
-
-fn no_command() -> Failure {
-    Failure::own(
-        "nothing to run".into(),
-        "no program was given",
-        "daxshim run -- PROGRAM ARGUMENT…",
-    )
-}
-
-fn cannot_wait(error: io::Error) -> Failure {
-    Failure::own(
-        "cannot wait for the program".into(),
-        error,
-        "this is a fault of daxshim; please report it",
-    )
 }
 
 fn unreadable(error: &io::Error) -> Failure {

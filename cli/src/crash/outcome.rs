@@ -6,6 +6,7 @@ use serde::Serialize;
 use super::checker::Verdict;
 use super::states::Side;
 use crate::check::finding::Frame;
+use crate::output;
 use crate::run::outcome::Ended;
 
 /// Version of the JSON document.
@@ -144,11 +145,7 @@ pub fn ranges(lines: impl Iterator<Item = u64>, most: usize) -> Vec<(u64, u64)> 
 impl Outcome {
     /// The document.
     pub fn json(&self) -> String {
-        match serde_json::to_string_pretty(self) {
-            Ok(document) => document + "\n",
-            // Neither maps with odd keys nor failing serializers are in it.
-            Err(error) => format!("{{\"schema\": 1, \"error\": \"{error}\"}}\n"),
-        }
+        output::document(self)
     }
 }
 

@@ -69,6 +69,15 @@ pub fn json(name: &str, content: &impl Serialize) {
     let _ = writeln!(std::io::stdout(), "{document:#}");
 }
 
+/// A JSON document that says itself what it is.
+pub fn document(content: &impl Serialize) -> String {
+    match serde_json::to_string_pretty(content) {
+        Ok(document) => document + "\n",
+        // Neither maps with odd keys nor failing serializers are in it.
+        Err(error) => format!("{{\"schema\": 1, \"error\": \"{error}\"}}\n"),
+    }
+}
+
 /// A file of its own on standard output.
 pub fn raw(bytes: &[u8]) -> ExitCode {
     match std::io::stdout().write_all(bytes) {

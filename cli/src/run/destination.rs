@@ -57,6 +57,19 @@ impl Destination {
         }
     }
 
+    /// The same for a path that may not be given.
+    ///
+    /// # Errors
+    /// It cannot.
+    pub fn wanted(
+        path: &Option<PathBuf>,
+        content: Content,
+    ) -> Result<Option<Destination>, Failure> {
+        let path = path.as_deref();
+        path.map(|path| Destination::open(path, content))
+            .transpose()
+    }
+
     /// Writes the report. Escape sequences reach terminals only.
     ///
     /// # Errors

@@ -1,7 +1,9 @@
 //! What `daxshim run` is made of: finding program and library, launching, reporting.
 
-use std::fmt;
+use std::borrow::Cow;
+use std::ffi::{OsStr, OsString};
 use std::process::ExitCode;
+use std::{fmt, io};
 
 use daxshim_core::host::shown;
 
@@ -66,7 +68,34 @@ impl Failure {
     }
 }
 
+/// The program of a command line; `command` is daxshim's own that is to run it.
+pub fn program_of<'a>(words: &'a [OsString], command: &str) -> Result<&'a OsStr, Failure> {
+    let nothing = || {
+        Failure::own(
+            "nothing to run".into(),
+            "no program was given",
+            format!("daxshim {command} -- PROGRAM ARGUMENT…"),
+        )
+    };
+    words.first().map(OsString::as_os_str).ok_or_else(nothing)
+}
+
+/// A command line for people.
+pub fn words(command: &[OsString]) -> Vec<String> {
+    let words = command.iter().map(|word| word.to_string_lossy());
+    words.map(Cow::into_owned).collect()
+}
+
+/// The program was started, and its end cannot be waited for.
+pub fn cannot_wait(error: io::Error) -> Failure {
+    Failure::own(
+        "cannot wait for the program".into(),
+        error,
+        "this is a fault of daxshim; please report it",
+    )
+}
+
 /// A name for a message.
-fn named(name: &std::ffi::OsStr) -> String {
+fn named(name: &OsStr) -> String {
     shown(std::path::Path::new(name))
 }

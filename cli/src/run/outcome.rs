@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::conclusion::Conclusion;
 use super::program::Unseen;
+use crate::output;
 
 /// Version of the JSON document.
 pub const SCHEMA: u32 = 1;
@@ -49,11 +50,7 @@ pub struct Ended {
 impl Outcome {
     /// The document.
     pub fn json(&self) -> String {
-        match serde_json::to_string_pretty(self) {
-            Ok(document) => document + "\n",
-            // Neither maps with odd keys nor failing serializers are in it.
-            Err(error) => format!("{{\"schema\": 1, \"error\": \"{error}\"}}\n"),
-        }
+        output::document(self)
     }
 }
 
