@@ -467,8 +467,8 @@ were not: they are counted here, and never reported as unsynced.
     /// A file without a shadow.
     Unshadowed "DAX405" Note
     "a mapped file was not watched: no room for its shadow"
-    "make room in the report directory (/dev/shm): it takes as much as the file"
-"What is durable is kept in a copy of the file as large as the file. Where there is no room for it, or more
+    "make room in the report directory (/dev/shm): it takes an eighth of the file"
+"What is durable is kept in digests, an eighth as large as the file. Where there is no room for them, or more
 than 255 files are mapped, the file is not watched.
 "
 }
