@@ -25,8 +25,13 @@ pub struct File {
     inode: AtomicU64,
     /// Where it was last mapped in whole, or 0.
     whole: AtomicUsize,
+    /// FS_IOC_GETVERSION of the inode that was last mapped, with [`GENERATION`]; 0: it has none.
+    generation: AtomicU64,
     learners: [Learner; CLASSES],
 }
+
+/// Says that there is a generation.
+const GENERATION: u64 = 1 << 32;
 
 static TABLE: [File; FILES] = [const {
     File {
@@ -34,6 +39,7 @@ static TABLE: [File; FILES] = [const {
         device: AtomicU64::new(0),
         inode: AtomicU64::new(0),
         whole: AtomicUsize::new(0),
+        generation: AtomicU64::new(0),
         learners: [const { Learner::new() }; CLASSES],
     }
 }; FILES];
@@ -134,5 +140,17 @@ impl File {
     /// It was mapped in whole at `start`.
     pub fn set_whole(&self, start: usize) {
         self.whole.store(start, Ordering::Relaxed);
+    }
+
+    /// Its generation. It holds as long as a mapping keeps the inode.
+    pub fn generation(&self) -> Option<u32> {
+        let generation = self.generation.load(Ordering::Relaxed);
+        (generation & GENERATION != 0).then_some(generation as u32)
+    }
+
+    /// It was mapped when its generation was this.
+    pub fn set_generation(&self, generation: Option<u32>) {
+        let generation = generation.map_or(0, |number| GENERATION | u64::from(number));
+        self.generation.store(generation, Ordering::Relaxed);
     }
 }

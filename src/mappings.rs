@@ -10,7 +10,7 @@ use crate::process::event;
 use crate::real::{SignalsBlocked, sys};
 use core::arch::asm;
 use core::mem::offset_of;
-use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering, fence};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
 use daxshim_core::regions::{Busy, Full, Region, Regions};
 use daxshim_core::report::{Event, Kind};
 use parking_lot::lock_api::RawMutex as _;
@@ -38,6 +38,8 @@ impl Attributes {
     const FILE_READ_ONLY: usize = 1 << 11;
     const HUGE: usize = 1 << 12;
     const MAP_SYNC: usize = 1 << 13;
+    /// Suspended too, by a call that takes the pages away or moves them: see [`take_away`].
+    const LEAVING: usize = 1 << 14;
     const FILE_SHIFT: u32 = 16;
     /// From here on: one more than the number of the shadow that `DAXSHIM_CHECK` holds it against.
     const WATCHED: u32 = 32;
@@ -111,7 +113,7 @@ impl Attributes {
 
     /// What the mapping is now.
     pub fn kind(self) -> Kind {
-        if self.0 & Attributes::SUSPENDED != 0 {
+        if self.0 & (Attributes::SUSPENDED | Attributes::LEAVING) != 0 {
             Kind::Suspended
         } else {
             Kind::from_u8((self.0 & Attributes::KIND) as u8)
@@ -201,13 +203,12 @@ pub fn forget(start: usize, length: usize) {
     }
 }
 
-/// Forgets what of a range is suspended: it was unmapped, and another thread may have mapped something
-/// there since.
-pub fn forget_suspended(start: usize, length: usize) {
+/// Forgets what of a range was there at [`take_away`] and is gone now: another thread may have mapped
+/// something there since.
+pub fn forget_taken(start: usize, length: usize) {
     if first_in(start, length).is_some() {
-        let suspended = |region: &Region| region.attributes & Attributes::SUSPENDED != 0;
-        let rest = |region| (!suspended(&region)).then_some(region);
         let end = page_end(start, length);
+        let rest = |region| (!is_leaving(&region)).then_some(region);
         write(|regions| regions.rewrite(start, end, rest));
     }
 }
@@ -217,6 +218,37 @@ pub fn suspend(start: usize, length: usize) {
     let end = page_end(start, length);
     set(start, end, Attributes::SUSPENDED, true);
     drain();
+}
+
+/// As [`suspend`], for a call that unmaps the range or moves its pages elsewhere. What is mapped there
+/// afterwards is told from it by this, as the kernel gives the addresses away before we can act.
+pub fn take_away(start: usize, length: usize) {
+    let end = page_end(start, length);
+    set(start, end, Attributes::LEAVING, true);
+    drain();
+}
+
+/// Ends [`take_away`] where the range stayed.
+pub fn give_back(start: usize, length: usize) {
+    set(start, page_end(start, length), Attributes::LEAVING, false);
+}
+
+fn is_leaving(region: &Region) -> bool {
+    region.attributes & Attributes::LEAVING != 0
+}
+
+/// The generation of a file of which a mapping is recorded: that keeps the inode, so that its number
+/// is no other's.
+pub fn generation_of_mapped(device: u64, inode: u64) -> Option<u32> {
+    if is_empty() {
+        return None;
+    }
+    let index = files::find(device, inode)?;
+    let start = index.file().whole()?;
+    let region = REGIONS.at_or_after(start).ok()??;
+    let attributes = Attributes::of(region);
+    let is_there = region.start == start && attributes.file() == index && !is_leaving(&region);
+    is_there.then(|| index.file().generation())?
 }
 
 /// Ends [`suspend`] where the range stayed as it was or is readable again.
@@ -263,7 +295,7 @@ fn change(start: usize, end: usize, of: impl Fn(usize) -> usize) {
     });
 }
 
-/// mremap(2): what was recorded for `[from, from + from_length)` now holds at
+/// mremap(2): what was recorded for `[from, from + from_length)` at [`take_away`] now holds at
 /// `[to, to + to_length)`; the last part grows or shrinks with it.
 pub fn relocate(from: usize, from_length: usize, to: usize, to_length: usize, keep_old: bool) {
     let (from_end, to_end) = (page_end(from, from_length), page_end(to, to_length));
@@ -281,6 +313,9 @@ pub fn relocate(from: usize, from_length: usize, to: usize, to_length: usize, ke
                 break;
             };
             cursor = region.end;
+            if !is_leaving(&region) {
+                continue;
+            }
             let is_last = region.end >= from_end;
             let end = if is_last { from_end } else { region.end };
             *slot = Some(Region {
@@ -292,11 +327,12 @@ pub fn relocate(from: usize, from_length: usize, to: usize, to_length: usize, ke
                 },
                 data_end: move_address(region.data_end),
                 origin: move_address(region.origin),
-                attributes: region.attributes & !Attributes::SUSPENDED,
+                attributes: region.attributes & !Attributes::LEAVING,
             });
         }
         if !keep_old {
-            outcome = outcome.and(regions.rewrite(from, from_end, |_| None));
+            let rest = |region| (!is_leaving(&region)).then_some(region);
+            outcome = outcome.and(regions.rewrite(from, from_end, rest));
         }
         outcome = outcome.and(regions.rewrite(to, to_end, |_| None));
         for region in moved.into_iter().flatten() {
@@ -343,9 +379,24 @@ pub struct Flushing {
     /// So many msyncs of `pass_length` bytes may go to the kernel unasked: see [`Flush::let_pass`].
     passes: AtomicU32,
     pass_length: AtomicUsize,
+    /// Whether it was ever taken: see [`EVER_TAKEN`].
+    was_taken: AtomicBool,
 }
 
+/// A bit for each place that was ever taken, set before it first is: [`drain`] looks at no others, as
+/// each is a cache line. The short way takes none that was not.
+static EVER_TAKEN: [AtomicU64; PLACES / 64] = [const { AtomicU64::new(0) }; PLACES / 64];
+
 impl Flushing {
+    /// Sets its bit.
+    #[cold]
+    fn begin_to_be_taken(&self, i: usize) {
+        if let Some(bits) = EVER_TAKEN.get(i / 64) {
+            bits.fetch_or(1 << (i % 64), Ordering::SeqCst);
+        }
+        self.was_taken.store(true, Ordering::Release);
+    }
+
     /// Where [`quick`](crate::quick) finds the fields.
     pub const THREAD: usize = offset_of!(Flushing, thread);
     /// See [`Flushing::THREAD`].
@@ -379,6 +430,7 @@ pub static FLUSHES: [Flushing; PLACES] = [const {
         pages: AtomicU32::new(0),
         passes: AtomicU32::new(0),
         pass_length: AtomicUsize::new(0),
+        was_taken: AtomicBool::new(false),
     }
 }; PLACES];
 
@@ -409,7 +461,11 @@ impl Flush {
         let thread = thread();
         let first = thread >> PLACE_SHIFT;
         for i in 0..PLACES {
-            let place = FLUSHES.get(first.wrapping_add(i) % PLACES)?;
+            let number = first.wrapping_add(i) % PLACES;
+            let place = FLUSHES.get(number)?;
+            if !place.was_taken.load(Ordering::Acquire) {
+                place.begin_to_be_taken(number);
+            }
             // SeqCst: the lookups that follow must not be older than this.
             if place
                 .thread
@@ -494,10 +550,23 @@ pub fn drain() {
     let me = thread();
     // What was suspended before is seen by whoever publishes after.
     fence(Ordering::SeqCst);
-    for flush in &FLUSHES {
+    for (bits, flushes) in EVER_TAKEN.iter().zip(FLUSHES.chunks(64)) {
+        let mut bits = bits.load(Ordering::SeqCst);
+        while bits != 0 {
+            if let Some(flush) = flushes.get(bits.trailing_zeros() as usize) {
+                flush.wait(me);
+            }
+            bits &= bits - 1;
+        }
+    }
+}
+
+impl Flushing {
+    /// Waits until whoever flushes here has done so.
+    fn wait(&self, me: usize) {
         let mut tries = 0;
         loop {
-            let thread = flush.thread.load(Ordering::Acquire);
+            let thread = self.thread.load(Ordering::Acquire);
             // A flush of this very thread is one that a signal handler interrupted: it can't end
             // before we do.
             if thread == 0 || thread == me {

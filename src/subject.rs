@@ -3,6 +3,7 @@
 use crate::check;
 use crate::dax_devices;
 use crate::descriptors::Look;
+use crate::mappings;
 use crate::memory;
 use crate::process::{self, event};
 use crate::real::{Errno, sys};
@@ -291,32 +292,36 @@ impl Place {
         self.xattr(name, value)
     }
 
-    /// Inode number, generation and size. The generation needs a descriptor: an own one for a
-    /// moment where the call has only a path, and none where the file can't be opened.
-    fn identity(self) -> Result<Identity, Errno> {
-        if let Place::Descriptor(fd) = self
-            && let Some(identity) = borrow(fd).and_then(|fd| dax::identity(fd).ok())
-        {
-            return Ok(identity);
-        }
+    /// Inode number, generation and size, and all that stat(2) tells. The generation needs a
+    /// descriptor: an own one for a moment where the call has only a path, and none where the file
+    /// can't be opened, or where this process maps it and so has asked before.
+    fn identity(self) -> Result<(Identity, libc::stat), Errno> {
         let stat = self.stat()?;
-        let mut identity = Identity {
+        let generation = match self {
+            Place::Descriptor(fd) => borrow(fd).and_then(dax::generation),
+            Place::Path { .. } if stat.st_mode & libc::S_IFMT == libc::S_IFREG => {
+                mappings::generation_of_mapped(stat.st_dev, stat.st_ino)
+                    .or_else(|| self.generation_by_open())
+            }
+            Place::Path { .. } => None,
+        };
+        let identity = Identity {
             inode: stat.st_ino,
-            generation: None,
+            generation,
             size: stat.st_size as u64,
         };
-        if let Place::Path { at, path, .. } = self
-            && stat.st_mode & libc::S_IFMT == libc::S_IFREG
-        {
-            let flags = libc::O_RDONLY | libc::O_CLOEXEC | libc::O_NONBLOCK;
-            // SAFETY: the kernel reads the path, or answers EFAULT; the descriptor is ours.
-            if let Ok(fd) = unsafe { sys!(SYS_openat, at, path, flags) } {
-                identity.generation = borrow(fd as i32).and_then(dax::generation);
-                // SAFETY: opened just above.
-                let _ = unsafe { sys!(SYS_close, fd) };
-            }
-        }
-        Ok(identity)
+        Ok((identity, stat))
+    }
+
+    fn generation_by_open(self) -> Option<u32> {
+        let (at, path, _) = self.at_path();
+        let flags = libc::O_RDONLY | libc::O_CLOEXEC | libc::O_NONBLOCK;
+        // SAFETY: the kernel reads the path, or answers EFAULT; the descriptor is ours.
+        let fd = unsafe { sys!(SYS_openat, at, path, flags) }.ok()?;
+        let generation = borrow(fd as i32).and_then(dax::generation);
+        // SAFETY: opened just above.
+        let _ = unsafe { sys!(SYS_close, fd) };
+        generation
     }
 }
 
@@ -370,12 +375,26 @@ pub struct Tag {
     pub record: Record,
     /// From `user.dax_immutable`, or marked so.
     pub emulated: bool,
+    /// What the inode said of itself when the tag was held against it.
+    pub file: Facts,
+}
+
+/// What looking for a tag has told of a file besides.
+#[derive(Clone, Copy)]
+pub struct Facts {
+    /// `st_dev`.
+    pub device: u64,
+    /// `st_uid`.
+    pub owner: u32,
+    /// FS_IOC_GETVERSION, where the file has it and could be asked.
+    pub generation: Option<u32>,
 }
 
 /// What reading the attributes led to.
 enum Reading {
     Nothing,
-    Valid(Tag),
+    /// A record, and whether it is an emulated one.
+    Valid(Record, bool),
     Unreadable,
 }
 
@@ -383,10 +402,7 @@ fn read_attribute(place: Place, name: &CStr, emulated: bool) -> Reading {
     let mut value = [0; Record::MAX_LEN];
     match place.xattr(name, &mut value) {
         Ok(len) => match Record::parse(value.get(..len).unwrap_or(&[])) {
-            Ok(record) => Reading::Valid(Tag {
-                record,
-                emulated: emulated || record.emulated,
-            }),
+            Ok(record) => Reading::Valid(record, emulated || record.emulated),
             Err(_) => {
                 event(Event::MalformedTag);
                 Reading::Nothing
@@ -404,7 +420,7 @@ fn read_attribute(place: Place, name: &CStr, emulated: bool) -> Reading {
 fn read(place: Place) -> Reading {
     let emulate = process::config().emulate;
     match read_attribute(place, XATTR, false) {
-        Reading::Valid(tag) if tag.emulated && !emulate => Reading::Nothing,
+        Reading::Valid(_, emulated) if emulated && !emulate => Reading::Nothing,
         Reading::Nothing if emulate => read_attribute(place, XATTR_EMULATED, true),
         other => other,
     }
@@ -426,15 +442,21 @@ fn tag(place: Place) -> Result<Option<Tag>, ()> {
     match read(place) {
         Reading::Nothing => Ok(None),
         Reading::Unreadable => Err(()),
-        Reading::Valid(tag) => {
-            let identity = place.identity().map_err(|_| event(Event::UnreadableTag))?;
-            match tag.record.subject(&identity) {
-                Subject::Stale => {
-                    event(Event::StaleTag);
-                    Ok(None)
-                }
-                _ => Ok(Some(tag)),
+        Reading::Valid(record, emulated) => {
+            let (identity, stat) = place.identity().map_err(|_| event(Event::UnreadableTag))?;
+            if record.subject(&identity) == Subject::Stale {
+                event(Event::StaleTag);
+                return Ok(None);
             }
+            Ok(Some(Tag {
+                record,
+                emulated,
+                file: Facts {
+                    device: stat.st_dev,
+                    owner: stat.st_uid,
+                    generation: identity.generation,
+                },
+            }))
         }
     }
 }
@@ -498,12 +520,12 @@ pub fn would_bind(place: Place, name: &[u8], value: usize, size: usize) -> bool 
     record.is_some_and(|record| {
         place
             .identity()
-            .is_ok_and(|file| record.subject(&file) == Subject::Tagged)
+            .is_ok_and(|(file, _)| record.subject(&file) == Subject::Tagged)
     })
 }
 
 /// Enforcement does not look at the extents: [`Subject::Broken`] answers as [`Subject::Tagged`].
-fn subject(tag: Option<Tag>) -> Subject {
+pub fn subject(tag: Option<Tag>) -> Subject {
     match tag {
         Some(_) => Subject::Tagged,
         None => Subject::Untagged,

@@ -29,5 +29,11 @@ int main(int argc, char **argv)
 	STEP(msync_(p + PAGE, PAGE, MS_SYNC), "msync of the new place");
 	STEP(mremap(p + 3 * PAGE, PAGE, PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, p + PAGE) == p + PAGE, "over another mapping");
 	STEP((p[PAGE] = '?', msync_(p + PAGE, PAGE, MS_SYNC)), "msync of it");
+	char *q = map(fd, RW, MAP_SHARED, 2, 0);
+	STEP(mprotect(q + PAGE, PAGE, PROT_NONE), "PROT_NONE");
+	STEP(mremap(q + PAGE, PAGE, PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, room + 4 * PAGE) == room + 4 * PAGE, "which moves");
+	STEP(msync_(room + 4 * PAGE, PAGE, MS_SYNC), "msync of what nobody may read");
+	STEP(mprotect(room + 4 * PAGE, PAGE, RW), "until now");
+	STEP((room[4 * PAGE] = '.', msync_(room + 4 * PAGE, PAGE, MS_SYNC)), "msync of it again");
 	return end();
 }

@@ -408,6 +408,15 @@ impl Regions {
             let Some(region) = self.search(from).filter(|region| region.start < end) else {
                 break;
             };
+            from = region.end;
+            if start <= region.start && region.end <= end {
+                // All of it: nothing has to be split, or put in order.
+                match change(region) {
+                    Some(changed) => self.update(changed),
+                    None => self.remove(region.start),
+                }
+                continue;
+            }
             self.remove(region.start);
             let parts = [
                 Some(region.clip(0, start)),
@@ -419,7 +428,6 @@ impl Regions {
                     outcome = outcome.and(self.add(part));
                 }
             }
-            from = region.end;
         }
         outcome
     }
@@ -466,6 +474,15 @@ impl Regions {
         self.add(region)
     }
 
+    /// Writes the region anew that begins and ends where this one does.
+    fn update(&self, region: Region) {
+        if let Some(leaf) = self.leaf(self.place(region.start))
+            && let Some(rank) = leaf.starts.rank(region.start).checked_sub(1)
+        {
+            leaf.put(rank, region);
+        }
+    }
+
     /// Removes the region that begins at `start`.
     fn remove(&self, start: usize) {
         let place = self.place(start);
@@ -479,7 +496,7 @@ impl Regions {
                 leaf.put(i - 1, moved);
             }
         }
-        leaf.truncate(len.saturating_sub(1));
+        leaf.starts.clear(len.saturating_sub(1));
         if len <= 1 {
             self.close_leaf(place);
         } else {

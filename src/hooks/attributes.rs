@@ -84,7 +84,7 @@ pub fn place_at(at: usize, path: usize, flags: usize) -> Option<Place> {
 
 fn set_mode(place: Place, mode: usize) -> Step {
     let same =
-        |stat: libc::stat| stat.st_mode & 0o7777 == mode as u32 & 0o7777 && is_allowed(&stat);
+        |stat: libc::stat| stat.st_mode & 0o7777 == mode as u32 & 0o7777 && is_allowed(stat.st_uid);
     enforce(
         Operation::SetMode,
         subject::of(place),
@@ -100,7 +100,7 @@ fn set_owner(place: Place, user: usize, group: usize) -> Step {
         (user == u32::MAX || user == stat.st_uid)
             && (group == u32::MAX || group == stat.st_gid)
             && stat.st_mode & (S_ISUID | S_ISGID) == 0
-            && is_allowed(&stat)
+            && is_allowed(stat.st_uid)
     };
     enforce(
         Operation::SetOwner,
@@ -110,9 +110,9 @@ fn set_owner(place: Place, user: usize, group: usize) -> Step {
     )
 }
 
-/// Whether the kernel would let the caller change attributes at all. (Somebody else with
+/// Whether the kernel would let the caller change attributes at all of what `owner` owns. (Somebody else with
 /// CAP_FOWNER is refused: that is what happens without compat too.)
-pub fn is_allowed(stat: &libc::stat) -> bool {
+pub fn is_allowed(owner: u32) -> bool {
     let user = rustix::process::geteuid();
-    user.is_root() || user.as_raw() == stat.st_uid
+    user.is_root() || user.as_raw() == owner
 }

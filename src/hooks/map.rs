@@ -9,7 +9,8 @@ use crate::eadr;
 use crate::enforce::{Earlier, enforce};
 use crate::files;
 use crate::mappings::{
-    self, Attributes, forget, forget_suspended, page_end, resume, set_inherited, suspend,
+    self, Attributes, forget, forget_taken, give_back, page_end, resume, set_inherited, suspend,
+    take_away,
 };
 use crate::memory::{PAGE, read_value, vector_error};
 use crate::process::{self, config, event};
@@ -128,7 +129,13 @@ fn map_tagged(call: &mut Call, fd: i32, tag: &Tag) -> Step {
     } else {
         match map_sync(call) {
             Ok(start) => {
-                record(call, start, Kind::Sync);
+                let file = Mapped {
+                    device: tag.file.device,
+                    inode: tag.record.inode,
+                    size: tag.record.size,
+                    generation: tag.file.generation,
+                };
+                record(call, start, Kind::Sync, Some(file));
                 return Step::answer(start as isize);
             }
             // Whatever else is wrong, the call itself will be told.
@@ -154,35 +161,59 @@ fn map_sync(call: &Call) -> Result<usize, Errno> {
 
 extern "C" fn after_tagged(call: &Call, result: isize) -> isize {
     if result != MAP_FAILED as isize {
-        record(call, result as usize, Kind::from_u8(call.note as u8));
+        let [_, _, _, _, fd, _] = call.args;
+        let file = Place::Descriptor(fd as i32).stat().ok().map(|stat| Mapped {
+            device: stat.st_dev,
+            inode: stat.st_ino,
+            size: stat.st_size as u64,
+            generation: None,
+        });
+        record(call, result as usize, Kind::from_u8(call.note as u8), file);
     }
     result
 }
 
+/// What is known of a file that was mapped.
+#[derive(Clone, Copy)]
+struct Mapped {
+    device: u64,
+    inode: u64,
+    size: u64,
+    generation: Option<u32>,
+}
+
 /// Records a new mapping of a tagged file.
-fn record(call: &Call, start: usize, kind: Kind) {
+fn record(call: &Call, start: usize, kind: Kind, mapped: Option<Mapped>) {
     let [_, length, protection, flags, fd, offset] = call.args;
-    let (flags, fd) = (flags as i32, fd as i32);
+    let (protection, flags, fd) = (protection as i32, flags as i32, fd as i32);
     // MAP_SHARED_VALIDATE fails where it is not granted.
     let asked_for_sync = flags & MAP_TYPE == MAP_SHARED_VALIDATE && flags & MAP_SYNC != 0;
-    let stat = Place::Descriptor(fd).stat().ok();
-    let size = stat.map_or(0, |stat| stat.st_size as usize);
+    let size = mapped.map_or(0, |mapped| mapped.size as usize);
     let data = page_end(0, size).saturating_sub(offset);
-    let device = stat.map_or(0, |stat| stat.st_dev);
+    let device = mapped.map_or(0, |mapped| mapped.device);
     let eadr = kind == Kind::Sync && eadr::covers(device);
     let huge = start % HUGE == offset % HUGE;
-    let file = match stat {
-        Some(stat) if !is_watched_only(kind) => files::mapped(stat.st_dev, stat.st_ino),
+    let file = match mapped {
+        Some(mapped) if !is_watched_only(kind) => files::mapped(mapped.device, mapped.inode),
         _ => files::Index::SHARED,
     };
-    if offset == 0 && length >= size && file != files::Index::SHARED {
-        file.file().set_whole(start);
+    if file != files::Index::SHARED {
+        file.file()
+            .set_generation(mapped.and_then(|mapped| mapped.generation));
+        if offset == 0 && length >= size {
+            file.file().set_whole(start);
+        }
     }
-    let file_writable = is_open_for_writing(fd);
-    let shadow = stat.filter(|_| check::on()).and_then(|stat| {
-        check::mapped(fd, &stat, kind, start, length, offset);
-        check::watch(fd, &stat, kind)
-    });
+    // Only of a file that is open for writing does the kernel make a writable shared mapping.
+    let shared = matches!(flags & MAP_TYPE, MAP_SHARED | MAP_SHARED_VALIDATE);
+    let file_writable = shared && protection & PROT_WRITE != 0 || is_open_for_writing(fd);
+    let shadow = check::on()
+        .then(|| Place::Descriptor(fd).stat().ok())
+        .flatten()
+        .and_then(|stat| {
+            check::mapped(fd, &stat, kind, start, length, offset);
+            check::watch(fd, &stat, kind)
+        });
     mappings::insert(Region {
         start,
         end: page_end(start, length),
@@ -194,18 +225,18 @@ fn record(call: &Call, start: usize, kind: Kind) {
         origin: start.wrapping_sub(offset),
     });
     check::holding(start, page_end(start, length));
-    if config().prefault && kind.is_sync() && protection as i32 & PROT_WRITE != 0 {
+    if config().prefault && kind.is_sync() && protection & PROT_WRITE != 0 {
         // A failure (EINVAL before Linux 5.14) leaves the faults to the stores, as ever.
         // SAFETY: populates a mapping that was just made; changes no data.
         let _ = unsafe { sys!(SYS_madvise, start, length.min(data), MADV_POPULATE_WRITE) };
     }
-    if !is_readable(protection) {
+    if !is_readable(protection as usize) {
         // Written back lines are read lines.
         suspend(start, length);
     }
-    check::blame::lend(start, page_end(start, length), protection as i32);
+    check::blame::lend(start, page_end(start, length), protection);
     if let Some(page) = process::page().filter(|_| !is_watched_only(kind)) {
-        let file = stat.map_or(0, |stat| stat.st_ino ^ stat.st_dev.rotate_left(32));
+        let file = mapped.map_or(0, |mapped| mapped.inode ^ mapped.device.rotate_left(32));
         page.mapped(file, kind, length as u64, huge, |path| {
             let mut link = Line::<32>::new();
             link.c_str(format_args!("/proc/self/fd/{fd}"))
@@ -235,14 +266,14 @@ pub extern "C" fn munmap(call: &mut Call) -> Step {
     }
     check::unmapping(address, page_end(address, length), Code::Unmapped);
     check::blame::release(address, length);
-    suspend(address, length);
+    take_away(address, length);
     call.then(after_munmap)
 }
 
 extern "C" fn after_munmap(call: &Call, result: isize) -> isize {
     let [address, length, ..] = call.args;
     if result as i32 == 0 {
-        forget_suspended(address, length);
+        forget_taken(address, length);
     }
     result
 }
@@ -262,7 +293,7 @@ pub extern "C" fn mremap(call: &mut Call) -> Step {
             check::unmapping(cut, page_end(old, old_length), Code::MappedOver);
         }
         call.note = check::blame::release(old, old_length.max(1));
-        suspend(old, old_length.max(1));
+        take_away(old, old_length.max(1));
     }
     if flags as i32 & MREMAP_FIXED != 0 {
         replace(new, new_length);
@@ -279,7 +310,7 @@ extern "C" fn after_mremap(call: &Call, result: isize) -> isize {
         let keep_old = old_length == 0 || flags as i32 & MREMAP_DONTUNMAP != 0;
         mappings::relocate(old, old_length, result as usize, new_length, keep_old);
         if keep_old {
-            resume(old, old_length.max(1));
+            give_back(old, old_length.max(1));
         }
         let start = result as usize;
         check::holding(start, page_end(start, new_length));
@@ -392,7 +423,7 @@ pub extern "C" fn remap_file_pages(call: &mut Call) -> Step {
         return Step::PASS;
     }
     check::blame::release(address, length);
-    suspend(address, length);
+    take_away(address, length);
     call.then(after_munmap)
 }
 

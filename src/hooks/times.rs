@@ -69,21 +69,17 @@ fn at_or_itself(at: usize, path: usize, follow: bool) -> Place {
 }
 
 fn set(place: Place, times: usize, earlier: fn(usize) -> Earlier) -> Step {
+    let tag = subject::tag_at(place);
+    let is_allowed = || tag.is_some_and(|tag| super::attributes::is_allowed(tag.file.owner));
     enforce(
         Operation::SetTimes,
-        subject::of(place),
+        subject::subject(tag),
         || match (place.is_path_only(), times) {
             (true, _) => Earlier::Refuses,
             (false, 0) => Earlier::Nothing,
             (false, times) => earlier(times),
         },
-        || {
-            super::size::idle_if(
-                place
-                    .stat()
-                    .is_ok_and(|stat| super::attributes::is_allowed(&stat)),
-            )
-        },
+        || super::size::idle_if(is_allowed()),
     )
 }
 
