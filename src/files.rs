@@ -3,7 +3,7 @@
 //! A file has its place for the life of the process, so that a region's number of it stays right
 //! whatever becomes of the mapping. Lookups take no lock.
 
-use core::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicI32, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use daxshim_core::choice::Learner;
 
 /// Places; files beyond them share the first.
@@ -27,6 +27,8 @@ pub struct File {
     whole: AtomicUsize,
     /// FS_IOC_GETVERSION of the inode that was last mapped, with [`GENERATION`]; 0: it has none.
     generation: AtomicU64,
+    /// The descriptor that it was last mapped from.
+    descriptor: AtomicI32,
     learners: [Learner; CLASSES],
 }
 
@@ -40,6 +42,7 @@ static TABLE: [File; FILES] = [const {
         inode: AtomicU64::new(0),
         whole: AtomicUsize::new(0),
         generation: AtomicU64::new(0),
+        descriptor: AtomicI32::new(-1),
         learners: [const { Learner::new() }; CLASSES],
     }
 }; FILES];
@@ -115,7 +118,8 @@ fn search(device: u64, inode: u64, make: bool) -> Option<Index> {
 }
 
 impl File {
-    fn is(&self, device: u64, inode: u64) -> bool {
+    /// Whether it is this one.
+    pub fn is(&self, device: u64, inode: u64) -> bool {
         self.device.load(Ordering::Relaxed) == device && self.inode.load(Ordering::Relaxed) == inode
     }
 
@@ -152,5 +156,15 @@ impl File {
     pub fn set_generation(&self, generation: Option<u32>) {
         let generation = generation.map_or(0, |number| GENERATION | u64::from(number));
         self.generation.store(generation, Ordering::Relaxed);
+    }
+
+    /// The descriptor that its last sync mapping was made from; whose it is now, must be asked.
+    pub fn descriptor(&self) -> i32 {
+        self.descriptor.load(Ordering::Relaxed)
+    }
+
+    /// A sync mapping was made from this descriptor.
+    pub fn set_descriptor(&self, fd: i32) {
+        self.descriptor.store(fd, Ordering::Relaxed);
     }
 }

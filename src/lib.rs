@@ -18,6 +18,7 @@ mod hooks;
 mod logger;
 mod mappings;
 mod memory;
+mod passes;
 mod process;
 mod quick;
 mod real;

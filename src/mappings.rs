@@ -6,6 +6,7 @@
 
 use crate::files;
 use crate::memory::PAGE;
+use crate::passes::{self, Passes};
 use crate::process::event;
 use crate::real::{SignalsBlocked, sys};
 use core::arch::asm;
@@ -502,6 +503,17 @@ impl Flush {
     pub fn let_pass(&self, length: usize, passes: u32) {
         self.0.pass_length.store(length, Ordering::Relaxed);
         self.0.passes.store(passes, Ordering::Relaxed);
+    }
+
+    /// What the thread's next long syncs may be spared: see [`passes`](crate::passes).
+    pub fn passes(&self) -> Option<&'static Passes> {
+        let number = ((&raw const *self.0 as usize) - (&raw const FLUSHES as usize)) / 64;
+        passes::PLACES.get(number)
+    }
+
+    /// The sequence number at which the mapping was plainly flushable that was last looked up here.
+    pub fn sequence(&self) -> usize {
+        self.0.sequence.load(Ordering::Relaxed)
     }
 
     /// Counts pages whose dirty tags the kernel keeps though their lines are written back.

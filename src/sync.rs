@@ -6,10 +6,8 @@
 //! The ways:
 //!
 //! - *lines*: write-back of every line of the part, and a fence.
-//! - *range*: sync_file_range(2) with its three flags, and a fence, for what the program calls on a
-//!   descriptor. For msync one would have to be kept, and as the program may close its own unseen, be
-//!   asked for each time whose it is: fstat(2) is dearer (1,170 instructions) than what the range
-//!   way saves (1,040).
+//! - *range*: sync_file_range(2) with its three flags, and a fence. It needs a descriptor: what the
+//!   program calls, or for msync the one that the file was mapped from, see [`by_range`].
 //! - *kernel*: msync(2), or what was called.
 //!
 //! # Why the range way is durable
@@ -37,16 +35,20 @@
 //! that [`quick`](crate::quick) does; [`may_be_quick`] says whether it may.
 
 use crate::check;
+use crate::descriptors;
 use crate::files;
 use crate::mappings::{self, Attributes, Flush};
 use crate::memory::PAGE;
+use crate::passes::Passes;
 use crate::process;
 use crate::quick;
 use crate::real::{Errno, sys};
-use crate::subject::{Place, tag_of_descriptor};
+use crate::subject::{self, Place, tag_of_descriptor};
 use crate::trampoline::{After, Call, Step};
+use core::cell::Cell;
 use daxshim_core::choice::{Choice, Cost, Prices, Range};
 use daxshim_core::config::{Config, FlushPolicy};
+use daxshim_core::dax;
 use daxshim_core::flush::{LINE, WriteBack, fence, lines_in};
 use daxshim_core::regions::Region;
 use daxshim_core::report::{self, Kind, Way, ticks};
@@ -176,6 +178,28 @@ impl Request {
         unsafe { sys!(SYS_msync, start, end - start, self.flags) }.map(|_| ())
     }
 
+    /// A part in a sync mapping.
+    fn sync(&self, part: &Flushable, flush: &Flush, done: &mut Done) -> Result<(), Errno> {
+        let mut so_far = Done::default();
+        let all_by_range = Cell::new(true);
+        let outcome = part.sync(
+            flush,
+            &mut so_far,
+            &|start, end| match part.by_range(start, end) {
+                Some(()) => Ok(()),
+                None => {
+                    all_by_range.set(false);
+                    self.kernel(start, end)
+                }
+            },
+        );
+        done.lines += so_far.lines;
+        done.by_lines |= so_far.by_lines;
+        done.by_range |= so_far.by_kernel && all_by_range.get();
+        done.by_kernel |= so_far.by_kernel && !all_by_range.get();
+        outcome
+    }
+
     /// Does it all, as the kernel would: in order of addresses; a hole is remembered, and the rest
     /// synced all the same; any other error ends it.
     fn carry_out(&self, flush: &Flush) -> (Done, Result<(), Errno>) {
@@ -191,7 +215,7 @@ impl Request {
                     how,
                     region,
                 };
-                part.sync(flush, &mut done, &|start, end| self.kernel(start, end))
+                self.sync(&part, flush, &mut done)
             } else {
                 done.by_kernel = true;
                 // Parts of the kernel's that follow each other are one call.
@@ -303,13 +327,37 @@ impl Flushable {
     }
 
     /// Lets the thread's next msyncs of as many bytes go to the kernel at once, if that is where they
-    /// would go anyway.
+    /// would go anyway: the range way, or by [`quick`](crate::quick).
     fn let_pass(&self, flush: &Flush) {
         if self.is_learnt() {
             let length = self.end - self.start;
-            let file = Attributes::of(self.region).file().file();
-            flush.let_pass(length, file.learner(length).passes());
+            let file = Attributes::of(self.region).file();
+            let learner = file.file().learner(length);
+            if descriptors::mapped(file.file().descriptor()) != Some(file) {
+                flush.let_pass(length, learner.blind_passes());
+            } else if let Some(place) = flush.passes() {
+                let most = learner.pass_ticks(&PRICES);
+                flush.let_pass(length, 0);
+                place.let_ranges(
+                    (learner.passes(), most),
+                    length,
+                    (self.region, flush.sequence()),
+                    file,
+                );
+            }
         }
+    }
+
+    /// The range way by a descriptor of the program's.
+    fn by_range(&self, start: usize, end: usize) -> Option<()> {
+        let file = Attributes::of(self.region).file();
+        let fd = file.file().descriptor();
+        by_range(
+            file,
+            fd,
+            start.wrapping_sub(self.region.origin),
+            end - start,
+        )
     }
 
     fn flushed(&self) -> u64 {
@@ -395,6 +443,29 @@ impl Flushable {
     }
 }
 
+/// The range way by a descriptor of which a sync mapping of the file was made. `None` if it can't be
+/// proven that it was the file's: that must then be synced otherwise.
+///
+/// The program may close its descriptor unseen (by an inline system call, or io_uring), and the number
+/// may be another file's by then, so the inode's generation is asked for: *after* the sync, as
+/// what is the file's then was so before, unless it was closed and opened again in between. fstat(2) would cost more than the range way saves (1,180
+/// instructions, and FS_IOC_GETVERSION 640). The generation is a random number of 32 bits on ext4 and
+/// XFS; where a file has a small one, which may be a counter's or an image maker's, this is not done.
+/// So a sync is lost only if a close went past all hooks, *and* the number was handed out again, *and*
+/// that file has by chance (1 in 2^32) the same generation.
+fn by_range(index: files::Index, fd: i32, offset: usize, length: usize) -> Option<()> {
+    let generation = index.file().generation();
+    if !dax::is_proof(generation, generation) {
+        return None;
+    }
+    if descriptors::mapped(fd) != Some(index) {
+        return None;
+    }
+    sync_file_range(fd, offset, length).ok()?;
+    let now = subject::borrow(fd).and_then(dax::generation);
+    (dax::is_proof(generation, now) && descriptors::mapped(fd) == Some(index)).then_some(())
+}
+
 /// sync_file_range(2), all flags.
 fn sync_file_range(fd: i32, offset: usize, length: usize) -> Result<(), Errno> {
     // SAFETY: takes no pointer.
@@ -432,6 +503,15 @@ pub fn msync(call: &mut Call) -> Step {
     let Some(flush) = Flush::publish() else {
         return measured(call, after_msync);
     };
+    if passed(&request, &flush).is_some() {
+        drop(flush);
+        fence();
+        let done = Done {
+            by_range: true,
+            ..Done::default()
+        };
+        return finish(report::Call::Msync, done, request.bytes(), started, Ok(()));
+    }
     let config = process::config();
     let first = request.part(&flush, request.start);
     if let How::Any(how, region) = first.how
@@ -447,11 +527,11 @@ pub fn msync(call: &mut Call) -> Step {
             region,
         };
         let mut done = Done::default();
-        let outcome = part.sync(&flush, &mut done, &|start, end| request.kernel(start, end));
+        let outcome = request.sync(&part, &flush, &mut done);
+        part.let_pass(&flush);
         if !is_skipped() {
             fence();
         }
-        part.let_pass(&flush);
         drop(flush);
         if outcome.is_err() {
             check::sync_failed(request.start, request.end);
@@ -471,6 +551,24 @@ pub fn msync(call: &mut Call) -> Step {
         check::sync_failed(request.start, request.end);
     }
     finish(report::Call::Msync, done, request.bytes(), started, outcome)
+}
+
+/// Syncs a range the range way, if that was said of the next few.
+fn passed(request: &Request, flush: &Flush) -> Option<()> {
+    let place = flush.passes()?;
+    let pass = place.range(request.start, request.end)?;
+    let before = ticks();
+    let length = request.end - request.start;
+    let done = by_range(
+        pass.file,
+        pass.file.file().descriptor(),
+        pass.offset,
+        length,
+    );
+    if done.is_none() || ticks().wrapping_sub(before) > pass.most {
+        place.end();
+    }
+    done
 }
 
 /// Counts what was done, and answers.
@@ -575,7 +673,10 @@ pub fn of_descriptor(call: &mut Call, kind: report::Call, after: After) -> Step 
     } else {
         check::file_sync_begins(fd);
     }
-    if fd < 0 || crate::descriptors::is_untagged(fd) {
+    if fd < 0 || descriptors::is_untagged(fd) {
+        return Step::PASS;
+    }
+    if process::page().is_none() && Passes::of_thread().is_some_and(|place| place.call(fd)) {
         return Step::PASS;
     }
     if let Some(step) = whole_file(call, kind, fd, started) {
@@ -597,8 +698,16 @@ fn whole_file(call: &Call, kind: report::Call, fd: i32, started: u64) -> Option<
     if mappings::is_empty() || config.flush == FlushPolicy::Kernel || config.deep {
         return None;
     }
-    let stat = Place::Descriptor(fd).stat().ok()?;
-    let index = files::find(stat.st_dev, stat.st_ino)?;
+    let known = descriptors::mapped(fd);
+    let mut stat = None;
+    let index = match known {
+        Some(index) => index,
+        None => {
+            let now = Place::Descriptor(fd).stat().ok()?;
+            stat = Some(now);
+            files::find(now.st_dev, now.st_ino)?
+        }
+    };
     let start = index.file().whole()?;
     let flush = Flush::publish()?;
     // What is mapped of the file at this moment may be another part, or another file.
@@ -608,6 +717,14 @@ fn whole_file(call: &Call, kind: report::Call, fd: i32, started: u64) -> Option<
         attributes.file() == index && region.origin == start
     };
     if !of_file(&region) || !Attributes::of(region).kind().is_sync() {
+        return None;
+    }
+    // Of a descriptor that is thought to be known too: it may have been closed unseen.
+    let stat = match stat {
+        Some(stat) => stat,
+        None => Place::Descriptor(fd).stat().ok()?,
+    };
+    if !index.file().is(stat.st_dev, stat.st_ino) {
         return None;
     }
     let size = usize::try_from(stat.st_size).ok()?;
@@ -626,7 +743,14 @@ fn whole_file(call: &Call, kind: report::Call, fd: i32, started: u64) -> Option<
                 how,
                 region,
             };
-            part.sync(&flush, &mut done, &by_kernel)
+            let outcome = part.sync(&flush, &mut done, &by_kernel);
+            if part.is_learnt()
+                && let Some(place) = flush.passes()
+            {
+                let learner = index.file().learner(last - first);
+                place.let_calls(learner.blind_passes(), fd);
+            }
+            outcome
         }
         None if is_skipped() => return None,
         None => by_kernel(first, last),
@@ -634,7 +758,9 @@ fn whole_file(call: &Call, kind: report::Call, fd: i32, started: u64) -> Option<
     drop(flush);
     // What the range way can't do (a filter that forbids it, an error of the device) is told by the
     // call itself; so is EBADF on O_PATH, where lines do no harm.
-    if outcome.is_err() || done.by_lines && Place::Descriptor(fd).is_path_only() {
+    // From which no mapping is made.
+    let may_be_path_only = || known.is_none() && Place::Descriptor(fd).is_path_only();
+    if outcome.is_err() || done.by_lines && may_be_path_only() {
         return None;
     }
     if !is_skipped() {

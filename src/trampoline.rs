@@ -156,7 +156,7 @@ unsafe extern "C" fn hand_out() {
         real = const offset_of!(Slot, real),
         limit = const descriptors::LIMIT,
         table = sym descriptors::TABLE,
-        version = const !descriptors::UNTAGGED,
+        version = const descriptors::FORGOTTEN,
         next_version = const descriptors::NEXT_VERSION,
     )
 }

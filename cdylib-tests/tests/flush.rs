@@ -8,6 +8,8 @@ use std::collections::BTreeSet;
 
 const PAGE: u64 = 4096;
 const MSYNC: u64 = libc::SYS_msync as u64;
+/// The low half of FS_IOC_GETVERSION.
+const GETVERSION: u64 = 0x7601;
 const RANGE: u64 = libc::SYS_sync_file_range as u64;
 
 /// Pages of the mapping that a case flushes from user space, counted from the address it syncs.
@@ -69,12 +71,8 @@ fn main() {
             flushes(&run(&user(), "large")?, &every_page, &[], 0, best())
         }),
     );
-    for case in ["kept", "stale"] {
-        add(
-            format!("msync/descriptor {case}"),
-            Box::new(move || kernel_first(case)),
-        );
-    }
+    add("msync/descriptor kept".into(), Box::new(kept_descriptor));
+    add("msync/descriptor stale".into(), Box::new(stale_descriptor));
     add("fsync/whole file mapped".into(), Box::new(fsync_by_lines));
     add("fsync/part of it mapped".into(), Box::new(fsync_by_range));
     add(
@@ -245,17 +243,41 @@ fn flushes(
     Ok(())
 }
 
-/// A whole map of which nothing is known yet: by no descriptor of the program's, which may be another
-/// file's by now.
-fn kernel_first(case: &str) -> Outcome {
-    let trace = run(&Shim::new(), case)?;
-    if let Some(call) = trace
-        .events
-        .iter()
-        .find(|event| matches!(event, Event::Call(RANGE, ..)))
-    {
-        fail!("a descriptor was used: {call:x?}");
+/// A whole map of which nothing is known yet: by the descriptor it was mapped from, where that can be
+/// proven to be the file's still, and a fence.
+fn kept_descriptor() -> Outcome {
+    let trace = run(&Shim::new(), "kept")?;
+    let last = |is: &dyn Fn(&Event) -> bool| trace.events.iter().rposition(is);
+    let range = last(&|event| matches!(event, Event::Call(RANGE, _, 0)));
+    let proof = last(&|event| {
+        matches!(event, Event::Call(number, _, command)
+            if *number == libc::SYS_ioctl as u64 && *command & 0xffff == GETVERSION)
+    });
+    let fence = last(&|event| *event == Event::Fence);
+    let whole = Event::Call(MSYNC, trace.announced[0], trace.announced[1]);
+    if trace.result != 0 {
+        fail!("msync ended with {}", trace.result);
     }
+    if !scene::real() {
+        // tmpfs has no generations.
+        return if range.is_none() && trace.events.contains(&whole) {
+            Ok(())
+        } else {
+            Err(format!("not by msync: {:x?}", trace.events).into())
+        };
+    }
+    if range.is_none() || proof < range || fence < range || trace.events.contains(&whole) {
+        fail!(
+            "no sync_file_range, proof and fence instead of msync: {:x?}",
+            trace.events
+        );
+    }
+    Ok(())
+}
+
+/// The same, but under the descriptor's number is another file, and nobody saw that come.
+fn stale_descriptor() -> Outcome {
+    let trace = run(&Shim::new(), "stale")?;
     let whole = Event::Call(MSYNC, trace.announced[0], trace.announced[1]);
     if !trace.events.contains(&whole) {
         fail!("the range was not synced: {:x?}", trace.events);

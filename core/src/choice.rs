@@ -76,8 +76,11 @@ const VISITS: u8 = 2;
 const GROWTH: usize = 8;
 /// Calls that a sweep waits for its range to come back.
 const WAIT: u32 = 256;
-/// Calls that may go to the kernel unmeasured, at most.
-const PASSES: u32 = 32;
+/// Calls that may go to the kernel unlearnt, at most; at first so many; and at most if not even what they
+/// take is looked at.
+const PASSES: u32 = 128;
+const FIRST_PASSES: u32 = 8;
+const BLIND_PASSES: u32 = 24;
 /// Samples after which averages become moving ones.
 const WINDOW: u8 = 16;
 
@@ -260,6 +263,8 @@ pub struct Learner {
     given_up: AtomicU8,
     /// See [`Learner::passes`].
     passes: AtomicU32,
+    /// See [`Learner::pass_ticks`].
+    price_of_lines: AtomicU64,
     /// Kernel syncs that clean something until faults are counted again, and how often they were.
     until_count: AtomicU8,
     counts: AtomicU8,
@@ -301,6 +306,7 @@ impl Learner {
             visits: AtomicU8::new(0),
             given_up: AtomicU8::new(0),
             passes: AtomicU32::new(0),
+            price_of_lines: AtomicU64::new(0),
             until_count: AtomicU8::new(0),
             counts: AtomicU8::new(0),
             refault: AtomicU32::new(0),
@@ -369,11 +375,31 @@ impl Learner {
         }
     }
 
-    /// How many calls may now go to the kernel unmeasured, as they would go there anyway: the more,
-    /// the longer it has been the cheaper side; none where the last call was dearer than lines.
+    /// How many calls may now go to the kernel unlearnt, as they would go there anyway, until one of
+    /// them takes longer than [`pass_ticks`](Learner::pass_ticks): the more, the longer it has been the
+    /// cheaper side; none where the last call was dearer than lines.
     #[must_use]
     pub fn passes(&self) -> u32 {
+        // The faults between two calls that follow each other are being counted.
+        if self.faults.load(Ordering::Relaxed) != 0 {
+            return 0;
+        }
         self.passes.load(Ordering::Relaxed)
+    }
+
+    /// The same, where what they take is not looked at.
+    #[must_use]
+    pub fn blind_passes(&self) -> u32 {
+        self.passes().min(BLIND_PASSES)
+    }
+
+    /// What one of these may take, ticks: more, and they should end, as lines may be cheaper now.
+    /// Without the faults that follow.
+    #[must_use]
+    pub fn pass_ticks(&self, prices: &Prices) -> u64 {
+        let lines = self.price_of_lines.load(Ordering::Relaxed);
+        let refault = u64::from(self.refault.load(Ordering::Relaxed));
+        scale(lines, ONE, ONE + refault).max(2 * prices.least.load(Ordering::Relaxed))
     }
 
     /// What the tags that user flushes have left in the range cost at most.
@@ -456,13 +482,14 @@ impl Learner {
             let spent = spent.saturating_add(kernel).saturating_sub(lines);
             self.spent.store(spent, Ordering::Relaxed);
         }
-        let passes = u32::from(samples) * PASSES / 4;
-        let passes = if kernel > lines {
+        let passes = if samples == 0 || kernel > lines {
             0
         } else {
-            passes.min(PASSES)
+            let before = self.passes.load(Ordering::Relaxed);
+            (2 * before).clamp(FIRST_PASSES, PASSES)
         };
         self.passes.store(passes, Ordering::Relaxed);
+        self.price_of_lines.store(lines, Ordering::Relaxed);
         if samples + 1 == WINDOW {
             self.given_up.store(0, Ordering::Relaxed);
             self.spent.store(0, Ordering::Relaxed);

@@ -107,6 +107,14 @@ pub fn generation(fd: BorrowedFd<'_>) -> Option<u32> {
     asked.ok().map(|()| low)
 }
 
+/// Whether two generations are proof enough that a descriptor which was one inode's still is. They are
+/// random numbers on ext4 and XFS; a small one may be a counter's or an image maker's, and none proves
+/// nothing.
+#[must_use]
+pub fn is_proof(then: Option<u32>, now: Option<u32>) -> bool {
+    then == now && then.is_some_and(|generation| generation > 0xffff)
+}
+
 /// fstat(2) and FS_IOC_GETVERSION: what a tag's record is held against.
 ///
 /// # Errors
@@ -133,6 +141,17 @@ mod tests {
         if cfg!(target_pointer_width = "64") {
             assert_eq!(GETVERSION, 0x8008_7601);
         }
+    }
+
+    #[test]
+    fn only_the_same_random_generation_is_proof() {
+        assert!(is_proof(Some(0x1234_5678), Some(0x1234_5678)));
+        assert!(!is_proof(Some(0x1234_5678), Some(0x1234_5679)));
+        assert!(!is_proof(Some(0x1234_5678), None));
+        assert!(!is_proof(None, Some(0x1234_5678)));
+        assert!(!is_proof(None, None));
+        assert!(!is_proof(Some(0), Some(0)));
+        assert!(!is_proof(Some(7), Some(7)));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 use super::write::is_open_for_writing;
 use crate::check;
+use crate::descriptors::{self, Look};
 use crate::eadr;
 use crate::enforce::{Earlier, enforce};
 use crate::files;
@@ -57,11 +58,11 @@ pub extern "C" fn mmap(call: &mut Call) -> Step {
     let [address, length, _, flags, fd, _] = call.args;
     let (flags, fd) = (flags as i32, fd as i32);
     let shared = matches!(flags & MAP_TYPE, MAP_SHARED | MAP_SHARED_VALIDATE);
-    if shared
-        && flags & MAP_ANONYMOUS == 0
-        && let Some(tag) = subject::tag_of_descriptor(fd)
-    {
-        return map_tagged(call, fd, &tag);
+    if shared && flags & MAP_ANONYMOUS == 0 && !descriptors::is_untagged(fd) {
+        let look = Look::begin(fd);
+        if let Some(tag) = subject::tag_of_descriptor(fd) {
+            return map_tagged(call, fd, &tag, look);
+        }
     }
     if check::on()
         && flags & MAP_ANONYMOUS == 0
@@ -109,7 +110,7 @@ extern "C" fn after_untagged(call: &Call, result: isize) -> isize {
     result
 }
 
-fn map_tagged(call: &mut Call, fd: i32, tag: &Tag) -> Step {
+fn map_tagged(call: &mut Call, fd: i32, tag: &Tag, look: Look) -> Step {
     let [address, length, protection, flags, ..] = call.args;
     let (protection, flags) = (protection as i32, flags as i32);
     if flags & MAP_FIXED != 0 {
@@ -136,6 +137,11 @@ fn map_tagged(call: &mut Call, fd: i32, tag: &Tag) -> Step {
                     generation: tag.file.generation,
                 };
                 record(call, start, Kind::Sync, Some(file));
+                let index = files::mapped(file.device, file.inode);
+                if index != files::Index::SHARED {
+                    look.found_mapped(index);
+                    index.file().set_descriptor(fd);
+                }
                 return Step::answer(start as isize);
             }
             // Whatever else is wrong, the call itself will be told.
