@@ -153,6 +153,14 @@ fn prefetch(digest: *const Digest) {
     let _ = digest;
 }
 
+/// The digests of a page's lines: the program was just there, but not here. One wait for all of them.
+#[inline]
+fn prefetch_page(digests: *const Digest) {
+    for lines in (0..PAGE / LINE).step_by(LINE / size_of::<Digest>()) {
+        prefetch(digests.wrapping_add(lines));
+    }
+}
+
 /// Calls `take` with offset, content and digest of each line of a range. What lies behind `length` in
 /// the last one counts as zeros.
 ///
@@ -189,10 +197,7 @@ pub unsafe fn for_each_different(
     unsafe {
         for_each(live, length, |at, words, digest| {
             if at.is_multiple_of(PAGE) {
-                // The program was just here, but not there: one wait for all of a page's.
-                for lines in (0..PAGE / LINE).step_by(LINE / size_of::<Digest>()) {
-                    prefetch(durable.wrapping_add(at / LINE + lines));
-                }
+                prefetch_page(durable.wrapping_add(at / LINE));
             }
             if durable.add(at / LINE).read_volatile() != digest {
                 different(at, words, digest);
@@ -201,7 +206,8 @@ pub unsafe fn for_each_different(
     }
 }
 
-/// As [`for_each_different`], counted.
+/// As [`for_each_different`], counted, and without the content. By pages: the digests of what is live
+/// are all made before the first is compared, and in that time those of what is durable arrive.
 #[inline]
 unsafe fn counted(
     live: *const u8,
@@ -210,19 +216,34 @@ unsafe fn counted(
     mut different: impl FnMut(usize, Digest),
 ) -> Dirty {
     let mut dirty = Dirty::default();
-    let mut page = usize::MAX;
-    // SAFETY: the caller's promise.
-    unsafe {
-        for_each_different(live, durable, length, |at, _, digest| {
+    for page in (0..length).step_by(PAGE) {
+        let length = PAGE.min(length - page);
+        let durable = durable.wrapping_add(page / LINE);
+        prefetch_page(durable);
+        let mut digests = [0; PAGE / LINE];
+        // SAFETY: inside, by the caller's promise.
+        unsafe {
+            for_each(live.add(page), length, |at, _, digest| {
+                if let Some(place) = digests.get_mut(at / LINE) {
+                    *place = digest;
+                }
+            });
+        }
+        let before = dirty.lines;
+        for (line, &digest) in digests.iter().take(length.div_ceil(LINE)).enumerate() {
+            // SAFETY: one digest for each line, by the caller's promise.
+            if unsafe { durable.add(line).read_volatile() } == digest {
+                continue;
+            }
+            let at = page + line * LINE;
             if dirty.lines == 0 {
                 dirty.first = at as u64;
             }
             dirty.lines += 1;
-            dirty.pages += u64::from(page != at / PAGE);
-            page = at / PAGE;
             dirty.end = (at + LINE) as u64;
             different(at, digest);
-        });
+        }
+        dirty.pages += u64::from(dirty.lines > before);
     }
     dirty
 }
