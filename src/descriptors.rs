@@ -49,11 +49,24 @@ pub fn is_untagged(fd: i32) -> bool {
     entry(fd).is_some_and(|entry| entry.load(Ordering::Relaxed) & UNTAGGED != 0)
 }
 
+/// The file of which a sync mapping was made from a descriptor. Two of the same descriptor are equal
+/// if nobody was seen to close it in between, nor to be handed it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Mapped {
+    /// The file.
+    pub file: files::Index,
+    /// The whole entry.
+    entry: u8,
+}
+
 /// The file of which a sync mapping was made from `fd`, if nobody was seen to close it since.
-pub fn mapped(fd: i32) -> Option<files::Index> {
-    let is_known = entry(fd)?.load(Ordering::Acquire) & MAPPED != 0;
+pub fn mapped(fd: i32) -> Option<Mapped> {
+    let entry = entry(fd)?.load(Ordering::Acquire);
     let number = FILES.get(usize::try_from(fd).ok()?)?;
-    is_known.then(|| files::Index::of(number.load(Ordering::Relaxed).into()))
+    (entry & MAPPED != 0).then(|| Mapped {
+        file: files::Index::of(number.load(Ordering::Relaxed).into()),
+        entry,
+    })
 }
 
 /// A look at a descriptor has begun.

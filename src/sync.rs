@@ -333,7 +333,8 @@ impl Flushable {
             let length = self.end - self.start;
             let file = Attributes::of(self.region).file();
             let learner = file.file().learner(length);
-            if descriptors::mapped(file.file().descriptor()) != Some(file) {
+            let known = descriptors::mapped(file.file().descriptor());
+            if known.is_none_or(|known| known.file != file) {
                 flush.let_pass(length, learner.blind_passes());
             } else if let Some(place) = flush.passes() {
                 let most = learner.pass_ticks(&PRICES);
@@ -447,23 +448,23 @@ impl Flushable {
 /// proven that it was the file's: that must then be synced otherwise.
 ///
 /// The program may close its descriptor unseen (by an inline system call, or io_uring), and the number
-/// may be another file's by then, so the inode's generation is asked for: *after* the sync, as
-/// what is the file's then was so before, unless it was closed and opened again in between. fstat(2) would cost more than the range way saves (1,180
-/// instructions, and FS_IOC_GETVERSION 640). The generation is a random number of 32 bits on ext4 and
-/// XFS; where a file has a small one, which may be a counter's or an image maker's, this is not done.
-/// So a sync is lost only if a close went past all hooks, *and* the number was handed out again, *and*
-/// that file has by chance (1 in 2^32) the same generation.
+/// may be another file's by then, so the inode's generation is asked for: *after* the sync, as what is
+/// the file's then was so before, unless it was closed and opened again in between, which changes the
+/// descriptor's entry. fstat(2) would cost more than the range way saves (1,180 instructions, and
+/// FS_IOC_GETVERSION 640). The generation is a random number of 32 bits on ext4 and XFS; where a file
+/// has a small one, which may be a counter's or an image maker's, this is not done. So a sync is lost
+/// only if a close went past all hooks, *and* the number was handed out again, *and* that file has by
+/// chance (1 in 2^32) the same generation, or while the sync lasts gives way to the mapped file, unseen
+/// again.
 fn by_range(index: files::Index, fd: i32, offset: usize, length: usize) -> Option<()> {
     let generation = index.file().generation();
     if !dax::is_proof(generation, generation) {
         return None;
     }
-    if descriptors::mapped(fd) != Some(index) {
-        return None;
-    }
+    let before = descriptors::mapped(fd).filter(|before| before.file == index)?;
     sync_file_range(fd, offset, length).ok()?;
     let now = subject::borrow(fd).and_then(dax::generation);
-    (dax::is_proof(generation, now) && descriptors::mapped(fd) == Some(index)).then_some(())
+    (dax::is_proof(generation, now) && descriptors::mapped(fd) == Some(before)).then_some(())
 }
 
 /// sync_file_range(2), all flags.
@@ -698,7 +699,7 @@ fn whole_file(call: &Call, kind: report::Call, fd: i32, started: u64) -> Option<
     if mappings::is_empty() || config.flush == FlushPolicy::Kernel || config.deep {
         return None;
     }
-    let known = descriptors::mapped(fd);
+    let known = descriptors::mapped(fd).map(|known| known.file);
     let mut stat = None;
     let index = match known {
         Some(index) => index,

@@ -2,6 +2,10 @@
  * the address, the length and the address after the last byte of the file, the second the result.
  * Started as PROGRAM SYMBOL DIR CASE. */
 #include "common.h"
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <stddef.h>
+#include <sys/prctl.h>
 
 #define RW (PROT_READ | PROT_WRITE)
 
@@ -20,6 +24,30 @@ static char *map(void *at, const char *name, long pages, long offset)
 	return p;
 }
 
+/* In place of sync_file_range: the number is the file's again, and mapped from, for all to see. */
+static void reopen(int signal UNUSED, siginfo_t *info UNUSED, void *context)
+{
+	int number = fd;
+	close(number);
+	map(NULL, "large", 256, 0);
+	((ucontext_t *)context)->uc_mcontext.gregs[REG_RAX] = fd == number ? 0 : -EBADF;
+}
+
+static void reopen_during_sync_file_range(void)
+{
+	struct sock_filter filter[] = {
+	    BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+	    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_sync_file_range, 0, 1),
+	    BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_TRAP),
+	    BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog program = {sizeof filter / sizeof *filter, filter};
+	struct sigaction action = {.sa_sigaction = reopen, .sa_flags = SA_SIGINFO};
+	sigaction(SIGSYS, &action, NULL);
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program))
+		die("seccomp");
+}
+
 int main(int argc, char **argv)
 {
 	begin(argc, argv);
@@ -27,9 +55,10 @@ int main(int argc, char **argv)
 	const char *which = argc > 3 ? argv[3] : "";
 	if (!strcmp(which, "mapped write only"))
 		protection = PROT_WRITE;
-	bool large = !strcmp(which, "large") || !strcmp(which, "kept") || !strcmp(which, "stale");
+	bool reopened = !strcmp(which, "reopened"), stale = !strcmp(which, "stale") || reopened;
+	bool large = !strcmp(which, "large") || !strcmp(which, "kept") || stale;
 	bool by_descriptor = !strcmp(which, "fsync") || !strcmp(which, "fsync part");
-	keep_open = by_descriptor || !strcmp(which, "kept") || !strcmp(which, "stale");
+	keep_open = by_descriptor || !strcmp(which, "kept") || stale;
 	long pages = large ? 256 : !strcmp(which, "tail") ? 8 : 4;
 	long stored = !strcmp(which, "tail") ? 2 : pages;
 	char *p = map(NULL, large ? "large" : !strcmp(which, "tail") ? "tail" : "file", pages, 0);
@@ -58,11 +87,13 @@ int main(int argc, char **argv)
 		length = 3 * PAGE - 5;
 	if (!strcmp(which, "fsync part"))
 		munmap(p + 3 * PAGE, PAGE);
-	if (!strcmp(which, "stale")) {
+	if (stale) {
 		/* Another file under the number, and nobody saw it coming. */
 		int other = open("plain", O_RDWR);
 		raw(SYS_dup2, other, fd);
 	}
+	if (reopened)
+		reopen_during_sync_file_range();
 	if (!strcmp(which, "hole"))
 		munmap(p + PAGE, PAGE);
 	if (!strcmp(which, "prot none"))
