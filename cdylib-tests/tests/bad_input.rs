@@ -139,6 +139,7 @@ const SIGNATURES: &[(&str, &[&str])] = &[
 /// Rows that are not tried, and why.
 const LEFT_OUT: &[(&str, &str)] = &[
     ("io_submit", "libaio's, not libc's; by number it is tried"),
+    ("aio_fsync", "libc itself writes to what it points to"),
     ("closefrom", "has no bad argument: -1 closes everything"),
     ("vfork", "has no argument"),
     ("exit_group", "has no bad argument, and does not return"),

@@ -36,6 +36,7 @@ const BEHAVIOURS: &[(&str, &str, bool)] = &[
     ("fread", "fread", false),
     ("freopen_in_place", "freopen", false),
     ("freopen_w", "freopen", false),
+    ("io_submit_fsync", "io_submit", true),
     ("library_loaded_late", "dlopen", true),
     ("longjmp_out_of_hook", "pwrite", true),
     ("many_mappings", "msync", true),
@@ -64,6 +65,10 @@ const BEHAVIOURS: &[(&str, &str, bool)] = &[
 
 /// Which ways the report of a program must tell of, all of which it takes.
 const WAYS: &[(&str, &[(Call, Way)])] = &[
+    (
+        "aio_fsync",
+        &[(Call::Fsync, Way::Kernel), (Call::Fdatasync, Way::Kernel)],
+    ),
     ("descriptor_closed_in_fsync", &[(Call::Fsync, Way::User)]),
     (
         "file_grows_behind_mapping",
@@ -75,6 +80,10 @@ const WAYS: &[(&str, &[(Call, Way)])] = &[
             (Call::Fdatasync, Way::Range),
             (Call::SyncFileRange, Way::Range),
         ],
+    ),
+    (
+        "io_submit_fsync",
+        &[(Call::Fsync, Way::Kernel), (Call::Fdatasync, Way::Kernel)],
     ),
     (
         "msync_beyond_eof",

@@ -40,6 +40,8 @@ const fn seeded(program: &'static str, code: &'static str) -> Seeded {
 const SEEDED: &[Seeded] = &[
     seeded("unmapped", "DAX001"),
     seeded("unmapped_then_fsync", "DAX001"),
+    seeded("aio_fsync", "DAX001"),
+    seeded("io_submit_fsync", "DAX001"),
     seeded("unmapped_twice", "DAX001"),
     seeded("half_of_two", "DAX001"),
     seeded("mapped_over", "DAX002"),

@@ -128,6 +128,7 @@ macro_rules! for_each_hook {
 
             aio::io_submit_by_number [] SYS_io_submit => [Write Read];
             aio::io_submit [io_submit] NONE => [Write Read];
+            aio::aio_fsync [aio_fsync aio_fsync64] NONE => [Sync];
             aio::io_uring_setup [] SYS_io_uring_setup => [Handle];
 
             flags::file_setattr [] SYS_FILE_SETATTR => [SetFlags];

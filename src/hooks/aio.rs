@@ -1,4 +1,5 @@
-//! io_submit(2), under libaio's name for it and by number; io_uring, which can only be noticed.
+//! io_submit(2), under libaio's name for it and by number; aio_fsync(3); io_uring, which can only be
+//! noticed.
 
 use super::copy::is_open_for_reading;
 use super::write::{is_open_for_writing, negative};
@@ -9,17 +10,17 @@ use crate::memory::{read_all, read_value};
 use crate::process::{self, event};
 use crate::real::{self, sys};
 use crate::subject;
-use crate::trampoline::{Call, Step};
+use crate::trampoline::{self, Step};
 use core::ffi::c_void;
 use daxshim_core::contract::{Effect, Operation};
-use daxshim_core::report::Event;
+use daxshim_core::report::{Call, Event, Way};
 use libc::iovec;
 
 /// Control blocks looked at together.
 const BATCH: usize = 32;
 
 /// io_submit(2).
-pub extern "C" fn io_submit_by_number(call: &mut Call) -> Step {
+pub extern "C" fn io_submit_by_number(call: &mut trampoline::Call) -> Step {
     let [context, count, blocks, ..] = call.args;
     check::blame::give_up();
     match allowed(count as isize, blocks) {
@@ -38,7 +39,7 @@ pub extern "C" fn io_submit_by_number(call: &mut Call) -> Step {
 
 /// libaio's io_submit(3): the same, but it returns the error and leaves errno alone. libaio may be
 /// loaded at any time, so there is no function behind this one that could be called.
-pub extern "C" fn io_submit(call: &mut Call) -> Step {
+pub extern "C" fn io_submit(call: &mut trampoline::Call) -> Step {
     let [context, count, blocks, ..] = call.args;
     check::blame::give_up();
     let result = match allowed(count as isize, blocks) {
@@ -58,10 +59,40 @@ fn submit(context: usize, count: usize, blocks: usize) -> Result<usize, real::Er
 }
 
 /// io_uring_setup(2).
-pub extern "C" fn io_uring_setup(_: &mut Call) -> Step {
+pub extern "C" fn io_uring_setup(_: &mut trampoline::Call) -> Step {
     event(Event::IoUring);
     check::blame::give_up();
     Step::PASS
+}
+
+/// aio_fsync(3): fsync or fdatasync, by a thread of libc's and within libc, where neither is hooked.
+pub extern "C" fn aio_fsync(call: &mut trampoline::Call) -> Step {
+    let [operation, block, ..] = call.args;
+    let kind = match operation as i32 {
+        libc::O_SYNC => Call::Fsync,
+        libc::O_DSYNC => Call::Fdatasync,
+        _ => return Step::PASS,
+    };
+    if check::on() || process::page().is_some() {
+        let errno = real::errno();
+        // aio_fildes is the first member of struct aiocb.
+        if let Some(fd) = read_value(block) {
+            sync_begins(kind, fd);
+        }
+        real::set_errno(errno);
+    }
+    Step::PASS
+}
+
+/// A sync of a file in the background: checked as of now, as what is stored later may be left out, and
+/// counted as the kernel's. How long it takes, and what becomes of it, is not looked at.
+fn sync_begins(call: Call, fd: i32) {
+    check::file_sync_begins(fd);
+    if let Some(page) = process::page()
+        && subject::tag_of_descriptor(fd).is_some()
+    {
+        page.synced(call, Way::Kernel, 0, 0, 0, false);
+    }
 }
 
 /// How many of the control blocks the contract lets the kernel see.
@@ -119,7 +150,11 @@ fn look(blocks: usize, first: usize, count: usize) -> Option<Option<usize>> {
     }
     let mut bytes = [0; BATCH * Block::LENGTH];
     let (bytes, _) = read_all(parts.get(..count)?, &mut bytes)?.as_chunks();
-    Some(bytes.iter().position(|bytes| Block(bytes).is_refused()))
+    Some(bytes.iter().position(|bytes| {
+        let block = Block(bytes);
+        block.sync_begins();
+        block.is_refused()
+    }))
 }
 
 /// struct iocb of io_submit(2), to where its offset ends.
@@ -133,12 +168,37 @@ impl Block<'_> {
         word.map_or(0, usize::from_ne_bytes)
     }
 
+    fn descriptor(&self) -> i32 {
+        (self.word(16) >> 32) as i32
+    }
+
+    /// Notes a sync of the file.
+    fn sync_begins(&self) {
+        const FSYNC: u16 = 2;
+        const FDSYNC: u16 = 3;
+        let call = match self.word(16) as u16 {
+            FSYNC => Call::Fsync,
+            FDSYNC => Call::Fdatasync,
+            _ => return,
+        };
+        // The kernel refuses those with any argument.
+        if [
+            self.word(8) >> 32,
+            self.word(24),
+            self.word(32),
+            self.word(40),
+        ] == [0; 4]
+        {
+            sync_begins(call, self.descriptor());
+        }
+    }
+
     fn is_refused(&self) -> bool {
         const PREAD: u16 = 0;
         const PWRITE: u16 = 1;
         const PREADV: u16 = 7;
         const PWRITEV: u16 = 8;
-        let (kind, fd) = (self.word(16) as u16, (self.word(16) >> 32) as i32);
+        let (kind, fd) = (self.word(16) as u16, self.descriptor());
         let writes = matches!(kind, PWRITE | PWRITEV);
         let reads = matches!(kind, PREAD | PREADV) && process::config().policy.deny_reads;
         if !(writes || reads) || descriptors::is_untagged(fd) {
