@@ -39,13 +39,12 @@ use crate::descriptors;
 use crate::files;
 use crate::mappings::{self, Attributes, Flush};
 use crate::memory::PAGE;
-use crate::passes::Passes;
+use crate::passes::{Pass, Passes};
 use crate::process;
 use crate::quick;
 use crate::real::{Errno, sys};
 use crate::subject::{self, Place, tag_of_descriptor};
 use crate::trampoline::{After, Call, Step};
-use core::cell::Cell;
 use daxshim_core::choice::{Choice, Cost, Prices, Range};
 use daxshim_core::config::{Config, FlushPolicy};
 use daxshim_core::dax;
@@ -180,24 +179,14 @@ impl Request {
 
     /// A part in a sync mapping.
     fn sync(&self, part: &Flushable, flush: &Flush, done: &mut Done) -> Result<(), Errno> {
-        let mut so_far = Done::default();
-        let all_by_range = Cell::new(true);
-        let outcome = part.sync(
-            flush,
-            &mut so_far,
-            &|start, end| match part.by_range(start, end) {
-                Some(()) => Ok(()),
-                None => {
-                    all_by_range.set(false);
-                    self.kernel(start, end)
-                }
-            },
-        );
-        done.lines += so_far.lines;
-        done.by_lines |= so_far.by_lines;
-        done.by_range |= so_far.by_kernel && all_by_range.get();
-        done.by_kernel |= so_far.by_kernel && !all_by_range.get();
-        outcome
+        part.sync(flush, done, &|start, end, done| {
+            if part.by_range(start, end).is_some() {
+                done.by_range = true;
+                return Ok(());
+            }
+            done.by_kernel = true;
+            self.kernel(start, end)
+        })
     }
 
     /// Does it all, as the kernel would: in order of addresses; a hole is remembered, and the rest
@@ -291,8 +280,8 @@ struct Flushable {
     region: Region,
 }
 
-/// The kernel's way, from address to address: what was called, or the range way.
-type Kernel<'a> = &'a dyn Fn(usize, usize) -> Result<(), Errno>;
+/// The kernel's way, from address to address: what was called, or the range way; it says which.
+type Kernel<'a> = &'a dyn Fn(usize, usize, &mut Done) -> Result<(), Errno>;
 
 impl Flushable {
     /// Syncs it; the fence is the caller's.
@@ -328,25 +317,32 @@ impl Flushable {
 
     /// Lets the thread's next msyncs of as many bytes go to the kernel at once, if that is where they
     /// would go anyway: the range way, or by [`quick`](crate::quick).
-    fn let_pass(&self, flush: &Flush) {
-        if self.is_learnt() {
-            let length = self.end - self.start;
-            let file = Attributes::of(self.region).file();
-            let learner = file.file().learner(length);
-            let known = descriptors::mapped(file.file().descriptor());
-            if known.is_none_or(|known| known.file != file) {
-                flush.let_pass(length, learner.blind_passes());
-            } else if let Some(place) = flush.passes() {
-                let most = learner.pass_ticks(&PRICES);
-                flush.let_pass(length, 0);
-                place.let_ranges(
-                    (learner.passes(), most),
-                    length,
-                    (self.region, flush.sequence()),
-                    file,
-                );
-            }
+    fn let_pass(&self, flush: &Flush, place: Option<&Passes>) {
+        let Some(place) = place.filter(|_| self.is_learnt()) else {
+            return;
+        };
+        let length = self.end - self.start;
+        let file = Attributes::of(self.region).file();
+        let learner = file.file().learner(length);
+        let passes = learner.passes();
+        if passes == 0 {
+            // Nor what was let pass of another length.
+            place.end();
+            flush.let_pass(length, 0);
+            return;
         }
+        let known = descriptors::mapped(file.file().descriptor());
+        if known.is_none_or(|known| known.file != file) {
+            flush.let_pass(length, learner.blind_passes());
+            return;
+        }
+        flush.let_pass(length, 0);
+        place.let_ranges(
+            (passes, learner.pass_ticks(&PRICES)),
+            length,
+            (self.region, flush.sequence()),
+            file,
+        );
     }
 
     /// The range way by a descriptor of the program's.
@@ -399,8 +395,7 @@ impl Flushable {
         };
         if start < end {
             let before = ticks();
-            done.by_kernel = true;
-            outcome = kernel(start, end);
+            outcome = kernel(start, end, done);
             cost.kernel = ticks().wrapping_sub(before);
         }
         if choice == Choice::Lines {
@@ -436,7 +431,7 @@ impl Flushable {
             let synced = ticks();
             *lines = flushed.wrapping_sub(started);
             *msync = synced.wrapping_sub(flushed);
-            let _ = kernel(page, page + PAGE);
+            let _ = kernel(page, page + PAGE, &mut Done::default());
             *asked = ticks().wrapping_sub(synced);
         }
         let [lines, msync, asked] = took;
@@ -504,7 +499,8 @@ pub fn msync(call: &mut Call) -> Step {
     let Some(flush) = Flush::publish() else {
         return measured(call, after_msync);
     };
-    if passed(&request, &flush).is_some() {
+    let place = flush.passes();
+    if place.is_some_and(|place| passed(&request, place)) {
         drop(flush);
         fence();
         let done = Done {
@@ -529,7 +525,7 @@ pub fn msync(call: &mut Call) -> Step {
         };
         let mut done = Done::default();
         let outcome = request.sync(&part, &flush, &mut done);
-        part.let_pass(&flush);
+        part.let_pass(&flush, place);
         if !is_skipped() {
             fence();
         }
@@ -555,21 +551,26 @@ pub fn msync(call: &mut Call) -> Step {
 }
 
 /// Syncs a range the range way, if that was said of the next few.
-fn passed(request: &Request, flush: &Flush) -> Option<()> {
-    let place = flush.passes()?;
-    let pass = place.range(request.start, request.end)?;
+#[inline]
+fn passed(request: &Request, place: &Passes) -> bool {
+    place
+        .range(request.start, request.end)
+        .is_some_and(|pass| pass_by_range(request, place, &pass))
+}
+
+#[inline(never)]
+fn pass_by_range(request: &Request, place: &Passes, pass: &Pass) -> bool {
     let before = ticks();
-    let length = request.end - request.start;
     let done = by_range(
         pass.file,
         pass.file.file().descriptor(),
         pass.offset,
-        length,
+        request.end - request.start,
     );
     if done.is_none() || ticks().wrapping_sub(before) > pass.most {
         place.end();
     }
-    done
+    done.is_some()
 }
 
 /// Counts what was done, and answers.
@@ -731,7 +732,8 @@ fn whole_file(call: &Call, kind: report::Call, fd: i32, started: u64) -> Option<
     let size = usize::try_from(stat.st_size).ok()?;
     let end = mappings::page_end(start, size);
     let (first, last) = span(call, kind, start, end)?;
-    let by_kernel = |start: usize, end: usize| {
+    let by_kernel = |start: usize, end: usize, done: &mut Done| {
+        done.by_range = true;
         let offset = start.wrapping_sub(region.origin);
         sync_file_range(fd, offset, end - start)
     };
@@ -754,7 +756,7 @@ fn whole_file(call: &Call, kind: report::Call, fd: i32, started: u64) -> Option<
             outcome
         }
         None if is_skipped() => return None,
-        None => by_kernel(first, last),
+        None => by_kernel(first, last, &mut done),
     };
     drop(flush);
     // What the range way can't do (a filter that forbids it, an error of the device) is told by the
@@ -766,10 +768,6 @@ fn whole_file(call: &Call, kind: report::Call, fd: i32, started: u64) -> Option<
     }
     if !is_skipped() {
         fence();
-    }
-    if !done.by_lines || done.by_kernel {
-        done.by_range = true;
-        done.by_kernel = false;
     }
     Some(finish(kind, done, 0, started, Ok(())))
 }
