@@ -27,7 +27,8 @@ pub struct File {
     whole: AtomicUsize,
     /// FS_IOC_GETVERSION of the inode that was last mapped, with [`GENERATION`]; 0: it has none.
     generation: AtomicU64,
-    /// The descriptor that it was last mapped from.
+    /// The descriptor that it was last mapped from; 0 at first, as a table of zeros takes no room in
+    /// the library.
     descriptor: AtomicI32,
     learners: [Learner; CLASSES],
 }
@@ -42,7 +43,7 @@ static TABLE: [File; FILES] = [const {
         inode: AtomicU64::new(0),
         whole: AtomicUsize::new(0),
         generation: AtomicU64::new(0),
-        descriptor: AtomicI32::new(-1),
+        descriptor: AtomicI32::new(0),
         learners: [const { Learner::new() }; CLASSES],
     }
 }; FILES];

@@ -32,7 +32,7 @@ pub static PLACES: [Passes; mappings::PLACES] = [const {
     Passes {
         ranges: AtomicU32::new(0),
         calls: AtomicU32::new(0),
-        descriptor: AtomicI32::new(-1),
+        descriptor: AtomicI32::new(0),
         file: AtomicU32::new(0),
         length: AtomicUsize::new(0),
         sequence: AtomicUsize::new(0),
