@@ -266,11 +266,11 @@ fn site_slot(number: u32) -> Option<&'static SiteSlot> {
 }
 
 /// What libc maps for itself is nobody's tagged file, but it hands on the program's advice
-/// (posix_madvise). It syncs nothing but for aio_fsync, which is hooked by its name, and what it reads for streams concerns us only where reading is
-/// refused. Of what changes descriptors it closes some (fclose) and puts others in their place
-/// (freopen); where it duplicates one to a new number, the program asked for it by symbol. Its own
-/// children (posix_spawn) learn nothing of descriptors before they execute something. Its ioctl(2) is
-/// that of programs which look it up there.
+/// (posix_madvise). It syncs nothing but for aio_fsync, which is hooked by its name, and what it reads
+/// for streams concerns us only where reading is refused. Of what changes descriptors it closes some
+/// (fclose) and puts others in their place (freopen); where it duplicates one to a new number, the
+/// program asked for it by symbol. Its own children (posix_spawn) learn nothing of descriptors before
+/// they execute something. Its ioctl(2) is that of programs which look it up there.
 fn concerns_libc(slot: &SiteSlot) -> bool {
     let number = slot.slot.number as libc::c_long;
     match slot.family {
