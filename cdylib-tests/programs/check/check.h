@@ -57,4 +57,15 @@ static UNUSED void sync_range(char *p, long pages)
 	must(msync(p, pages * PAGE, MS_SYNC) == 0, "msync");
 }
 
+/* Forks: true in the child, and false in its parent when the child has ended. */
+static UNUSED bool in_child(void)
+{
+	pid_t child = fork();
+	must(child >= 0, "fork");
+	if (child == 0)
+		return true;
+	must(waitpid(child, NULL, 0) == child, "waitpid");
+	return false;
+}
+
 #endif
