@@ -136,8 +136,7 @@ fn map_tagged(call: &mut Call, fd: i32, tag: &Tag, look: Look) -> Step {
                     size: tag.record.size,
                     generation: tag.file.generation,
                 };
-                record(call, start, Kind::Sync, Some(file));
-                let index = files::mapped(file.device, file.inode);
+                let index = record(call, start, Kind::Sync, Some(file));
                 if index != files::Index::SHARED {
                     look.found_mapped(index);
                     index.file().set_descriptor(fd);
@@ -188,8 +187,8 @@ struct Mapped {
     generation: Option<u32>,
 }
 
-/// Records a new mapping of a tagged file.
-fn record(call: &Call, start: usize, kind: Kind, mapped: Option<Mapped>) {
+/// Records a new mapping of a tagged file; the file's place.
+fn record(call: &Call, start: usize, kind: Kind, mapped: Option<Mapped>) -> files::Index {
     let [_, length, protection, flags, fd, offset] = call.args;
     let (protection, flags, fd) = (protection as i32, flags as i32, fd as i32);
     // MAP_SHARED_VALIDATE fails where it is not granted.
@@ -242,13 +241,14 @@ fn record(call: &Call, start: usize, kind: Kind, mapped: Option<Mapped>) {
     }
     check::blame::lend(start, page_end(start, length), protection);
     if let Some(page) = process::page().filter(|_| !is_watched_only(kind)) {
-        let file = mapped.map_or(0, |mapped| mapped.inode ^ mapped.device.rotate_left(32));
-        page.mapped(file, kind, length as u64, huge, |path| {
+        let name = mapped.map_or(0, |mapped| mapped.inode ^ mapped.device.rotate_left(32));
+        page.mapped(name, kind, length as u64, huge, |path| {
             let mut link = Line::<32>::new();
             link.c_str(format_args!("/proc/self/fd/{fd}"))
                 .map_or(0, |link| process::link_target(link, path))
         });
     }
+    file
 }
 
 /// Whether a mapping is none of a tagged file's that could be stored to.
