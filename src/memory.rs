@@ -178,6 +178,38 @@ pub fn within_page(address: usize, length: usize) -> iovec {
     }
 }
 
+/// Zeroed memory of our own for the length of a look: a path's 4 KiB would be too much for the program's
+/// stack, which may be as small as MINSIGSTKSZ. Not for what may end in an exec, see
+/// [`scratch`](crate::scratch).
+pub struct Room {
+    address: usize,
+    length: usize,
+}
+
+impl Room {
+    /// Maps `length` bytes, mmap(2). `None` where there is no memory, or the call is not allowed.
+    pub fn map(length: usize) -> Option<Room> {
+        let protection = libc::PROT_READ | libc::PROT_WRITE;
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+        // SAFETY: a new mapping at an address of the kernel's choice.
+        let address = unsafe { sys!(SYS_mmap, 0, length, protection, flags, -1isize, 0) }.ok()?;
+        Some(Room { address, length })
+    }
+
+    /// All of it.
+    pub fn bytes(&mut self) -> &mut [u8] {
+        // SAFETY: mapped by `map`, readable and writable, nobody else's, and it lives as long as `self`.
+        unsafe { core::slice::from_raw_parts_mut(self.address as *mut u8, self.length) }
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        // SAFETY: mapped by `map`; no reference into it outlives `self`.
+        let _ = unsafe { sys!(SYS_munmap, self.address, self.length) };
+    }
+}
+
 /// A copy of the page that was looked at last: texts that lie together, as those of an environment
 /// do, cost one call.
 pub struct PageCopy {

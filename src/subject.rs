@@ -4,7 +4,7 @@ use crate::check;
 use crate::dax_devices;
 use crate::descriptors::Look;
 use crate::mappings;
-use crate::memory;
+use crate::memory::{self, Room};
 use crate::process::{self, event};
 use crate::real::{Errno, sys};
 use core::ffi::{CStr, c_char};
@@ -133,8 +133,9 @@ impl Place {
         let Place::Path { at, path, .. } = self else {
             return Err(libc::EINVAL);
         };
-        let mut buffer = [0; libc::PATH_MAX as usize];
-        let name = memory::copy_string(path, &mut buffer).ok_or(libc::EFAULT)?;
+        let mut room = Room::map(libc::PATH_MAX as usize).ok_or(libc::ENOMEM)?;
+        let buffer = room.bytes();
+        let name = memory::copy_string(path, buffer).ok_or(libc::EFAULT)?;
         if name.is_empty() {
             return Err(libc::ENOENT);
         }
