@@ -17,6 +17,7 @@ use daxshim_core::config::FlushPolicy;
 use daxshim_core::line::Line;
 use daxshim_core::maps::{self, Mapping};
 use daxshim_core::pagemap::{self, Pages};
+use daxshim_core::regions::Busy;
 use daxshim_core::report::Kind;
 use rustix::fd::AsFd;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, StatxAttributes, StatxFlags, openat, statx};
@@ -111,11 +112,11 @@ fn all(start: usize, end: usize, known: impl Fn(Kind) -> Option<bool>) -> bool {
     let mut cursor = start;
     while cursor < end {
         let (until, answer) = match mappings::first_in(cursor, end - cursor) {
-            Some(region) if region.start <= cursor => {
+            Ok(Some(region)) if region.start <= cursor => {
                 (region.end, known(Attributes::of(region).kind()))
             }
-            Some(region) => (region.start, None),
-            None => (end, None),
+            Ok(Some(region)) => (region.start, None),
+            Ok(None) | Err(Busy) => (end, None),
         };
         let until = until.min(end);
         if !answer.unwrap_or_else(|| is_granted(cursor, until)) {

@@ -58,6 +58,9 @@ pub fn enforce(
                 counters.recorded.fetch_add(1, Ordering::Relaxed);
             }
             check::refused(operation, Code::Audited);
+            if operation != Operation::Read {
+                process::letting_through();
+            }
             Step::PASS
         }
         Verdict::Pretend => {

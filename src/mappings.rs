@@ -1,30 +1,77 @@
-//! Which addresses are mappings of tagged files, and who is flushing them now.
-//!
-//! Readers take no lock ([`Regions`]). A flush publishes itself first and looks mappings up after;
-//! whoever takes a mapping away suspends it first and waits for published flushes after. So no
-//! flush ever touches memory that is gone.
+//! Which addresses are mappings of tagged files, and who is flushing them now: a
+//! [`Record`], whose module says what it rests on. Here is what it is asked and told.
 
 use crate::files;
 use crate::memory::PAGE;
 use crate::passes::{self, Passes};
-use crate::process::event;
+use crate::process::{self, event};
 use crate::real::{SignalsBlocked, sys};
 use core::arch::asm;
-use core::mem::offset_of;
-use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence};
-use daxshim_core::regions::{Busy, Full, Region, Regions};
+use core::sync::atomic::{AtomicUsize, Ordering};
+use daxshim_core::record::{self, BATCH, Change, Place, Record};
+use daxshim_core::regions::{Busy, Full, Region, Writing};
 use daxshim_core::report::{Event, Kind};
-use parking_lot::lock_api::RawMutex as _;
 
-/// See the module; [`quick`](crate::quick) reads its sequence number.
-pub static REGIONS: Regions = Regions::new();
+/// See the module; [`quick`](crate::quick) looks into it.
+pub static RECORD: Record = Record::new();
 
-/// Held to change [`REGIONS`], with signals blocked, so never by an interrupted frame of the same
-/// thread. Only ever tried: parking_lot's slow path allocates and parks, which a hook may not.
-static WRITER: parking_lot::RawMutex = parking_lot::RawMutex::INIT;
+/// How this thread is known to the record, and waits.
+struct Me;
 
-/// How often a writer yields before it gives the change up.
-const WRITER_TRIES: usize = 1 << 16;
+impl record::Thread for Me {
+    fn number(&self) -> usize {
+        thread()
+    }
+
+    fn pause(&self) {
+        // SAFETY: takes nothing.
+        let _ = unsafe { sys!(SYS_sched_yield) };
+    }
+
+    fn is_on_own_stack(&self) -> bool {
+        let mut stack = core::mem::MaybeUninit::<libc::stack_t>::uninit();
+        // SAFETY: the kernel fills it in whole, or fails.
+        unsafe {
+            sys!(SYS_sigaltstack, 0, stack.as_mut_ptr()).is_ok()
+                && stack.assume_init().ss_flags & libc::SS_ONSTACK == 0
+        }
+    }
+}
+
+/// To be called once, by the constructor: the kernel empties what is the threads' in each forked child,
+/// however it is forked. Without that (Linux before 4.14) a child that was forked past libc's handlers
+/// finds its parent's writer at work for ever, and the kernel does it all.
+pub fn start() {
+    let threads = RECORD.wiped_on_fork();
+    // SAFETY: whole pages of ours, which are zeros in the library's file and so anonymous memory.
+    let _ = unsafe {
+        sys!(
+            SYS_madvise,
+            threads.cast::<u8>(),
+            threads.len(),
+            libc::MADV_WIPEONFORK
+        )
+    };
+    RECORD.settle();
+}
+
+/// A child that was forked past libc's handlers does what they would have done. To be called before
+/// anything is recorded or flushed.
+#[inline]
+fn settle() {
+    if !RECORD.is_settled() && process::is_set_up() {
+        forked_unseen();
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn forked_unseen() {
+    if RECORD.settle() {
+        // SAFETY: this is a forked child, whose handlers did not run.
+        unsafe { process::forked() };
+    }
+}
 
 /// What a region's attributes say.
 #[derive(Clone, Copy)]
@@ -32,15 +79,20 @@ pub struct Attributes(usize);
 
 impl Attributes {
     const KIND: usize = 0xff;
-    const SUSPENDED: usize = 1 << 8;
+    /// Its protection allows no loads, and written back lines are read lines.
+    const UNREADABLE: usize = 1 << 8;
     const NOT_INHERITED: usize = 1 << 9;
     const EADR: usize = 1 << 10;
 
     const FILE_READ_ONLY: usize = 1 << 11;
     const HUGE: usize = 1 << 12;
     const MAP_SYNC: usize = 1 << 13;
-    /// Suspended too, by a call that takes the pages away or moves them: see [`take_away`].
-    const LEAVING: usize = 1 << 14;
+    /// It has a protection key that may deny access at any moment.
+    const KEY: usize = 1 << 14;
+    /// There may be guard pages in it, which fault whoever touches them.
+    const GUARD: usize = 1 << 15;
+    /// What keeps flushes off, each for a reason of its own.
+    const SUSPENDED: usize = Attributes::UNREADABLE | Attributes::KEY | Attributes::GUARD;
     const FILE_SHIFT: u32 = 16;
     /// From here on: one more than the number of the shadow that `DAXSHIM_CHECK` holds it against.
     const WATCHED: u32 = 32;
@@ -81,6 +133,11 @@ impl Attributes {
         Attributes(self.0 | if asked { Attributes::MAP_SYNC } else { 0 })
     }
 
+    /// Of one from which flushes are kept for these reasons.
+    pub fn suspended_for(self, reasons: Reasons) -> Attributes {
+        Attributes(self.0 | reasons.0)
+    }
+
     /// Whether stores to it are durable with their lines: the kernel granted MAP_SYNC, or it counts as
     /// if.
     pub fn is_map_sync(self) -> bool {
@@ -114,7 +171,7 @@ impl Attributes {
 
     /// What the mapping is now.
     pub fn kind(self) -> Kind {
-        if self.0 & (Attributes::SUSPENDED | Attributes::LEAVING) != 0 {
+        if self.0 & Attributes::SUSPENDED != 0 {
             Kind::Suspended
         } else {
             Kind::from_u8((self.0 & Attributes::KIND) as u8)
@@ -145,24 +202,24 @@ impl Attributes {
 /// Whether no tagged file is mapped. One load: the fast path of the hooks on memory.
 #[inline]
 pub fn is_empty() -> bool {
-    REGIONS.is_empty()
+    RECORD.regions.is_empty()
 }
 
-/// The first mapping of a tagged file in `[start, start + length)`. For calls that change mappings:
-/// to them a writer in the way must not look like nothing there, so they wait for it.
-pub fn first_in(start: usize, length: usize) -> Option<Region> {
+/// The first mapping of a tagged file in `[start, start + length)`.
+///
+/// # Errors
+/// [`Busy`]: it is not known what is there.
+pub fn first_in(start: usize, length: usize) -> Result<Option<Region>, Busy> {
     if is_empty() {
-        return None;
+        return Ok(None);
     }
-    let end = page_end(start, length);
-    for _ in 0..WRITER_TRIES {
-        match REGIONS.at_or_after(start) {
-            Ok(found) => return found.filter(|region| region.start < end),
-            Err(Busy) => yield_now(),
-        }
-    }
-    event(Event::MapBusy);
-    None
+    RECORD.first_in(start, page_end(start, length), &Me)
+}
+
+/// Whether a call that changes mappings in `[start, start + length)` concerns us: something is recorded
+/// there, or it is not known what is.
+pub fn concerns(start: usize, length: usize) -> bool {
+    first_in(start, length) != Ok(None)
 }
 
 /// The end of the pages that `[start, start + length)` touches.
@@ -173,22 +230,49 @@ pub fn page_end(start: usize, length: usize) -> usize {
         .unwrap_or(usize::MAX)
 }
 
-fn write(change: impl FnOnce(&Regions) -> Result<(), Full>) {
-    let _signals = SignalsBlocked::new();
-    let mut tries = 0;
-    while !WRITER.try_lock() {
-        tries += 1;
-        if tries == WRITER_TRIES {
-            event(Event::LockTimeout);
-            return;
-        }
-        yield_now();
+/// Becomes the writer, with signals blocked, so never in a handler that has interrupted one.
+fn begin() -> Option<Change<'static>> {
+    settle();
+    let change = RECORD.change(&Me);
+    if change.is_none() {
+        event(Event::LockTimeout);
     }
-    if change(&REGIONS).is_err() {
+    change
+}
+
+fn write(change: impl FnOnce(&Writing<'static>) -> Result<(), Full>) {
+    let _signals = SignalsBlocked::new();
+    if let Some(writing) = begin()
+        && change(&writing).is_err()
+    {
         event(Event::MapFull);
     }
-    // SAFETY: locked by this thread, above.
-    unsafe { WRITER.unlock() };
+}
+
+/// Carries out a system call that takes pages of `[start, end)` away, moves or protects them: nobody
+/// flushes them meanwhile, and `settle` is told what came of it before anybody looks again.
+pub fn during<T>(
+    (start, end): (usize, usize),
+    call: impl FnOnce() -> T,
+    settle: impl FnOnce(&Writing<'static>, &T) -> Result<(), Full>,
+) -> T {
+    let _signals = SignalsBlocked::new();
+    let change = begin();
+    drain(start, end);
+    let result = call();
+    if let Some(change) = change
+        && settle(&change, &result).is_err()
+    {
+        event(Event::MapFull);
+    }
+    result
+}
+
+/// Whatever may have happened to the files or to their mappings was let through: nothing that is
+/// recorded can be relied on.
+pub fn give_up() {
+    RECORD.miss();
+    drain(0, usize::MAX);
 }
 
 /// Records a new mapping in place of whatever was there.
@@ -198,44 +282,14 @@ pub fn insert(region: Region) {
 
 /// Forgets a range.
 pub fn forget(start: usize, length: usize) {
-    if first_in(start, length).is_some() {
-        let end = page_end(start, length);
-        write(|regions| regions.rewrite(start, end, |_| None));
+    if concerns(start, length) {
+        write(|regions| forget_in(regions, start, page_end(start, length)));
     }
 }
 
-/// Forgets what of a range was there at [`take_away`] and is gone now: another thread may have mapped
-/// something there since.
-pub fn forget_taken(start: usize, length: usize) {
-    if first_in(start, length).is_some() {
-        let end = page_end(start, length);
-        let rest = |region| (!is_leaving(&region)).then_some(region);
-        write(|regions| regions.rewrite(start, end, rest));
-    }
-}
-
-/// Keeps flushes off a range that is about to change, and waits for those under way.
-pub fn suspend(start: usize, length: usize) {
-    let end = page_end(start, length);
-    set(start, end, Attributes::SUSPENDED, true);
-    drain();
-}
-
-/// As [`suspend`], for a call that unmaps the range or moves its pages elsewhere. What is mapped there
-/// afterwards is told from it by this, as the kernel gives the addresses away before we can act.
-pub fn take_away(start: usize, length: usize) {
-    let end = page_end(start, length);
-    set(start, end, Attributes::LEAVING, true);
-    drain();
-}
-
-/// Ends [`take_away`] where the range stayed.
-pub fn give_back(start: usize, length: usize) {
-    set(start, page_end(start, length), Attributes::LEAVING, false);
-}
-
-fn is_leaving(region: &Region) -> bool {
-    region.attributes & Attributes::LEAVING != 0
+/// Forgets a range, in a change.
+pub fn forget_in(regions: &Writing<'_>, start: usize, end: usize) -> Result<(), Full> {
+    regions.rewrite(start, end, |_| None)
 }
 
 /// The generation of a file of which a mapping is recorded: that keeps the inode, so that its number
@@ -246,15 +300,84 @@ pub fn generation_of_mapped(device: u64, inode: u64) -> Option<u32> {
     }
     let index = files::find(device, inode)?;
     let start = index.file().whole()?;
-    let region = REGIONS.at_or_after(start).ok()??;
-    let attributes = Attributes::of(region);
-    let is_there = region.start == start && attributes.file() == index && !is_leaving(&region);
+    let region = RECORD.regions.at_or_after(start).ok()??;
+    let is_there = region.start == start && Attributes::of(region).file() == index;
     is_there.then(|| index.file().generation())?
 }
 
-/// Ends [`suspend`] where the range stayed as it was or is readable again.
-pub fn resume(start: usize, length: usize) {
-    set(start, page_end(start, length), Attributes::SUSPENDED, false);
+/// Why flushes are kept off a range: each reason is lifted by what caused it alone.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Reasons(usize);
+
+impl Reasons {
+    /// None.
+    pub const NONE: Reasons = Reasons(0);
+    /// The protection allows no loads.
+    pub const UNREADABLE: Reasons = Reasons(Attributes::UNREADABLE);
+    /// A protection key other than the default one.
+    pub const KEY: Reasons = Reasons(Attributes::KEY);
+    /// Guard pages, MADV_GUARD_INSTALL.
+    pub const GUARD: Reasons = Reasons(Attributes::GUARD);
+
+    /// Both.
+    pub const fn and(self, other: Reasons) -> Reasons {
+        Reasons(self.0 | other.0)
+    }
+
+    /// This one if so.
+    pub const fn only_if(self, is_so: bool) -> Reasons {
+        if is_so { self } else { Reasons::NONE }
+    }
+}
+
+/// Of `reasons`, from now on only those of `now` hold for a range; in a change.
+pub fn suspend_in(
+    regions: &Writing<'_>,
+    (start, end): (usize, usize),
+    reasons: Reasons,
+    now: Reasons,
+) -> Result<(), Full> {
+    change_in(regions, start, end, |attributes| {
+        attributes & !reasons.0 | now.0
+    })
+}
+
+/// As [`suspend_in`], waiting for flushes under way.
+pub fn suspend(start: usize, length: usize, reasons: Reasons) {
+    let range = (start, page_end(start, length));
+    during(
+        range,
+        || (),
+        |regions, ()| suspend_in(regions, range, reasons, reasons),
+    );
+}
+
+/// Whether all of `[start, end)` is recorded, whatever as; of no bytes, whether the address is.
+pub fn is_covered(start: usize, end: usize) -> bool {
+    let mut cursor = start;
+    loop {
+        match RECORD.regions.at_or_after(cursor) {
+            Ok(Some(region)) if region.start <= cursor => cursor = region.end,
+            _ => return false,
+        }
+        if cursor >= end {
+            return true;
+        }
+    }
+}
+
+/// Whether any part of a range is kept from flushes for one of these reasons, or may be.
+pub fn is_suspended(start: usize, length: usize, reasons: Reasons) -> bool {
+    let end = page_end(start, length);
+    let mut cursor = start;
+    while cursor < end {
+        match first_in(cursor, end - cursor) {
+            Ok(None) => return false,
+            Ok(Some(region)) if region.attributes & reasons.0 == 0 => cursor = region.end,
+            _ => return true,
+        }
+    }
+    false
 }
 
 /// MADV_DONTFORK and MADV_DOFORK: whether a forked child will have the range.
@@ -274,7 +397,7 @@ pub fn lend(start: usize, end: usize, protection: usize) {
 /// Ends [`lend`], and waits for those who have looked at the range meanwhile.
 pub fn take_back(start: usize, end: usize) {
     lend(start, end, 0);
-    drain();
+    drain(start, end);
 }
 
 fn set(start: usize, end: usize, bit: usize, on: bool) {
@@ -285,78 +408,74 @@ fn set(start: usize, end: usize, bit: usize, on: bool) {
 }
 
 fn change(start: usize, end: usize, of: impl Fn(usize) -> usize) {
-    write(|regions| {
-        regions.rewrite(start, end, |region| {
-            let attributes = of(region.attributes);
-            Some(Region {
-                attributes,
-                ..region
-            })
+    write(|regions| change_in(regions, start, end, of));
+}
+
+fn change_in(
+    regions: &Writing<'_>,
+    start: usize,
+    end: usize,
+    of: impl Fn(usize) -> usize,
+) -> Result<(), Full> {
+    regions.rewrite(start, end, |region| {
+        let attributes = of(region.attributes);
+        Some(Region {
+            attributes,
+            ..region
         })
-    });
+    })
 }
 
-/// mremap(2): what was recorded for `[from, from + from_length)` at [`take_away`] now holds at
-/// `[to, to + to_length)`; the last part grows or shrinks with it.
-pub fn relocate(from: usize, from_length: usize, to: usize, to_length: usize, keep_old: bool) {
-    let (from_end, to_end) = (page_end(from, from_length), page_end(to, to_length));
-    // A mapping of length 0 is the request for a second mapping of the same pages.
-    let from_end = from_end.max(from + 1);
+/// mremap(2), in a change: what is recorded for `[from, from_end)` now holds at `[to, to_end)`; the last
+/// part grows or shrinks with it.
+pub fn relocate_in(
+    regions: &Writing<'_>,
+    (from, from_end): (usize, usize),
+    (to, to_end): (usize, usize),
+    keep_old: bool,
+) -> Result<(), Full> {
     let move_address = |address: usize| address.wrapping_sub(from).wrapping_add(to);
-    write(|regions| {
-        let mut outcome = Ok(());
-        // Parts beyond these are forgotten, and so fall to the kernel.
-        let mut moved: [Option<Region>; 16] = [None; 16];
-        let mut cursor = from;
-        for slot in &mut moved {
-            let next = regions.at_or_after(cursor).ok().flatten();
-            let Some(region) = next.filter(|region| region.start < from_end) else {
-                break;
-            };
-            cursor = region.end;
-            if !is_leaving(&region) {
-                continue;
-            }
-            let is_last = region.end >= from_end;
-            let end = if is_last { from_end } else { region.end };
-            *slot = Some(Region {
-                start: move_address(region.start.max(from)),
-                end: if is_last {
-                    to_end
-                } else {
-                    move_address(end).min(to_end)
-                },
-                data_end: move_address(region.data_end),
-                origin: move_address(region.origin),
-                attributes: region.attributes & !Attributes::LEAVING,
-            });
+    let mut outcome = Ok(());
+    // Parts beyond these are forgotten, and so fall to the kernel.
+    let mut moved: [Option<Region>; 8] = [None; 8];
+    let mut cursor = from;
+    for slot in &mut moved {
+        let next = regions.at_or_after(cursor);
+        let Some(region) = next.filter(|region| region.start < from_end) else {
+            break;
+        };
+        cursor = region.end;
+        let is_last = region.end >= from_end;
+        *slot = Some(Region {
+            start: move_address(region.start.max(from)),
+            end: if is_last {
+                to_end
+            } else {
+                move_address(region.end).min(to_end)
+            },
+            data_end: move_address(region.data_end),
+            origin: move_address(region.origin),
+            attributes: region.attributes,
+        });
+    }
+    if !keep_old {
+        outcome = outcome.and(forget_in(regions, from, from_end));
+    }
+    outcome = outcome.and(forget_in(regions, to, to_end));
+    for region in moved.into_iter().flatten() {
+        if region.start < region.end {
+            outcome = outcome.and(regions.insert(region));
         }
-        if !keep_old {
-            let rest = |region| (!is_leaving(&region)).then_some(region);
-            outcome = outcome.and(regions.rewrite(from, from_end, rest));
-        }
-        outcome = outcome.and(regions.rewrite(to, to_end, |_| None));
-        for region in moved.into_iter().flatten() {
-            if region.start < region.end {
-                outcome = outcome.and(regions.insert(region));
-            }
-        }
-        outcome
-    });
+    }
+    outcome
 }
 
-/// In a forked child: the other threads, and with them their locks and flushes, are gone, and so
+/// In a forked child: the other threads, and with them the writer and flushes, are gone, and so
 /// are mappings under MADV_DONTFORK.
 pub fn forked() {
-    if WRITER.is_locked() {
-        // SAFETY: by a thread that does not exist here; this one never forks while it holds it.
-        unsafe { WRITER.unlock() };
-    }
-    REGIONS.recover_after_fork();
-    for flush in &FLUSHES {
-        flush.thread.store(0, Ordering::Relaxed);
-    }
-    if !is_empty() {
+    RECORD.settle();
+    RECORD.forked();
+    if !is_empty() || RECORD.regions.is_unsettled() {
         write(|regions| {
             regions.rewrite(0, usize::MAX, |region| {
                 (region.attributes & Attributes::NOT_INHERITED == 0).then_some(region)
@@ -365,171 +484,75 @@ pub fn forked() {
     }
 }
 
-/// A place for a thread that is flushing, and what the last one there found.
-#[repr(C, align(64))]
-pub struct Flushing {
-    /// The thread, or 0.
-    thread: AtomicUsize,
-    /// [`REGIONS`]' sequence number at which `[start, end)` was plainly flushable.
-    sequence: AtomicUsize,
-    start: AtomicUsize,
-    end: AtomicUsize,
-    /// Pages flushed here since the last were added to [`FLUSHED`]: [`PAGE_STEP`] each, so that the
-    /// sum overflows after [`BATCH`] of them.
-    pages: AtomicU32,
-    /// So many msyncs of `pass_length` bytes may go to the kernel unasked: see [`Flush::let_pass`].
-    passes: AtomicU32,
-    pass_length: AtomicUsize,
-    /// Whether it was ever taken: see [`EVER_TAKEN`].
-    was_taken: AtomicBool,
-}
-
-/// A bit for each place that was ever taken, set before it first is: [`drain`] looks at no others, as
-/// each is a cache line. The short way takes none that was not.
-static EVER_TAKEN: [AtomicU64; PLACES / 64] = [const { AtomicU64::new(0) }; PLACES / 64];
-
-impl Flushing {
-    /// Sets its bit.
-    #[cold]
-    fn begin_to_be_taken(&self, i: usize) {
-        if let Some(bits) = EVER_TAKEN.get(i / 64) {
-            bits.fetch_or(1 << (i % 64), Ordering::SeqCst);
-        }
-        self.was_taken.store(true, Ordering::Release);
-    }
-
-    /// Where [`quick`](crate::quick) finds the fields.
-    pub const THREAD: usize = offset_of!(Flushing, thread);
-    /// See [`Flushing::THREAD`].
-    pub const SEQUENCE: usize = offset_of!(Flushing, sequence);
-    /// See [`Flushing::THREAD`].
-    pub const START: usize = offset_of!(Flushing, start);
-    /// See [`Flushing::THREAD`].
-    pub const END: usize = offset_of!(Flushing, end);
-    /// See [`Flushing::THREAD`].
-    pub const PAGES: usize = offset_of!(Flushing, pages);
-    /// See [`Flushing::THREAD`].
-    pub const PASSES: usize = offset_of!(Flushing, passes);
-    /// See [`Flushing::THREAD`].
-    pub const PASS_LENGTH: usize = offset_of!(Flushing, pass_length);
-}
-
-/// Places in [`FLUSHES`]; a power of two.
-pub const PLACES: usize = 128;
-
-/// Stacks, and with them thread pointers, are some pages apart: a thread begins to look for its
-/// place at the pointer's page number.
-pub const PLACE_SHIFT: u32 = 12;
-
-/// As many flushes at once as have a place here; further ones take the kernel's way.
-pub static FLUSHES: [Flushing; PLACES] = [const {
-    Flushing {
-        thread: AtomicUsize::new(0),
-        sequence: AtomicUsize::new(0),
-        start: AtomicUsize::new(0),
-        end: AtomicUsize::new(0),
-        pages: AtomicU32::new(0),
-        passes: AtomicU32::new(0),
-        pass_length: AtomicUsize::new(0),
-        was_taken: AtomicBool::new(false),
-    }
-}; PLACES];
-
-/// Pages that a place adds to [`FLUSHED`] at once.
-pub const BATCH: u64 = 64;
-/// See [`Flushing`].
-pub const PAGE_STEP: u32 = (1 << 31) / (BATCH as u32 / 2);
-
-/// See [`pages_flushed`].
+/// Pages flushed from user space so far, in all mappings, but for the last few of each place; wraps.
 pub static FLUSHED: AtomicUsize = AtomicUsize::new(0);
 
-/// Pages flushed from user space so far, in all mappings, but for the last few of each place; wraps.
+/// See [`FLUSHED`].
 pub fn pages_flushed() -> u64 {
     FLUSHED.load(Ordering::Relaxed) as u64
 }
 
-/// How often a change of a mapping yields to a flush of another thread. A flush of a whole DIMM
-/// takes seconds; a longjmp out of a signal handler leaves one published for ever.
-const DRAIN_TRIES: usize = 1 << 22;
-
 /// A published flush; mappings looked up through it stay as they are while it lives.
-pub struct Flush(&'static Flushing);
+pub struct Flush(&'static Place);
 
 impl Flush {
-    /// Publishes one. `None` if there is no place.
+    /// Publishes one, of anything until something is looked up. `None` if there is no place. `frame`: the
+    /// stack pointer of who asks, at best as it was when the program called.
     #[inline]
-    pub fn publish() -> Option<Flush> {
-        let thread = thread();
-        let first = thread >> PLACE_SHIFT;
-        for i in 0..PLACES {
-            let number = first.wrapping_add(i) % PLACES;
-            let place = FLUSHES.get(number)?;
-            if !place.was_taken.load(Ordering::Acquire) {
-                place.begin_to_be_taken(number);
-            }
-            // SeqCst: the lookups that follow must not be older than this.
-            if place
-                .thread
-                .compare_exchange(0, thread, Ordering::SeqCst, Ordering::Relaxed)
-                .is_ok()
-            {
-                return Some(Flush(place));
-            }
-        }
-        None
+    pub fn publish(frame: usize) -> Option<Flush> {
+        let flush = Flush::publish_remembered(frame)?;
+        RECORD.reach_anywhere(flush.0);
+        Some(flush)
     }
 
-    /// The mapping that holds `address`, or the next above it. `None` also where a writer was in the
-    /// way: the kernel's way is always right. What is plainly flushable is remembered for
-    /// [`quick`](crate::quick).
+    /// Publishes one of what the last flush in its place has looked up: see [`Flush::is_plain`].
+    #[inline]
+    pub fn publish_remembered(frame: usize) -> Option<Flush> {
+        settle();
+        RECORD.publish(frame, &Me).map(Flush)
+    }
+
+    /// The mapping that holds `address`, or the next above it. Up to its end, or the file's, it may be
+    /// touched until another is looked up. `None` also where a writer was in the way: the kernel's way is
+    /// always right. What is plainly flushable is remembered for [`quick`](crate::quick).
     pub fn at_or_after(&self, address: usize) -> Option<Region> {
-        let Ok((found, sequence)) = REGIONS.find(address) else {
-            event(Event::MapBusy);
-            return None;
-        };
-        if let Some(region) = found
-            && Attributes::of(region).is_plainly_flushable()
-        {
-            let end = region.end.min(region.data_end);
-            self.0.sequence.store(sequence, Ordering::Relaxed);
-            self.0.start.store(region.start, Ordering::Relaxed);
-            self.0.end.store(end, Ordering::Relaxed);
+        let is_plain = |region: &Region| Attributes::of(*region).is_plainly_flushable();
+        match RECORD.look_up(self.0, address, is_plain) {
+            Ok(found) => found,
+            Err(Busy) => {
+                event(Event::MapBusy);
+                None
+            }
         }
-        found
+    }
+
+    /// All of `[start, end)`, which was looked up piece by piece since the record was at `sequence`, may
+    /// be touched. `None`: it has changed since.
+    pub fn reach(&self, start: usize, end: usize, sequence: usize) -> Option<()> {
+        RECORD.look_up_all(self.0, (start, end), sequence).ok()
     }
 
     /// So many msyncs of `length` bytes may now go to the kernel at once, whatever they are of: that
     /// way is always right.
     pub fn let_pass(&self, length: usize, passes: u32) {
-        self.0.pass_length.store(length, Ordering::Relaxed);
-        self.0.passes.store(passes, Ordering::Relaxed);
+        self.0.let_pass(length, passes);
     }
 
     /// What the thread's next long syncs may be spared: see [`passes`](crate::passes).
     pub fn passes(&self) -> Option<&'static Passes> {
-        let number = ((&raw const *self.0 as usize) - (&raw const FLUSHES as usize)) / 64;
-        passes::PLACES.get(number)
+        passes::PLACES.get(RECORD.number(self.0))
     }
 
-    /// The sequence number at which the mapping was plainly flushable that was last looked up here.
+    /// See [`Place::sequence`].
     pub fn sequence(&self) -> usize {
-        self.0.sequence.load(Ordering::Relaxed)
-    }
-
-    /// Counts pages whose dirty tags the kernel keeps though their lines are written back.
-    pub fn count(&self, pages: usize) {
-        FLUSHED.fetch_add(pages, Ordering::Relaxed);
+        self.0.sequence()
     }
 
     /// Whether all of `[start, end)` is in one mapping that is plainly flushable. One load each where
     /// the place remembers it.
     #[inline]
     pub fn is_plain(&self, start: usize, end: usize) -> bool {
-        let Flush(place) = self;
-        let remembered = place.sequence.load(Ordering::Relaxed) == REGIONS.sequence()
-            && place.start.load(Ordering::Relaxed) <= start
-            && end <= place.end.load(Ordering::Relaxed);
-        remembered
+        RECORD.remembers(self.0, start, end)
             || self.at_or_after(start).is_some_and(|region| {
                 region.start <= start
                     && end <= region.end.min(region.data_end)
@@ -537,15 +560,11 @@ impl Flush {
             })
     }
 
-    /// [`count`](Flush::count) of fewer than [`BATCH`] pages: added up here first, as by
-    /// [`quick`](crate::quick).
+    /// Counts fewer than [`BATCH`] pages whose dirty tags the kernel keeps though their lines are written
+    /// back.
     #[inline]
-    pub fn count_few(&self, pages: usize) {
-        let Flush(place) = self;
-        let sum = place.pages.load(Ordering::Relaxed);
-        let (sum, is_batch) = sum.overflowing_add(PAGE_STEP.wrapping_mul(pages as u32));
-        place.pages.store(sum, Ordering::Relaxed);
-        if is_batch {
+    pub fn count(&self, pages: usize) {
+        if self.0.count(pages as u32) {
             FLUSHED.fetch_add(BATCH as usize, Ordering::Relaxed);
         }
     }
@@ -553,50 +572,26 @@ impl Flush {
 
 impl Drop for Flush {
     fn drop(&mut self) {
-        self.0.thread.store(0, Ordering::Release);
+        RECORD.withdraw(self.0);
     }
 }
 
-/// Waits for the flushes that may have looked up what was just suspended.
-pub fn drain() {
-    let me = thread();
-    // What was suspended before is seen by whoever publishes after.
-    fence(Ordering::SeqCst);
-    for (bits, flushes) in EVER_TAKEN.iter().zip(FLUSHES.chunks(64)) {
-        let mut bits = bits.load(Ordering::SeqCst);
-        while bits != 0 {
-            if let Some(flush) = flushes.get(bits.trailing_zeros() as usize) {
-                flush.wait(me);
-            }
-            bits &= bits - 1;
-        }
+/// Waits for the flushes that may have looked up what was just changed in `[start, end)`.
+pub fn drain(start: usize, end: usize) {
+    if RECORD.drain(start, end, &Me).is_err() {
+        event(Event::DrainTimeout);
     }
 }
 
-impl Flushing {
-    /// Waits until whoever flushes here has done so.
-    fn wait(&self, me: usize) {
-        let mut tries = 0;
-        loop {
-            let thread = self.thread.load(Ordering::Acquire);
-            // A flush of this very thread is one that a signal handler interrupted: it can't end
-            // before we do.
-            if thread == 0 || thread == me {
-                break;
-            }
-            tries += 1;
-            if tries == DRAIN_TRIES {
-                event(Event::DrainTimeout);
-                break;
-            }
-            yield_now();
-        }
+/// The stack pointer of about here.
+#[inline(always)]
+pub fn stack_pointer() -> usize {
+    let pointer: usize;
+    // SAFETY: reads a register.
+    unsafe {
+        asm!("mov {}, rsp", out(reg) pointer, options(nostack, nomem, preserves_flags));
     }
-}
-
-fn yield_now() {
-    // SAFETY: takes nothing.
-    let _ = unsafe { sys!(SYS_sched_yield) };
+    pointer
 }
 
 /// A number that no other living thread of the process has: the thread pointer.

@@ -2,12 +2,13 @@
 //! more of them ([`Learner::passes`](daxshim_core::choice::Learner::passes)), until one of them takes
 //! longer than lines would.
 //!
-//! A place for each of [`FLUSHES`](crate::mappings::FLUSHES), and its owner's: so what is in it belongs
+//! A place for each of the [`Record`](daxshim_core::record::Record)'s, and its owner's: so what is in it belongs
 //! together.
 
 use crate::files;
 use crate::mappings;
 use core::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use daxshim_core::record;
 use daxshim_core::regions::Region;
 
 /// See the module.
@@ -28,7 +29,7 @@ pub struct Passes {
 }
 
 /// See the module.
-pub static PLACES: [Passes; mappings::PLACES] = [const {
+pub static PLACES: [Passes; record::PLACES] = [const {
     Passes {
         ranges: AtomicU32::new(0),
         calls: AtomicU32::new(0),
@@ -41,7 +42,7 @@ pub static PLACES: [Passes; mappings::PLACES] = [const {
         origin: AtomicUsize::new(0),
         most: AtomicU64::new(0),
     }
-}; mappings::PLACES];
+}; record::PLACES];
 
 /// An msync that may go the range way.
 pub struct Pass {
@@ -78,7 +79,7 @@ impl Passes {
         let left = self.ranges.load(Ordering::Relaxed);
         if left == 0
             || end - start != self.length.load(Ordering::Relaxed)
-            || self.sequence.load(Ordering::Relaxed) != mappings::REGIONS.sequence()
+            || self.sequence.load(Ordering::Relaxed) != mappings::RECORD.regions.sequence()
             || start < self.start.load(Ordering::Relaxed)
             || end > self.end.load(Ordering::Relaxed)
         {
@@ -115,7 +116,7 @@ impl Passes {
 
     /// That of this thread, if its place is where it begins to look for one.
     pub fn of_thread() -> Option<&'static Passes> {
-        let first = mappings::thread() >> mappings::PLACE_SHIFT;
-        PLACES.get(first % mappings::PLACES)
+        let first = mappings::thread() >> record::PLACE_SHIFT;
+        PLACES.get(first % record::PLACES)
     }
 }

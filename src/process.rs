@@ -6,7 +6,7 @@ use crate::{
 };
 use core::ffi::{CStr, c_char, c_int, c_void};
 use core::ptr;
-use core::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, Ordering};
 use daxshim_core::check::log::Ending;
 use daxshim_core::config::{Config, Misunderstood};
 use daxshim_core::contract::Mode;
@@ -53,6 +53,10 @@ static WRITE_BACK: AtomicU8 = AtomicU8::new(WriteBack::Clflush as u8);
 
 static OWNER: AtomicU32 = AtomicU32::new(0);
 
+/// Under audit: whether something was let through that a tagged file refuses. Shared with forked children,
+/// as what any of them changes is changed for all; null in other modes.
+static LET_THROUGH: AtomicPtr<AtomicBool> = AtomicPtr::new(ptr::null_mut());
+
 /// Children of vfork(2) that run in this memory now; a thread that had one leaves it as it was.
 pub static VFORKED: AtomicU32 = AtomicU32::new(0);
 
@@ -64,6 +68,44 @@ static REPORT_DIRECTORY: OnceLock<[u8; libc::PATH_MAX as usize]> = OnceLock::new
 #[inline]
 pub fn config() -> &'static Config {
     SETUP.get().map_or(&DEFAULT, |setup| &setup.config)
+}
+
+fn let_through() -> Option<&'static AtomicBool> {
+    // SAFETY: null, or a mapping that is never unmapped; zeros are `false`.
+    unsafe { LET_THROUGH.load(Ordering::Acquire).as_ref() }
+}
+
+/// Whether something was let through that a tagged file refuses: then a sync owes more than the data.
+#[inline]
+pub fn was_let_through() -> bool {
+    let_through().is_some_and(|was| was.load(Ordering::Acquire))
+}
+
+/// Something is about to be let through that a tagged file refuses (audit).
+#[cold]
+pub fn letting_through() {
+    if let Some(was) = let_through() {
+        was.store(true, Ordering::SeqCst);
+    }
+    mappings::give_up();
+}
+
+/// Where [`letting_through`] is noted: without memory for it nothing is flushed from user space at all.
+fn prepare_to_let_through() {
+    static ALWAYS: AtomicBool = AtomicBool::new(true);
+    let protection = ProtFlags::READ | ProtFlags::WRITE;
+    let length = size_of::<AtomicBool>();
+    // SAFETY: a new mapping at an address of the kernel's choice.
+    let page = unsafe {
+        rustix::mm::mmap_anonymous(ptr::null_mut(), length, protection, MapFlags::SHARED)
+    };
+    let always = (&raw const ALWAYS).cast_mut();
+    LET_THROUGH.store(page.map_or(always, |page| page.cast()), Ordering::Release);
+}
+
+/// Whether the constructor has run.
+pub fn is_set_up() -> bool {
+    SETUP.get().is_some()
 }
 
 /// The instruction that writes back a line. clflush, which every CPU has, until the constructor
@@ -104,6 +146,10 @@ extern "C" fn start(_: c_int, _: *const *const c_char, environment: *const *cons
     };
     if SETUP.set(setup).is_ok() {
         set_owner();
+        mappings::start();
+        if config.policy.mode == Mode::Audit {
+            prepare_to_let_through();
+        }
         // What calls before this one learnt, they learnt without these settings.
         descriptors::forget_range(0, u32::MAX);
         WRITE_BACK.store(WriteBack::choose(&config) as u8, Ordering::Relaxed);
@@ -215,7 +261,10 @@ fn own_path() -> &'static CStr {
 }
 
 /// In a forked child: only this thread is left, and the parent's page is the parent's.
-unsafe extern "C" fn forked() {
+///
+/// # Safety
+/// Once in each forked child, before anything else of ours.
+pub unsafe extern "C" fn forked() {
     let errno = real::errno();
     set_owner();
     // Other threads' children are the parent's.

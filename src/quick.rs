@@ -9,7 +9,7 @@
 //! ([`Flush`](crate::mappings::Flush)), and only then ask whether what the place remembers still
 //! holds.
 
-use crate::mappings::{BATCH, FLUSHED, FLUSHES, Flushing, PAGE_STEP, PLACE_SHIFT, PLACES, REGIONS};
+use crate::mappings::{FLUSHED, RECORD};
 use crate::memory::PAGE;
 use crate::real::TESTCANCEL;
 use crate::trampoline::Slot;
@@ -17,6 +17,7 @@ use core::arch::naked_asm;
 use core::mem::offset_of;
 use core::sync::atomic::{AtomicPtr, Ordering};
 use daxshim_core::flush::LINE;
+use daxshim_core::record::{BATCH, NO_FRAME, PAGE_STEP, PLACE_SHIFT, PLACES, offset};
 use daxshim_core::regions::Regions;
 
 /// Bytes up to which lines always cost less than the kernel: 512 lines are 530 instructions, and
@@ -34,7 +35,9 @@ pub fn arm(msync: &Slot) {
     msync.lead_to(enter as *mut ());
 }
 
-const _: () = assert!(size_of::<Flushing>() == 64 && PLACES.is_power_of_two());
+/// A place is 64 bytes.
+const PLACE: u32 = 6;
+const _: () = assert!(PLACES.is_power_of_two() && PLACE < PLACE_SHIFT && NO_FRAME == usize::MAX);
 
 /// See the module.
 ///
@@ -50,7 +53,7 @@ unsafe extern "C" fn enter() {
         "ja 5f",
         "test edi, {page} - 1",
         "jnz 9f",
-        "cmp qword ptr [rip + {regions} + {len}], 0",
+        "cmp qword ptr [rip + {record} + {len}], 0",
         "je 9f",
         // rcx: the end. Not above the start for length 0 and where it overflows.
         "lea rcx, [rdi + rsi + {page} - 1]",
@@ -61,17 +64,17 @@ unsafe extern "C" fn enter() {
         ".macro daxshim_place",
         "mov r9, fs:[0]",
         "mov r8, r9",
-        "shr r8, {place_shift}",
-        "and r8d, {places} - 1",
-        "shl r8d, 6",
-        "lea rax, [rip + {flushes}]",
+        "shr r8, {place_shift} - {place}",
+        "and r8d, ({places} - 1) << {place}",
+        "lea rax, [rip + {record} + {record_places}]",
         "add r8, rax",
         ".endm",
         "daxshim_place",
         "xor eax, eax",
         "lock cmpxchg [r8 + {thread}], r9",
         "jne 9f",
-        "mov rax, [rip + {regions} + {map_sequence}]",
+        "mov [r8 + {frame}], rsp",
+        "mov rax, [rip + {record} + {map_sequence}]",
         "cmp rax, [r8 + {sequence}]",
         "jne 8f",
         "cmp rdi, [r8 + {start}]",
@@ -91,6 +94,7 @@ unsafe extern "C" fn enter() {
         "cmp rdi, rcx",
         "jne 2b",
         "sfence",
+        "mov qword ptr [r8 + {frame}], -1",
         "mov qword ptr [r8 + {thread}], 0",
         // msync is a cancellation point.
         "sub rsp, 8",
@@ -115,6 +119,7 @@ unsafe extern "C" fn enter() {
         "lock add qword ptr [rip + {flushed}], {batch}",
         "jmp 3b",
         "8:",
+        "mov qword ptr [r8 + {frame}], -1",
         "mov qword ptr [r8 + {thread}], 0",
         "9:",
         "jmp [rip + {otherwise}]",
@@ -124,19 +129,21 @@ unsafe extern "C" fn enter() {
         limit = const LIMIT,
         page = const PAGE,
         line = const LINE,
-        regions = sym REGIONS,
-        len = const Regions::LEN,
-        map_sequence = const Regions::SEQUENCE,
-        flushes = sym FLUSHES,
+        record = sym RECORD,
+        record_places = const offset::PLACES,
+        len = const offset::REGIONS + Regions::LEN,
+        map_sequence = const offset::REGIONS + Regions::SEQUENCE,
         place_shift = const PLACE_SHIFT,
+        place = const PLACE,
         places = const PLACES,
-        thread = const Flushing::THREAD,
-        sequence = const Flushing::SEQUENCE,
-        start = const Flushing::START,
-        end = const Flushing::END,
-        pages = const Flushing::PAGES,
-        passes = const Flushing::PASSES,
-        pass_length = const Flushing::PASS_LENGTH,
+        thread = const offset::THREAD,
+        sequence = const offset::SEQUENCE,
+        start = const offset::START,
+        end = const offset::END,
+        pages = const offset::PAGES,
+        passes = const offset::PASSES,
+        pass_length = const offset::PASS_LENGTH,
+        frame = const offset::FRAME,
         real = const offset_of!(Slot, real),
         page_step = const PAGE_STEP,
         batch = const BATCH,

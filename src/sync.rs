@@ -37,7 +37,7 @@
 use crate::check;
 use crate::descriptors;
 use crate::files;
-use crate::mappings::{self, Attributes, Flush};
+use crate::mappings::{self, Attributes, Flush, stack_pointer};
 use crate::memory::PAGE;
 use crate::passes::{Pass, Passes};
 use crate::process;
@@ -47,12 +47,14 @@ use crate::subject::{self, Place, tag_of_descriptor};
 use crate::trampoline::{After, Call, Step};
 use daxshim_core::choice::{Choice, Cost, Prices, Range};
 use daxshim_core::config::{Config, FlushPolicy};
+use daxshim_core::contract::Mode;
 use daxshim_core::dax;
 use daxshim_core::flush::{LINE, WriteBack, fence, lines_in};
+use daxshim_core::record::PIECE;
 use daxshim_core::regions::Region;
 use daxshim_core::report::{self, Kind, Way, ticks};
 use libc::{
-    MS_INVALIDATE, MS_SYNC, SYNC_FILE_RANGE_WAIT_AFTER, SYNC_FILE_RANGE_WAIT_BEFORE,
+    MS_ASYNC, MS_INVALIDATE, MS_SYNC, SYNC_FILE_RANGE_WAIT_AFTER, SYNC_FILE_RANGE_WAIT_BEFORE,
     SYNC_FILE_RANGE_WRITE,
 };
 
@@ -308,10 +310,13 @@ impl Flushable {
         if is_skipped() || self.how == WriteBack::Nothing {
             return;
         }
-        // SAFETY: mapped, readable, before the end of the file; and it stays so while `flush`
-        // lives.
-        unsafe { self.how.lines(start, end) };
-        flush.count((end - start) / PAGE);
+        for from in (start..end).step_by(PIECE) {
+            let to = from.saturating_add(PIECE).min(end);
+            // SAFETY: mapped, readable, before the end of the file; and it stays so while `flush`
+            // lives.
+            unsafe { self.how.lines(from, to) };
+            flush.count((to - from).div_ceil(PAGE));
+        }
         done.lines += lines_in(start, end);
     }
 
@@ -484,20 +489,53 @@ fn faults() -> u64 {
 /// Whether msync of a short range is nothing but lines and a fence: see [`quick`](crate::quick).
 pub fn may_be_quick(config: &Config, is_counted: bool) -> bool {
     matches!(config.flush, FlushPolicy::Auto | FlushPolicy::User)
+        && config.policy.mode == Mode::Enforce
         && !config.deep
         && !is_counted
         && process::write_back() == WriteBack::Clwb
+}
+
+/// Whether the kernel would do nothing for it but find it right: an msync of no bytes, or one that is not
+/// MS_SYNC and of what is recorded from end to end (msync(2) in mm/msync.c).
+fn owes_nothing(call: &Call) -> bool {
+    let [start, length, flags, ..] = call.args;
+    let flags = flags as i32;
+    let known = MS_ASYNC | MS_INVALIDATE | MS_SYNC;
+    if flags & !known != 0 || flags & MS_ASYNC != 0 && flags & MS_SYNC != 0 || start % PAGE != 0 {
+        return false;
+    }
+    let is_idle = length == 0 || flags & (MS_SYNC | MS_INVALIDATE) == 0;
+    let end = start
+        .checked_add(length)
+        .filter(|end| *end <= usize::MAX - PAGE);
+    is_idle && end.is_some_and(|end| mappings::is_covered(start, mappings::page_end(end, 0)))
+}
+
+/// A published flush. `None`: there is no place, or what was let through has made the record worthless.
+#[inline]
+fn publish(frame: usize) -> Option<Flush> {
+    if process::was_let_through() {
+        return None;
+    }
+    Flush::publish(frame)
 }
 
 /// msync(2).
 pub fn msync(call: &mut Call) -> Step {
     let started = begin();
     let Some(request) = Request::of(call) else {
-        return Step::PASS;
+        return if owes_nothing(call) {
+            Step::answer_cancellable(0)
+        } else {
+            Step::PASS
+        };
     };
     check::sync_begins(request.start, request.end);
-    let Some(flush) = Flush::publish() else {
-        return measured(call, after_msync);
+    let Some(flush) = publish(call.frame()) else {
+        return match mappings::first_in(request.start, request.end - request.start) {
+            Ok(None) => Step::PASS,
+            _ => measured(call, after_msync),
+        };
     };
     let place = flush.passes();
     if place.is_some_and(|place| passed(&request, place)) {
@@ -608,13 +646,13 @@ pub fn persist(start: usize, length: usize) -> Result<(), Errno> {
         && let Some(end) = start.checked_add(length)
         && !check::on()
         && may_be_quick(process::config(), process::page().is_some())
-        && let Some(flush) = Flush::publish()
+        && let Some(flush) = Flush::publish_remembered(stack_pointer())
         && flush.is_plain(start, end)
     {
         // SAFETY: mapped, readable, before the end of the file; and it stays so while `flush`
         // lives.
         unsafe { process::write_back().lines(start, end) };
-        flush.count_few((end - 1) / PAGE - start / PAGE + 1);
+        flush.count((end - 1) / PAGE - start / PAGE + 1);
         fence();
         return Ok(());
     }
@@ -636,7 +674,7 @@ fn persist_by_parts(start: usize, length: usize) -> Result<(), Errno> {
     };
     let behind = end.checked_next_multiple_of(LINE).unwrap_or(usize::MAX);
     check::sync_begins(start & !(LINE - 1), behind);
-    let flush = Flush::publish();
+    let flush = publish(stack_pointer());
     let plan = flush.as_ref().map(|flush| request.plan(flush));
     let is_tagged = plan.as_ref().is_none_or(|plan| plan.tagged);
     let by_parts =
@@ -711,7 +749,8 @@ fn whole_file(call: &Call, kind: report::Call, fd: i32, started: u64) -> Option<
         }
     };
     let start = index.file().whole()?;
-    let flush = Flush::publish()?;
+    let flush = publish(call.frame())?;
+    let sequence = mappings::RECORD.regions.sequence();
     // What is mapped of the file at this moment may be another part, or another file.
     let region = flush.at_or_after(start)?;
     let of_file = |region: &Region| {
@@ -738,7 +777,9 @@ fn whole_file(call: &Call, kind: report::Call, fd: i32, started: u64) -> Option<
         sync_file_range(fd, offset, end - start)
     };
     let mut done = Done::default();
-    let outcome = match covering(&flush, first, last, &of_file) {
+    let covering = covering(&flush, first, last, &of_file)
+        .filter(|_| flush.reach(first, last, sequence).is_some());
+    let outcome = match covering {
         Some(how) => {
             let part = Flushable {
                 start: first,

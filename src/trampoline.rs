@@ -180,6 +180,11 @@ impl Call {
         unsafe { (&raw const *self).cast::<usize>().add(FRAME / 8).read() }
     }
 
+    /// The program's stack pointer, at the exported symbol.
+    pub fn frame(&self) -> usize {
+        (&raw const *self as usize) + FRAME
+    }
+
     /// The number of the system call.
     pub fn number(&self) -> usize {
         // SAFETY: the slot that the call came through, which lives as long as the library.

@@ -4,6 +4,7 @@
 //! Modules outside the `host` feature are called from inside hooks: they neither allocate, nor
 //! lock, nor panic, and go to the kernel by rustix's raw system calls only.
 
+pub mod atomics;
 pub mod check;
 pub mod choice;
 pub mod config;
@@ -20,6 +21,7 @@ pub mod maps;
 pub mod pagemap;
 pub mod preload;
 pub mod proc;
+pub mod record;
 pub mod regions;
 pub mod report;
 #[cfg(target_arch = "x86_64")]

@@ -1,9 +1,13 @@
 //! The interval map of mappings: which addresses belong to tagged files.
 //!
 //! One writer at a time (the caller's lock), any number of readers that never wait: a sequence
-//! number tells a reader that it raced with a writer, and after a few tries it gets [`Busy`] and
-//! takes the kernel's way, which is always right. A sorted directory of leaves of up to [`LEAF`]
-//! entries: a change moves at most one leaf and the directory.
+//! number tells a reader that a writer is at work, and after a few tries it gets [`Busy`] and
+//! takes the kernel's way, which is always right. A writer may take its time: [`Regions::write`] lasts
+//! as long as what it returns. Whoever can't be a writer calls [`Regions::miss`]: then every reader is
+//! told [`Busy`], until the next writer has forgotten everything.
+//!
+//! A sorted directory of leaves of up to [`LEAF`] entries: a change moves at most one leaf and the
+//! directory.
 //!
 //! A lookup is five steps of a tree whose nodes have 8 or 16 children, three in the directory and two
 //! in the leaf. In a node it *counts* the numbers that are not above the address ([`Keys`]) instead of
@@ -14,14 +18,16 @@
 //! All memory is inside the struct, so a zeroed `static` is an empty map; pages of it that were
 //! never used cost nothing.
 
-use core::sync::atomic::{AtomicU16, AtomicUsize, Ordering, fence};
+use crate::atomics::{
+    AtomicU16, AtomicUsize, Ordering, array, const_unless_model, fence, spin_loop,
+};
 
-/// Numbers in a cache line.
-const LINE: usize = 8;
+/// Numbers in a cache line; a model has few.
+const LINE: usize = if cfg!(feature = "model") { 2 } else { 8 };
 /// Entries of a leaf.
 const LEAF: usize = LINE * LINE;
 /// Nodes of the directory.
-const NODES: usize = 16;
+const NODES: usize = if cfg!(feature = "model") { 1 } else { 16 };
 /// Leaves: room for 65,536 entries and more than 32,768 in the worst order of insertion by mmap,
 /// vm.max_map_count being 65,530 by default.
 const LEAVES: usize = NODES * LEAF;
@@ -55,7 +61,7 @@ impl Region {
     }
 }
 
-/// A writer was at work all the time.
+/// A writer was at work all the time, or what is recorded can't be relied on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Busy;
 
@@ -84,8 +90,10 @@ fn count<'a>(keys: impl IntoIterator<Item = &'a AtomicUsize>, number: usize) -> 
 struct Keys([[AtomicUsize; LINE]; LINE]);
 
 impl Keys {
-    const fn new() -> Keys {
-        Keys([const { [const { AtomicUsize::new(0) }; LINE] }; LINE])
+    const_unless_model! {
+        fn new() -> Keys {
+            Keys(array!(array!(AtomicUsize::new(0))))
+        }
     }
 
     fn head(&self) -> &AtomicUsize {
@@ -135,8 +143,10 @@ impl Keys {
 struct Cell([AtomicUsize; 4]);
 
 impl Cell {
-    const fn new() -> Cell {
-        Cell([const { AtomicUsize::new(0) }; 4])
+    const_unless_model! {
+        fn new() -> Cell {
+            Cell(array!(AtomicUsize::new(0)))
+        }
     }
 }
 
@@ -148,10 +158,12 @@ struct Leaf {
 }
 
 impl Leaf {
-    const fn new() -> Leaf {
-        Leaf {
-            starts: Keys::new(),
-            cells: [const { Cell::new() }; LEAF],
+    const_unless_model! {
+        fn new() -> Leaf {
+            Leaf {
+                starts: Keys::new(),
+                cells: array!(Cell::new()),
+            }
         }
     }
 
@@ -191,11 +203,21 @@ impl Leaf {
     }
 }
 
+/// Of the sequence number: a writer is at work.
+const WRITING: usize = 1;
+/// Of the sequence number: what happened could not be recorded.
+const MISSED: usize = 2;
+/// What each change adds to the sequence number.
+const STEP: usize = 4;
+
 /// The map.
 #[repr(C)]
 pub struct Regions {
-    /// Odd while a writer is at work; moves on with each change.
+    /// [`WRITING`], [`MISSED`], and a number that moves on with each change.
     sequence: AtomicUsize,
+    /// Leaves in use when no writer was at work last: while one moves things about, the map is no less
+    /// empty than it was.
+    occupied: AtomicUsize,
     /// Leaves in use.
     len: AtomicUsize,
     /// First address of each leaf in use, ascending.
@@ -213,34 +235,39 @@ impl Default for Regions {
 }
 
 impl Regions {
-    /// An empty map.
-    #[must_use]
-    pub const fn new() -> Regions {
-        Regions {
-            sequence: AtomicUsize::new(0),
-            len: AtomicUsize::new(0),
-            first: [const { Keys::new() }; NODES],
-            order: [const { AtomicU16::new(0) }; LEAVES],
-            leaves: [const { Leaf::new() }; LEAVES],
+    const_unless_model! {
+        /// An empty map.
+        #[must_use]
+        pub fn new() -> Regions {
+            Regions {
+                sequence: AtomicUsize::new(0),
+                occupied: AtomicUsize::new(0),
+                len: AtomicUsize::new(0),
+                first: array!(Keys::new()),
+                order: array!(AtomicU16::new(0)),
+                leaves: array!(Leaf::new()),
+            }
         }
     }
 
-    /// Whether nothing is recorded. One load.
+    /// Whether nothing is recorded. One load. What a writer is about to add does not count yet: nobody
+    /// else knows of it.
     #[must_use]
+    #[inline]
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.occupied.load(Ordering::Acquire) == 0
     }
 
-    /// Where the sequence number and the number of leaves in use are in the struct: for whoever must
-    /// ask in a few instructions whether what it learnt still holds.
+    /// Where the sequence number, and the number that is 0 where nothing is recorded, are in the struct:
+    /// for whoever must ask in a few instructions whether what it learnt still holds.
     pub const SEQUENCE: usize = core::mem::offset_of!(Regions, sequence);
-    /// See [`Regions::SEQUENCE`]. 0 where nothing is recorded.
-    pub const LEN: usize = core::mem::offset_of!(Regions, len);
+    /// See [`Regions::SEQUENCE`].
+    pub const LEN: usize = core::mem::offset_of!(Regions, occupied);
 
     /// The region that holds `address`, or else the next one above it.
     ///
     /// # Errors
-    /// [`Busy`]: a writer was at work at each try.
+    /// See [`find`](Regions::find).
     #[inline]
     pub fn at_or_after(&self, address: usize) -> Result<Option<Region>, Busy> {
         self.find(address).map(|(found, _)| found)
@@ -256,88 +283,73 @@ impl Regions {
     /// As [`at_or_after`](Regions::at_or_after), with the sequence number at which it holds.
     ///
     /// # Errors
-    /// [`Busy`]: a writer was at work at each try.
+    /// [`Busy`]: a writer was at work at each try, or something was missed.
     #[inline]
     pub fn find(&self, address: usize) -> Result<(Option<Region>, usize), Busy> {
         for _ in 0..TRIES {
             let before = self.sequence.load(Ordering::Acquire);
+            if before & MISSED != 0 {
+                break;
+            }
             let found = self.search(address);
             fence(Ordering::Acquire);
-            if before & 1 == 0 && self.sequence.load(Ordering::Relaxed) == before {
+            if before & WRITING == 0 && self.sequence.load(Ordering::Relaxed) == before {
                 return Ok((found, before));
             }
-            core::hint::spin_loop();
+            spin_loop();
         }
         Err(Busy)
     }
 
-    /// Records a region in place of whatever was there.
-    ///
-    /// One writer at a time.
-    ///
-    /// # Errors
-    /// [`Full`]: it is not recorded, and nothing is recorded at its addresses.
-    pub fn insert(&self, region: Region) -> Result<(), Full> {
-        self.write(|| {
-            let cleared = self.replace_each(region.start, region.end, &|_| None);
-            if region.start < region.end {
-                self.add(region)?;
-            }
-            cleared
-        })
-    }
-
-    /// Replaces the part of each region inside `[start, end)` by what `change` makes of it (which
-    /// must keep `start` and `end`), or removes it on `None`. Parts outside stay as they are.
-    ///
-    /// One writer at a time.
-    ///
-    /// # Errors
-    /// [`Full`]: a split found no room; what is not recorded any more falls to the kernel.
-    pub fn rewrite(
-        &self,
-        start: usize,
-        end: usize,
-        change: impl Fn(Region) -> Option<Region>,
-    ) -> Result<(), Full> {
-        match self.search(start) {
-            Some(region) if region.start < end => {
-                self.write(|| self.replace_each(start, end, &change))
-            }
-            _ => Ok(()),
+    /// Begins to write. The caller holds its lock, and only one writer is at work at a time. If something
+    /// was missed, or the last writer is gone in the middle (with a thread that a fork left behind), it
+    /// begins by forgetting everything.
+    pub fn write(&self) -> Writing<'_> {
+        let before = self.sequence.fetch_or(WRITING, Ordering::Relaxed);
+        fence(Ordering::Release);
+        let writing = Writing(self);
+        if before & (WRITING | MISSED) != 0 {
+            self.clear();
+            self.sequence.fetch_and(!MISSED, Ordering::Relaxed);
         }
+        writing
     }
 
-    /// Ends a write that a fork cut short: in the child, whose copy may be torn, everything is
-    /// forgotten and so falls to the kernel.
-    pub fn recover_after_fork(&self) {
-        if self.sequence.load(Ordering::Relaxed) & 1 == 1 {
-            self.len.store(0, Ordering::Relaxed);
-            for order in &self.order {
+    /// Something happens to mappings that can't be recorded: from now on every reader is told [`Busy`],
+    /// until the next writer.
+    pub fn miss(&self) {
+        self.sequence.fetch_or(MISSED, Ordering::SeqCst);
+    }
+
+    /// Whether something was missed, and nobody has written since.
+    #[must_use]
+    pub fn is_missed(&self) -> bool {
+        self.sequence() & MISSED != 0
+    }
+
+    /// Whether a writer is at work, or was when it was cut short, or something was missed.
+    #[must_use]
+    pub fn is_unsettled(&self) -> bool {
+        self.sequence() & (WRITING | MISSED) != 0
+    }
+
+    /// Forgets everything, in whatever state it is.
+    fn clear(&self) {
+        self.len.store(0, Ordering::Relaxed);
+        for order in &self.order {
+            // Pages that were never used stay so.
+            if order.load(Ordering::Relaxed) != 0 {
                 order.store(0, Ordering::Relaxed);
             }
-            let starts = self.leaves.iter().map(|leaf| &leaf.starts);
-            for Keys(lines) in self.first.iter().chain(starts) {
-                for key in lines.as_flattened() {
-                    // Pages that were never used stay so.
-                    if key.load(Ordering::Relaxed) != 0 {
-                        key.store(0, Ordering::Relaxed);
-                    }
+        }
+        let starts = self.leaves.iter().map(|leaf| &leaf.starts);
+        for Keys(lines) in self.first.iter().chain(starts) {
+            for key in lines.as_flattened() {
+                if key.load(Ordering::Relaxed) != 0 {
+                    key.store(0, Ordering::Relaxed);
                 }
             }
-            self.sequence.fetch_add(1, Ordering::Release);
         }
-    }
-
-    fn write<T>(&self, change: impl FnOnce() -> T) -> T {
-        let sequence = self.sequence.load(Ordering::Relaxed);
-        self.sequence
-            .store(sequence.wrapping_add(1), Ordering::Relaxed);
-        fence(Ordering::Release);
-        let result = change();
-        self.sequence
-            .store(sequence.wrapping_add(2), Ordering::Release);
-        result
     }
 
     fn len(&self) -> usize {
@@ -434,7 +446,7 @@ impl Regions {
 
     /// Adds a region where there is none.
     fn add(&self, region: Region) -> Result<(), Full> {
-        if self.is_empty() {
+        if self.len() == 0 {
             self.open_leaf(0, region.start)?;
         }
         let place = self.place(region.start);
@@ -549,6 +561,54 @@ impl Regions {
     }
 }
 
+/// A change under way: ends when this is dropped. Until then no reader finds anything.
+pub struct Writing<'a>(&'a Regions);
+
+impl Writing<'_> {
+    /// The region that holds `address`, or else the next one above it.
+    #[must_use]
+    pub fn at_or_after(&self, address: usize) -> Option<Region> {
+        self.0.search(address)
+    }
+
+    /// Records a region in place of whatever was there.
+    ///
+    /// # Errors
+    /// [`Full`]: it is not recorded, and nothing is recorded at its addresses.
+    pub fn insert(&self, region: Region) -> Result<(), Full> {
+        let cleared = self.rewrite(region.start, region.end, |_| None);
+        if region.start < region.end {
+            self.0.add(region)?;
+        }
+        cleared
+    }
+
+    /// Replaces the part of each region inside `[start, end)` by what `change` makes of it (which
+    /// must keep `start` and `end`), or removes it on `None`. Parts outside stay as they are.
+    ///
+    /// # Errors
+    /// [`Full`]: a split found no room; what is not recorded any more falls to the kernel.
+    pub fn rewrite(
+        &self,
+        start: usize,
+        end: usize,
+        change: impl Fn(Region) -> Option<Region>,
+    ) -> Result<(), Full> {
+        self.0.replace_each(start, end, &change)
+    }
+}
+
+impl Drop for Writing<'_> {
+    fn drop(&mut self) {
+        let Writing(regions) = self;
+        regions.occupied.store(regions.len(), Ordering::Release);
+        // Somebody may have missed something meanwhile.
+        regions
+            .sequence
+            .fetch_add(STEP - WRITING, Ordering::Release);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -586,31 +646,33 @@ mod tests {
     fn apply(map: &Regions, naive: &mut Naive, step: &Step) {
         match *step {
             Step::Insert(start, end, attributes) => {
-                map.insert(Region {
-                    start,
-                    end,
-                    data_end: end - 1,
-                    attributes,
-                    origin: start,
-                })
-                .unwrap();
+                map.write()
+                    .insert(Region {
+                        start,
+                        end,
+                        data_end: end - 1,
+                        attributes,
+                        origin: start,
+                    })
+                    .unwrap();
                 naive
                     .0
                     .extend((start..end).map(|page| (page, (end - 1, attributes))));
             }
             Step::Remove(start, end) => {
-                map.rewrite(start, end, |_| None).unwrap();
+                map.write().rewrite(start, end, |_| None).unwrap();
                 naive.0.retain(|page, _| !(start..end).contains(page));
             }
             Step::Mark(start, end, attributes) => {
-                map.rewrite(start, end, |region| {
-                    assert!(start <= region.start && region.end <= end);
-                    Some(Region {
-                        attributes,
-                        ..region
+                map.write()
+                    .rewrite(start, end, |region| {
+                        assert!(start <= region.start && region.end <= end);
+                        Some(Region {
+                            attributes,
+                            ..region
+                        })
                     })
-                })
-                .unwrap();
+                    .unwrap();
                 for (_, value) in naive.0.range_mut(start..end) {
                     value.1 = attributes;
                 }
@@ -678,9 +740,9 @@ mod tests {
                     attributes: i,
                     origin: 0,
                 };
-                assert_eq!(map.insert(region), Ok(()));
+                assert_eq!(map.write().insert(region), Ok(()));
             }
-            map.rewrite(0, usize::MAX, |_| None).unwrap();
+            map.write().rewrite(0, usize::MAX, |_| None).unwrap();
             assert!(map.is_empty());
         }
     }
@@ -700,7 +762,7 @@ mod tests {
     fn too_many_mappings_are_refused_and_the_others_kept() {
         let map = boxed();
         let accepted = (0..70_000)
-            .take_while(|i| map.insert(region(i * 2)).is_ok())
+            .take_while(|i| map.write().insert(region(i * 2)).is_ok())
             .count();
         assert_eq!(accepted, LEAF * LEAVES);
         for i in 0..accepted {
@@ -708,25 +770,74 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_write_that_a_fork_cut_short_leaves_an_empty_map_to_the_child() {
+    /// A map of many regions.
+    fn full() -> Box<Regions> {
         let map = boxed();
         for i in 0..10_000 {
-            map.insert(region(i * 7_919 % 10_000 * 2)).unwrap();
+            map.write().insert(region(i * 7_919 % 10_000 * 2)).unwrap();
         }
-        map.sequence.fetch_add(1, Ordering::Relaxed);
-        map.len.store(3, Ordering::Relaxed);
-        assert_eq!(map.at_or_after(0), Err(Busy));
-        map.recover_after_fork();
+        map
+    }
+
+    fn is_usable(map: &Regions) {
         assert!(map.is_empty());
         assert_eq!(map.at_or_after(0), Ok(None));
         for i in 0..10_000 {
-            map.insert(region(i * 4 + 1)).unwrap();
+            map.write().insert(region(i * 4 + 1)).unwrap();
         }
         for i in 0..10_000 {
             assert_eq!(map.at_or_after(i * 4), Ok(Some(region(i * 4 + 1))));
         }
         assert_eq!(map.at_or_after(usize::MAX), Ok(None));
+    }
+
+    #[test]
+    fn the_next_writer_forgets_what_a_fork_cut_short() {
+        let map = full();
+        core::mem::forget(map.write());
+        map.len.store(3, Ordering::Relaxed);
+        assert_eq!(map.at_or_after(0), Err(Busy));
+        drop(map.write());
+        is_usable(&map);
+    }
+
+    #[test]
+    fn what_was_missed_is_everything_until_the_next_writer() {
+        let map = full();
+        map.miss();
+        assert!(map.is_missed() && !map.is_empty());
+        assert_eq!(map.at_or_after(0), Err(Busy));
+        drop(map.write());
+        assert!(!map.is_missed());
+        is_usable(&map);
+    }
+
+    #[test]
+    fn what_is_missed_while_a_writer_works_is_not_forgotten_with_it() {
+        let map = full();
+        let writing = map.write();
+        map.miss();
+        drop(writing);
+        assert!(map.is_missed());
+        assert_eq!(map.at_or_after(0), Err(Busy));
+    }
+
+    #[test]
+    fn a_map_is_not_empty_while_its_only_region_is_split() {
+        let map = boxed();
+        map.write()
+            .insert(Region {
+                end: 10,
+                ..region(0)
+            })
+            .unwrap();
+        let writing = map.write();
+        writing
+            .rewrite(4, 5, |region| {
+                assert!(!map.is_empty());
+                Some(region)
+            })
+            .unwrap();
     }
 
     #[test]
@@ -743,8 +854,8 @@ mod tests {
                         attributes: start + 20,
                         origin: 0,
                     };
-                    map.insert(region).unwrap();
-                    map.rewrite(start + 5, start + 6, |_| None).unwrap();
+                    map.write().insert(region).unwrap();
+                    map.write().rewrite(start + 5, start + 6, |_| None).unwrap();
                 }
             });
             let mut found = 0usize;

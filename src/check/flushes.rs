@@ -139,7 +139,7 @@ fn flushes(address: usize, length: usize, caller: usize) {
             wait_for_drain(&part, caller);
         }
     });
-    if !watched && !journal::on() && mappings::first_in(start, end - start).is_none() {
+    if !watched && !journal::on() && mappings::first_in(start, end - start) == Ok(None) {
         unwatched(address, length);
     }
 }

@@ -337,7 +337,7 @@ pub fn msync(start: usize, end: usize) {
     while cursor < end {
         // Not by a published flush: where a writer is in its way it would see nothing, and a sync
         // that is not seen makes states that could not have been.
-        let region = mappings::first_in(cursor, end - cursor);
+        let region = mappings::first_in(cursor, end - cursor).ok().flatten();
         let Some(region) = region.filter(|region| region.end > cursor) else {
             break;
         };

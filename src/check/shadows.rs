@@ -231,7 +231,7 @@ impl Part {
 /// Calls `look` for each part of `[start, end)` that belongs to a watched file, in order of addresses.
 /// While it runs, the part stays mapped. Whether all of the range could be looked at.
 pub fn each_part(start: usize, end: usize, mut look: impl FnMut(Part)) -> bool {
-    let Some(flush) = Flush::publish() else {
+    let Some(flush) = Flush::publish(crate::mappings::stack_pointer()) else {
         return false;
     };
     let mut cursor = start;

@@ -1,7 +1,8 @@
 //! mmap(2), munmap(2), mremap(2), mprotect(2), madvise(2): where tagged files are mapped.
 //!
-//! Whatever may take pages away first suspends what is recorded there; what is left of it after the
-//! call is then put right. A call that fails in between leaves the range to the kernel.
+//! Whatever may take pages away, move or protect them is carried out while nobody can look up what is
+//! recorded there ([`during`]), and what came of it is recorded before anybody can again. Such calls are
+//! made here, not by the function that the symbol led to before: so are mappings of tagged files.
 
 use super::write::is_open_for_writing;
 use crate::check;
@@ -10,23 +11,27 @@ use crate::eadr;
 use crate::enforce::{Earlier, enforce};
 use crate::files;
 use crate::mappings::{
-    self, Attributes, forget, forget_taken, give_back, page_end, resume, set_inherited, suspend,
-    take_away,
+    self, Attributes, Reasons, during, forget, forget_in, page_end, set_inherited, suspend,
+    suspend_in,
 };
 use crate::memory::{PAGE, read_value, vector_error};
 use crate::process::{self, config, event};
-use crate::real::{Errno, sys};
+use crate::real::{Errno, sys, syscall};
 use crate::subject::{self, Place, Tag};
 use crate::trampoline::{Call, Step};
+use core::ffi::c_long;
 use daxshim_core::check::Code;
 use daxshim_core::contract::{Effect, Operation, Subject};
 use daxshim_core::line::Line;
-use daxshim_core::regions::Region;
+use daxshim_core::regions::{Region, Writing};
 use daxshim_core::report::{Event, Kind};
 use libc::{
     MAP_ANONYMOUS, MAP_FAILED, MAP_FIXED, MAP_SHARED, MAP_SHARED_VALIDATE, MAP_SYNC, MAP_TYPE,
-    MREMAP_DONTUNMAP, MREMAP_FIXED, MREMAP_MAYMOVE, PROT_EXEC, PROT_READ, PROT_WRITE,
+    MREMAP_DONTUNMAP, MREMAP_FIXED, MREMAP_MAYMOVE, PROT_READ, PROT_WRITE,
 };
+
+/// First address, and the first behind it.
+type Range = (usize, usize);
 
 /// Bytes of a huge page.
 const HUGE: usize = 2 << 20;
@@ -53,9 +58,12 @@ const MADV_GUARD_INSTALL: i32 = 102;
 /// Linux 5.14, asm-generic/mman-common.h.
 const MADV_POPULATE_WRITE: i32 = 23;
 
+/// Linux 6.13, asm-generic/mman-common.h.
+const MADV_GUARD_REMOVE: i32 = 103;
+
 /// mmap(2).
 pub extern "C" fn mmap(call: &mut Call) -> Step {
-    let [address, length, _, flags, fd, _] = call.args;
+    let [_, _, _, flags, fd, _] = call.args;
     let (flags, fd) = (flags as i32, fd as i32);
     let shared = matches!(flags & MAP_TYPE, MAP_SHARED | MAP_SHARED_VALIDATE);
     if shared && flags & MAP_ANONYMOUS == 0 && !descriptors::is_untagged(fd) {
@@ -68,19 +76,53 @@ pub extern "C" fn mmap(call: &mut Call) -> Step {
         && flags & MAP_ANONYMOUS == 0
         && let Some(kind) = watched_kind(call, fd, shared)
     {
-        if flags & MAP_FIXED != 0 {
-            replace(address, length);
-        }
-        call.note = kind as usize;
-        return call.then(after_tagged);
+        return map_as(call, kind);
     }
     if mappings::is_empty() {
         return Step::PASS;
     }
-    if flags & MAP_FIXED != 0 {
-        replace(address, length);
+    match fixed_over(call) {
+        Some(range) => answer(replace(range, || kernel(call))),
+        None => call.then(after_untagged),
     }
-    call.then(after_untagged)
+}
+
+/// The range that a mapping will be put over, if something is recorded there. Of what the kernel refuses
+/// before it looks at what is there (ksys_mmap_pgoff in mm/mmap.c), nothing.
+fn fixed_over(call: &Call) -> Option<Range> {
+    let [address, length, _, flags, _, offset] = call.args;
+    let refused = address % PAGE != 0 || offset % PAGE != 0 || length == 0;
+    let concerned =
+        flags as i32 & MAP_FIXED != 0 && !refused && mappings::concerns(address, length);
+    concerned.then(|| (address, page_end(address, length)))
+}
+
+/// What the program has called, made here.
+fn kernel(call: &Call) -> Result<usize, Errno> {
+    // SAFETY: the program's own call; the kernel checks it all.
+    unsafe { syscall(call.number() as c_long, call.args) }
+}
+
+fn answer(result: Result<usize, Errno>) -> Step {
+    match result {
+        Ok(value) => Step::answer(value as isize),
+        Err(errno) => Step::fail(errno),
+    }
+}
+
+/// A mapping is put over whatever is there.
+fn replace(
+    (start, end): Range,
+    map: impl FnOnce() -> Result<usize, Errno>,
+) -> Result<usize, Errno> {
+    check::unmapping(start, end, Code::MappedOver);
+    check::blame::release(start, end - start);
+    during((start, end), map, |regions, result| match result {
+        // Nothing was unmapped: these come first.
+        Err(libc::EBADF | libc::EEXIST | libc::EOVERFLOW) => Ok(()),
+        // Anything else may be an error of the new mapping, whose place is empty by then.
+        _ => forget_in(regions, start, end),
+    })
 }
 
 /// What only `DAXSHIM_CHECK` wants to know of: untagged files on DAX, private mappings of tagged ones.
@@ -93,15 +135,6 @@ fn watched_kind(call: &Call, fd: i32, shared: bool) -> Option<Kind> {
     (writable && subject::tag_of_descriptor(fd).is_some()).then_some(Kind::Private)
 }
 
-/// A mapping is about to be put over whatever is there.
-fn replace(address: usize, length: usize) {
-    check::unmapping(address, page_end(address, length), Code::MappedOver);
-    check::blame::release(address, length);
-    if mappings::first_in(address, length).is_some() {
-        suspend(address, length);
-    }
-}
-
 extern "C" fn after_untagged(call: &Call, result: isize) -> isize {
     let [_, length, ..] = call.args;
     if result != MAP_FAILED as isize {
@@ -111,12 +144,8 @@ extern "C" fn after_untagged(call: &Call, result: isize) -> isize {
 }
 
 fn map_tagged(call: &mut Call, fd: i32, tag: &Tag, look: Look) -> Step {
-    let [address, length, protection, flags, ..] = call.args;
-    let (protection, flags) = (protection as i32, flags as i32);
-    if flags & MAP_FIXED != 0 {
-        replace(address, length);
-    }
-    let kind = if protection & PROT_WRITE == 0 {
+    let [_, _, protection, ..] = call.args;
+    let kind = if protection as i32 & PROT_WRITE == 0 {
         Kind::ReadOnly
     } else if config().force_pmem == Some(false) {
         Kind::Denied
@@ -148,10 +177,25 @@ fn map_tagged(call: &mut Call, fd: i32, tag: &Tag, look: Look) -> Step {
             Err(_) => Kind::NotGranted,
         }
     };
-    call.note = kind as usize;
-    call.then(after_tagged)
+    map_as(call, kind)
 }
 
+/// Maps as the program called, and records it.
+fn map_as(call: &mut Call, kind: Kind) -> Step {
+    call.note = kind as usize;
+    let Some(range) = fixed_over(call) else {
+        return call.then(after_tagged);
+    };
+    let result = replace(range, || kernel(call));
+    if let Ok(start) = result {
+        after_tagged(call, start as isize);
+    }
+    answer(result)
+}
+
+/// With MAP_SYNC, or not at all. Where a mapping is to be put over another one, the kernel unmaps that
+/// before it refuses MAP_SYNC, and what another thread then maps in the hole would be lost to the call
+/// after it: so there a page is mapped elsewhere first, to see.
 fn map_sync(call: &Call) -> Result<usize, Errno> {
     let [address, length, protection, flags, fd, offset] = call.args;
     let flags = flags as i32;
@@ -160,8 +204,29 @@ fn map_sync(call: &Call) -> Result<usize, Errno> {
         _ => flags,
     };
     let upgraded = kept & !MAP_TYPE | MAP_SHARED_VALIDATE | MAP_SYNC;
-    // SAFETY: the program's own mmap with another flag; the kernel checks it all.
-    unsafe { sys!(SYS_mmap, address, length, protection, upgraded, fd, offset) }
+    let map = |address: usize, length: usize, flags: i32| {
+        // SAFETY: the program's own mmap with another flag; the kernel checks it all.
+        unsafe { sys!(SYS_mmap, address, length, protection, flags, fd, offset) }
+    };
+    if flags & MAP_FIXED == 0 {
+        return map(address, length, upgraded);
+    }
+    let page = map(0, PAGE, MAP_SHARED_VALIDATE | MAP_SYNC)?;
+    // SAFETY: mapped just above, and nobody else knows of it.
+    let _ = unsafe { sys!(SYS_munmap, page, PAGE) };
+    let fixed = || match map(address, length, upgraded) {
+        // Not after all. The range is empty, or somebody else's.
+        Err(libc::EOPNOTSUPP) => map(
+            address,
+            length,
+            kept & !MAP_FIXED | libc::MAP_FIXED_NOREPLACE,
+        ),
+        other => other,
+    };
+    match fixed_over(call) {
+        Some(range) => replace(range, fixed),
+        None => fixed(),
+    }
 }
 
 extern "C" fn after_tagged(call: &Call, result: isize) -> isize {
@@ -202,7 +267,8 @@ fn record(call: &Call, start: usize, kind: Kind, mapped: Option<Mapped>) -> file
         Some(mapped) if !is_watched_only(kind) => files::mapped(mapped.device, mapped.inode),
         _ => files::Index::SHARED,
     };
-    if file != files::Index::SHARED {
+    // Of another mapping of the file nothing is learnt that a sync mapping could use.
+    if file != files::Index::SHARED && kind.is_sync() {
         file.file()
             .set_generation(mapped.and_then(|mapped| mapped.generation));
         if offset == 0 && length >= size {
@@ -226,6 +292,7 @@ fn record(call: &Call, start: usize, kind: Kind, mapped: Option<Mapped>) -> file
         attributes: Attributes::new(kind, eadr, file_writable, huge, file)
             .watched_by(shadow)
             .asked_for_sync(asked_for_sync)
+            .suspended_for(Reasons::UNREADABLE.only_if(!is_readable(protection)))
             .bits(),
         origin: start.wrapping_sub(offset),
     });
@@ -234,10 +301,6 @@ fn record(call: &Call, start: usize, kind: Kind, mapped: Option<Mapped>) -> file
         // A failure (EINVAL before Linux 5.14) leaves the faults to the stores, as ever.
         // SAFETY: populates a mapping that was just made; changes no data.
         let _ = unsafe { sys!(SYS_madvise, start, length.min(data), MADV_POPULATE_WRITE) };
-    }
-    if !is_readable(protection as usize) {
-        // Written back lines are read lines.
-        suspend(start, length);
     }
     check::blame::lend(start, page_end(start, length), protection);
     if let Some(page) = process::page().filter(|_| !is_watched_only(kind)) {
@@ -263,106 +326,166 @@ fn is_tmpfs(fd: i32) -> bool {
         .is_some_and(|fs| fs.f_type == TMPFS_MAGIC)
 }
 
-/// munmap(2).
+/// munmap(2). What it fails for, it fails for before anything is unmapped.
 pub extern "C" fn munmap(call: &mut Call) -> Step {
     let [address, length, ..] = call.args;
-    let refused = address % PAGE != 0 || length == 0;
-    if refused || mappings::first_in(address, length).is_none() {
+    let refused = address % PAGE != 0 || length == 0 || address.checked_add(length).is_none();
+    if refused || !mappings::concerns(address, length) {
         return Step::PASS;
     }
-    check::unmapping(address, page_end(address, length), Code::Unmapped);
-    check::blame::release(address, length);
-    take_away(address, length);
-    call.then(after_munmap)
-}
-
-extern "C" fn after_munmap(call: &Call, result: isize) -> isize {
-    let [address, length, ..] = call.args;
-    if result as i32 == 0 {
-        forget_taken(address, length);
+    let (start, end) = (address, page_end(address, length));
+    check::unmapping(start, end, Code::Unmapped);
+    let lent = check::blame::release(start, length);
+    let result = during(
+        (start, end),
+        || kernel(call),
+        |regions, result| match result {
+            Ok(_) => forget_in(regions, start, end),
+            Err(_) => Ok(()),
+        },
+    );
+    if result.is_err() {
+        check::blame::lend(start, end, lent as i32);
     }
-    result
+    answer(result)
 }
 
 /// mremap(2).
 pub extern "C" fn mremap(call: &mut Call) -> Step {
     let [old, old_length, new_length, flags, new, _] = call.args;
+    let flags = flags as i32;
     let known = MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP;
-    let refused = old % PAGE != 0 || new_length == 0 || flags as i32 & !known != 0;
+    let is_fixed = flags & MREMAP_FIXED != 0;
+    // Without these flags the function has no such argument.
+    if flags & (MREMAP_FIXED | MREMAP_DONTUNMAP) == 0 {
+        let [_, _, _, _, new, _] = &mut call.args;
+        *new = 0;
+    }
+    let refused = old % PAGE != 0
+        || new_length == 0
+        || flags & !known != 0
+        || is_fixed && (new % PAGE != 0 || flags & MREMAP_MAYMOVE == 0);
     if mappings::is_empty() || refused {
         return Step::PASS;
     }
-    call.note = 0;
-    if mappings::first_in(old, old_length.max(1)).is_some() {
-        if new_length < old_length {
-            let cut = page_end(old, new_length);
-            check::unmapping(cut, page_end(old, old_length), Code::MappedOver);
+    // A mapping of length 0 is the request for a second mapping of the same pages.
+    let from = (old, page_end(old, old_length.max(1)));
+    let to = (new, page_end(new, new_length));
+    let moves = mappings::concerns(old, old_length.max(1));
+    let replaces = is_fixed && mappings::concerns(new, new_length);
+    if !moves && !replaces {
+        return call.then(after_untagged_mremap);
+    }
+    if moves && new_length < old_length {
+        check::unmapping(page_end(old, new_length), from.1, Code::MappedOver);
+    }
+    let lent = check::blame::release(old, old_length.max(1));
+    if replaces {
+        check::unmapping(to.0, to.1, Code::MappedOver);
+        check::blame::release(new, new_length);
+    }
+    let keeps_old = old_length == 0 || flags & MREMAP_DONTUNMAP != 0;
+    let settle = |regions: &Writing<'_>, result: &Result<usize, Errno>| match *result {
+        Ok(at) => mappings::relocate_in(regions, from, (at, page_end(at, new_length)), keeps_old),
+        // It may have unmapped already what was to make room (mremap_to in mm/mremap.c), and what
+        // was too much.
+        Err(_) if is_fixed => {
+            let rest = page_end(old, new_length).max(old);
+            forget_in(regions, to.0, to.1).and(forget_in(regions, rest.min(from.1), from.1))
         }
-        call.note = check::blame::release(old, old_length.max(1));
-        take_away(old, old_length.max(1));
+        Err(_) => Ok(()),
+    };
+    let result = match replaces {
+        // Both ranges, and what is between them.
+        true => during(
+            (from.0.min(to.0), from.1.max(to.1)),
+            || kernel(call),
+            settle,
+        ),
+        false => during(from, || kernel(call), settle),
+    };
+    match result {
+        Ok(start) => {
+            check::holding(start, page_end(start, new_length));
+            check::blame::lend(start, page_end(start, new_length), lent as i32);
+        }
+        Err(_) => check::blame::lend(from.0, from.1, lent as i32),
     }
-    if flags as i32 & MREMAP_FIXED != 0 {
-        replace(new, new_length);
-    }
-    call.then(after_mremap)
+    answer(result)
 }
 
-extern "C" fn after_mremap(call: &Call, result: isize) -> isize {
-    let [old, old_length, new_length, flags, ..] = call.args;
-    if result == MAP_FAILED as isize {
-        return result;
-    }
-    if mappings::first_in(old, old_length.max(1)).is_some() {
-        let keep_old = old_length == 0 || flags as i32 & MREMAP_DONTUNMAP != 0;
-        mappings::relocate(old, old_length, result as usize, new_length, keep_old);
-        if keep_old {
-            give_back(old, old_length.max(1));
-        }
-        let start = result as usize;
-        check::holding(start, page_end(start, new_length));
-        check::blame::lend(start, page_end(start, new_length), call.note as i32);
-    } else {
+extern "C" fn after_untagged_mremap(call: &Call, result: isize) -> isize {
+    let [_, _, new_length, ..] = call.args;
+    if result != MAP_FAILED as isize {
         forget(result as usize, new_length);
     }
     result
 }
 
+/// What mprotect(2) changes of the reasons to keep flushes off: an own key stays (mm/mprotect.c).
+const PROTECTION: Reasons = Reasons::UNREADABLE;
+
 /// mprotect(2).
 pub extern "C" fn mprotect(call: &mut Call) -> Step {
-    let [address, length, protection, ..] = call.args;
-    protect(call, address, length, is_readable(protection))
+    protect(call, PROTECTION, Reasons::NONE)
 }
 
-/// pkey_mprotect(2): a key other than the default one may deny access at any moment.
+/// pkey_mprotect(2): a key other than the default one may deny access at any moment; -1 keeps what is
+/// there.
 pub extern "C" fn pkey_mprotect(call: &mut Call) -> Step {
-    let [address, length, protection, key, ..] = call.args;
-    let readable = is_readable(protection) && matches!(key as i32, -1 | 0);
-    protect(call, address, length, readable)
+    let [_, _, _, key, ..] = call.args;
+    match key as i32 {
+        -1 => protect(call, PROTECTION, Reasons::NONE),
+        key => protect(
+            call,
+            PROTECTION.and(Reasons::KEY),
+            Reasons::KEY.only_if(key != 0),
+        ),
+    }
 }
 
-/// Whether loads are allowed: on x86-64 by any protection but PROT_NONE (access_error in
-/// arch/x86/mm/fault.c). fio maps with PROT_WRITE alone.
-fn is_readable(protection: usize) -> bool {
-    protection as i32 & (PROT_READ | PROT_WRITE | PROT_EXEC) != 0
+/// Whether loads are allowed on every x86-64: by PROT_WRITE too (access_error in arch/x86/mm/fault.c; fio
+/// maps with that alone), but where the CPU has protection keys not by PROT_EXEC alone
+/// (__execute_only_pkey in arch/x86/mm/pkeys.c).
+fn is_readable(protection: i32) -> bool {
+    protection & (PROT_READ | PROT_WRITE) != 0
 }
 
-fn protect(call: &mut Call, address: usize, length: usize, readable: bool) -> Step {
-    if mappings::first_in(address, length).is_none() {
+/// Of `reasons`, `key` holds afterwards, and what the protection says.
+fn protect(call: &mut Call, reasons: Reasons, key: Reasons) -> Step {
+    let [address, length, protection, ..] = call.args;
+    let protection = protection as i32;
+    if !mappings::concerns(address, length) || address % PAGE != 0 {
         return Step::PASS;
     }
-    check::blame::release(address, length);
-    if readable {
-        call.then(after_made_readable)
-    } else {
-        suspend(address, length);
-        Step::PASS
+    let now = key.and(Reasons::UNREADABLE.only_if(!is_readable(protection)));
+    let range = (address, page_end(address, length));
+    let lent = check::blame::release(address, length);
+    // From readable to readable.
+    if now == Reasons::NONE && !mappings::is_suspended(address, length, reasons) {
+        return call.then(after_made_readable);
     }
+    let result = during(
+        range,
+        || kernel(call),
+        |regions, result| match result {
+            Ok(_) => suspend_in(regions, range, reasons, now),
+            // Nothing was changed.
+            Err(libc::EINVAL) => Ok(()),
+            // Of several mappings, the first may have been.
+            Err(_) => suspend_in(regions, range, Reasons::NONE, now),
+        },
+    );
+    match result {
+        Ok(_) => check::blame::lend(range.0, range.1, protection),
+        Err(_) => check::blame::lend(range.0, range.1, lent as i32),
+    }
+    answer(result)
 }
 
 extern "C" fn after_made_readable(call: &Call, result: isize) -> isize {
     let [address, length, protection, ..] = call.args;
     if result as i32 == 0 {
-        resume(address, length);
         check::blame::lend(address, page_end(address, length), protection as i32);
     }
     result
@@ -371,7 +494,30 @@ extern "C" fn after_made_readable(call: &Call, result: isize) -> isize {
 /// madvise(2).
 pub extern "C" fn madvise(call: &mut Call) -> Step {
     let [address, length, advice, ..] = call.args;
-    advise(address, length, advice as i32, || None)
+    let range = (address, page_end(address, length));
+    match advice as i32 {
+        MADV_GUARD_INSTALL | MADV_GUARD_REMOVE if mappings::concerns(address, length) => {
+            let installs = advice as i32 == MADV_GUARD_INSTALL;
+            let now = Reasons::GUARD.only_if(installs);
+            answer(during(
+                range,
+                || kernel(call),
+                |regions, result| match result {
+                    Ok(_) => suspend_in(regions, range, Reasons::GUARD, now),
+                    Err(libc::EINVAL) if !knows_guards(address) => Ok(()),
+                    // Of several mappings, the first may have been guarded.
+                    Err(_) => suspend_in(regions, range, Reasons::NONE, now),
+                },
+            ))
+        }
+        advice => advise(address, length, advice, || None),
+    }
+}
+
+/// Whether the kernel knows of guard pages.
+fn knows_guards(address: usize) -> bool {
+    // SAFETY: advises nothing.
+    unsafe { sys!(SYS_madvise, address & !(PAGE - 1), 0, MADV_GUARD_INSTALL) }.is_ok()
 }
 
 /// process_madvise(2), which from Linux 6.13 on takes any advice about the calling process itself;
@@ -392,7 +538,7 @@ pub extern "C" fn process_madvise(call: &mut Call) -> Step {
 
 /// One range. `earlier` is what the kernel has against the call as a whole.
 fn advise(address: usize, length: usize, advice: i32, earlier: impl Fn() -> Option<Errno>) -> Step {
-    if mappings::first_in(address, length).is_none() || !address.is_multiple_of(PAGE) {
+    if !mappings::concerns(address, length) || !address.is_multiple_of(PAGE) {
         return Step::PASS;
     }
     match advice {
@@ -405,9 +551,9 @@ fn advise(address: usize, length: usize, advice: i32, earlier: impl Fn() -> Opti
             },
             || Effect::Changes,
         ),
-        // A guard page faults whoever touches it.
+        // A guard page faults whoever touches it, whatever the protection.
         MADV_GUARD_INSTALL => {
-            suspend(address, length);
+            suspend(address, length, Reasons::GUARD);
             Step::PASS
         }
         libc::MADV_DONTFORK => {
@@ -425,19 +571,51 @@ fn advise(address: usize, length: usize, advice: i32, earlier: impl Fn() -> Opti
 /// remap_file_pages(2). What it maps is shared, and not MAP_SYNC (mm/mmap.c).
 pub extern "C" fn remap_file_pages(call: &mut Call) -> Step {
     let [address, length, ..] = call.args;
-    if mappings::first_in(address, length).is_none() {
+    if !mappings::concerns(address, length) {
         return Step::PASS;
     }
-    check::blame::release(address, length);
-    take_away(address, length);
-    call.then(after_munmap)
+    // The kernel rounds both down (mm/mmap.c).
+    let range = (address & !(PAGE - 1), page_end(address, length));
+    answer(replace(range, || kernel(call)))
+}
+
+/// shmat(2): with SHM_REMAP over whatever is there. Its length is the segment's.
+pub extern "C" fn shmat(call: &mut Call) -> Step {
+    let [segment, address, flags, ..] = call.args;
+    let flags = flags as i32;
+    if mappings::is_empty() || flags & libc::SHM_REMAP == 0 || address == 0 {
+        return Step::PASS;
+    }
+    let start = match flags & libc::SHM_RND {
+        0 => address,
+        _ => address & !(PAGE - 1),
+    };
+    // Who may not ask may not attach it either; else to the end, as it may be of any length.
+    let length = segment_length(segment).unwrap_or(usize::MAX - start);
+    if start % PAGE != 0 || !mappings::concerns(start, length) {
+        return Step::PASS;
+    }
+    answer(replace((start, page_end(start, length)), || kernel(call)))
+}
+
+/// Bytes of a System V shared memory segment, shmctl(2).
+fn segment_length(segment: usize) -> Option<usize> {
+    let mut found = core::mem::MaybeUninit::<libc::shmid_ds>::uninit();
+    // SAFETY: the kernel fills it in whole, or fails.
+    unsafe {
+        sys!(SYS_shmctl, segment, libc::IPC_STAT, found.as_mut_ptr()).ok()?;
+        Some(found.assume_init().shm_segsz)
+    }
 }
 
 fn subject_of(address: usize, length: usize) -> Subject {
-    let kind = mappings::first_in(address, length).map(|region| Attributes::of(region).kind());
-    match kind {
-        Some(kind) if is_watched_only(kind) => Subject::Untagged,
-        _ => Subject::Tagged,
+    let Ok(Some(region)) = mappings::first_in(address, length) else {
+        return Subject::Untagged;
+    };
+    if is_watched_only(Attributes::of(region).kind()) {
+        Subject::Untagged
+    } else {
+        Subject::Tagged
     }
 }
 
@@ -448,6 +626,8 @@ fn remove_is_refused(address: usize, length: usize) -> bool {
         .checked_add(length)
         .is_none_or(|end| end > usize::MAX - PAGE);
     let read_only = mappings::first_in(address, length)
+        .ok()
+        .flatten()
         .is_some_and(|region| !Attributes::of(region).is_file_writable());
     length == 0 || too_long || read_only
 }

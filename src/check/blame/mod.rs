@@ -135,6 +135,8 @@ pub fn lend(start: usize, end: usize, protection: i32) {
 
 fn next(start: usize, end: usize) -> Option<Region> {
     mappings::first_in(start, end.saturating_sub(start))
+        .ok()
+        .flatten()
 }
 
 /// A sync of a part begins: what is stored from now on has a new writer. The caller has published a
@@ -230,7 +232,7 @@ pub fn give_up() {
 /// Everything is writable again, as far as the program has it so. Whoever takes pages must have been
 /// stopped before.
 fn give_all_back() {
-    mappings::drain();
+    mappings::drain(0, usize::MAX);
     let mut cursor = 0;
     while let Some(region) = next(cursor, usize::MAX) {
         if let Some(protection) = Attributes::of(region).lent() {
@@ -249,10 +251,13 @@ fn reaches(address: usize, length: usize) -> bool {
 fn stored(address: usize) -> bool {
     spend(FAULT, || {
         // What is lent stays so while this lives.
-        let flush = Flush::publish();
+        let flush = Flush::publish(mappings::stack_pointer());
         let page = address & !(PAGE - 1);
         let region = mappings::first_in(page, PAGE);
-        let lent = region.and_then(|region| Some((region, Attributes::of(region).lent()?)));
+        let lent = region
+            .ok()
+            .flatten()
+            .and_then(|region| Some((region, Attributes::of(region).lent()?)));
         if flush.is_some()
             && let Some((region, protection)) = lent
         {
@@ -327,7 +332,7 @@ fn lend_to_kernel(address: usize, length: usize) {
         return;
     }
     // Whoever takes pages and has not seen that yet.
-    mappings::drain();
+    mappings::drain(address & !(PAGE - 1), end);
     each_part(address & !(PAGE - 1), end, |part| {
         if let Some(protection) = part.lent {
             let start = part.address & !(PAGE - 1);

@@ -1,0 +1,501 @@
+//! What a process knows of its mappings of tagged files, and who is flushing them now.
+//!
+//! # The principle
+//!
+//! *Every user flush rests on a record that is known to be complete; whatever could not be recorded, by
+//! whomever, makes the record incomplete, and then the kernel does it.*
+//!
+//! - Who unmaps, moves or protects what is recorded does so in a [`Change`]: it is the only writer
+//!   ([`Record::change`]), from before its system call until the record says what came of it. No reader
+//!   finds anything meanwhile, so an order of events other than the kernel's can't be recorded.
+//! - Who can't become the writer says so ([`Record::miss`]), before its system call: nothing is found any
+//!   more, and the next writer begins by forgetting everything.
+//! - A flush publishes itself first ([`Record::publish`]), looks a mapping up after, and says in its
+//!   [`Place`] what it is about to touch. A change begins first and then waits for published flushes of
+//!   its range ([`Record::drain`]). So no flush ever touches memory that is gone.
+//! - A forked child has neither its parent's other threads nor their flushes nor the writer among them:
+//!   all that is theirs is in [`Threads`], which the kernel empties for it (MADV_WIPEONFORK), however it
+//!   was forked.
+//!
+//! A model check (`cargo test -p daxshim-core --features model`) tries every interleaving of these.
+
+use crate::atomics::{
+    AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering, array, const_unless_model, fence,
+};
+use crate::regions::{Busy, Region, Regions, Writing};
+
+/// Places for flushes; a power of two. A model has few.
+pub const PLACES: usize = if cfg!(feature = "model") { 2 } else { 128 };
+
+/// Words of 64 bits with a bit for each place.
+const WORDS: usize = PLACES.div_ceil(64);
+
+/// Stacks, and with them thread pointers, are some pages apart: a thread begins to look for its
+/// place at the pointer's page number.
+pub const PLACE_SHIFT: u32 = 12;
+
+/// How often a thread that waits for another one yields before it gives up.
+const PATIENCE: usize = if cfg!(feature = "model") { 2 } else { 1 << 16 };
+
+/// How often a change yields to a flush that does not get on. A flush tells that it does at least each
+/// [`PIECE`], which takes some 10 µs: what does not for so many yields (0.1 s, or much longer where
+/// others want the processor) was left by a longjmp, or by a cancelled thread.
+const DRAIN_PATIENCE: usize = if cfg!(feature = "model") { 2 } else { 1 << 19 };
+
+/// Bytes that a flush may write back before it tells that it gets on, see [`Place::count`].
+pub const PIECE: usize = 128 << 10;
+
+/// A place for a thread that is flushing, and what the last flush there has found.
+#[repr(C, align(64))]
+pub struct Place {
+    /// The thread, or 0.
+    thread: AtomicUsize,
+    /// The sequence number at which `[start, end)` was plainly flushable; 1, which is none, if it was not.
+    sequence: AtomicUsize,
+    /// What a flush that is published here touches is within `[start, end)`.
+    start: AtomicUsize,
+    end: AtomicUsize,
+    /// See [`Place::count`].
+    pages: AtomicU32,
+    /// So many msyncs of `pass_length` bytes may go to the kernel unasked: see [`Place::let_pass`].
+    passes: AtomicU32,
+    pass_length: AtomicUsize,
+    /// Stack pointer of who has published; [`NO_FRAME`] before and after.
+    frame: AtomicUsize,
+    /// Whether it was ever taken: see [`Record::ever_taken`].
+    was_taken: AtomicBool,
+}
+
+/// See [`Place`].
+pub const NO_FRAME: usize = usize::MAX;
+
+/// Where assembly finds the fields of a [`Place`].
+#[cfg(not(feature = "model"))]
+pub mod offset {
+    use super::{Place, Record, Threads};
+    use core::mem::offset_of;
+
+    /// Of the places in a [`Record`].
+    pub const PLACES: usize = offset_of!(Record, threads) + offset_of!(Threads, places);
+    /// Of [`Record::regions`].
+    pub const REGIONS: usize = offset_of!(Record, regions);
+    /// The thread that has published, or 0.
+    pub const THREAD: usize = offset_of!(Place, thread);
+    /// The sequence number at which the following range was plainly flushable.
+    pub const SEQUENCE: usize = offset_of!(Place, sequence);
+    /// Where it begins.
+    pub const START: usize = offset_of!(Place, start);
+    /// Where it ends.
+    pub const END: usize = offset_of!(Place, end);
+    /// See [`Place::count`].
+    pub const PAGES: usize = offset_of!(Place, pages);
+    /// See [`Place::let_pass`].
+    pub const PASSES: usize = offset_of!(Place, passes);
+    /// See [`Place::let_pass`].
+    pub const PASS_LENGTH: usize = offset_of!(Place, pass_length);
+    /// Stack pointer of who has published.
+    pub const FRAME: usize = offset_of!(Place, frame);
+    const _: () = assert!(size_of::<Place>() == 64);
+}
+
+/// Pages that a place adds up before they are counted.
+pub const BATCH: u64 = 64;
+/// What a page adds to the sum of a place, which overflows after [`BATCH`] of them.
+pub const PAGE_STEP: u32 = (1 << 31) / (BATCH as u32 / 2);
+
+impl Place {
+    const_unless_model! {
+        fn new() -> Place {
+            Place {
+                thread: AtomicUsize::new(0),
+                sequence: AtomicUsize::new(0),
+                start: AtomicUsize::new(0),
+                end: AtomicUsize::new(0),
+                pages: AtomicU32::new(0),
+                passes: AtomicU32::new(0),
+                pass_length: AtomicUsize::new(0),
+                frame: AtomicUsize::new(0),
+                was_taken: AtomicBool::new(false),
+            }
+        }
+    }
+
+    /// Adds fewer than [`BATCH`] pages to the sum; whether [`BATCH`] of them are to be counted now. It is
+    /// also how a flush tells that it gets on.
+    #[must_use]
+    #[inline]
+    pub fn count(&self, pages: u32) -> bool {
+        let sum = self.pages.load(Ordering::Relaxed);
+        let (sum, is_batch) = sum.overflowing_add(PAGE_STEP.wrapping_mul(pages));
+        self.pages.store(sum, Ordering::Relaxed);
+        is_batch
+    }
+
+    /// So many msyncs of `length` bytes may now go to the kernel at once, whatever they are of: that
+    /// way is always right.
+    pub fn let_pass(&self, length: usize, passes: u32) {
+        self.pass_length.store(length, Ordering::Relaxed);
+        self.passes.store(passes, Ordering::Relaxed);
+    }
+
+    /// The sequence number at which what was last looked up here was plainly flushable; one that the
+    /// record never has, if it was not.
+    #[must_use]
+    pub fn sequence(&self) -> usize {
+        self.sequence.load(Ordering::Relaxed)
+    }
+
+    fn touches(&self, start: usize, end: usize) -> bool {
+        self.start.load(Ordering::Relaxed) < end && start < self.end.load(Ordering::Relaxed)
+    }
+}
+
+/// What belongs to the threads of one process; zeroed memory is right for one that has none of them yet.
+/// Pages of its own, as the kernel empties them for a forked child.
+#[repr(C, align(4096))]
+pub struct Threads {
+    places: [Place; PLACES],
+    /// The thread that is the writer, or 0.
+    writer: AtomicUsize,
+    /// Whether this is the process that [`Record::settle`] was called in.
+    is_settled: AtomicBool,
+}
+
+/// See the module.
+#[repr(C)]
+pub struct Record {
+    threads: Threads,
+    /// The mappings. Written to by [`Change`]s only.
+    pub regions: Regions,
+    /// A bit for each place that was ever taken, set before it first is: [`drain`](Record::drain) looks
+    /// at no others, as each is a cache line.
+    ever_taken: [AtomicU64; WORDS],
+}
+
+impl Default for Record {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// What a thread is, and how it waits.
+pub trait Thread {
+    /// A number that no other living thread of the process has, and not 0.
+    fn number(&self) -> usize;
+    /// Lets other threads run.
+    fn pause(&self);
+    /// Whether it is known to be on its own stack, not on one for signal handlers.
+    fn is_on_own_stack(&self) -> bool;
+}
+
+/// Flushes of a range did not end in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Undrained;
+
+impl Record {
+    const_unless_model! {
+        /// Of no mapping.
+        #[must_use]
+        pub fn new() -> Record {
+            Record {
+                threads: Threads {
+                    places: array!(Place::new()),
+                    writer: AtomicUsize::new(0),
+                    is_settled: AtomicBool::new(false),
+                },
+                regions: Regions::new(),
+                ever_taken: array!(AtomicU64::new(0)),
+            }
+        }
+    }
+
+    /// The memory that must be empty in a forked child: whole pages.
+    pub fn wiped_on_fork(&self) -> *const [u8] {
+        core::ptr::slice_from_raw_parts((&raw const self.threads).cast(), size_of::<Threads>())
+    }
+
+    /// Whether [`settle`](Record::settle) was called in this very process: a child that was forked
+    /// unseen must do first what every forked child does.
+    #[must_use]
+    #[inline]
+    pub fn is_settled(&self) -> bool {
+        self.threads.is_settled.load(Ordering::Relaxed)
+    }
+
+    /// From now on this is the process whose threads these are. Whether it was not so far.
+    pub fn settle(&self) -> bool {
+        !self.threads.is_settled.swap(true, Ordering::Relaxed)
+    }
+
+    /// In a forked child: no thread but this one is there, and what the parent's were at is cut short.
+    pub fn forked(&self) {
+        self.threads.writer.store(0, Ordering::Relaxed);
+        for place in &self.threads.places {
+            place.thread.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// The first region in `[start, end)`, for who wants to change mappings: waits for a writer.
+    ///
+    /// # Errors
+    /// [`Busy`]: it is not known what is there.
+    pub fn first_in(
+        &self,
+        start: usize,
+        end: usize,
+        thread: &impl Thread,
+    ) -> Result<Option<Region>, Busy> {
+        for _ in 0..PATIENCE {
+            if let Ok(found) = self.regions.at_or_after(start) {
+                return Ok(found.filter(|region| region.start < end));
+            }
+            let writer = self.threads.writer.load(Ordering::Relaxed);
+            // Only the next writer will put it right, or this thread is the writer.
+            if self.regions.is_missed() || writer == 0 || writer == thread.number() {
+                break;
+            }
+            thread.pause();
+        }
+        Err(Busy)
+    }
+
+    /// Becomes the writer. `None`: not in time; then [`miss`](Record::miss) was called. Never interrupted
+    /// by a signal handler that would want to become it, as signals are blocked, and else it misses.
+    pub fn change(&self, thread: &impl Thread) -> Option<Change<'_>> {
+        let me = thread.number();
+        for _ in 0..PATIENCE {
+            let taken =
+                self.threads
+                    .writer
+                    .compare_exchange(0, me, Ordering::Acquire, Ordering::Relaxed);
+            match taken {
+                Ok(_) => {
+                    return Some(Change {
+                        _lock: Lock(&self.threads.writer),
+                        writing: self.regions.write(),
+                    });
+                }
+                // Others have waited for it long enough.
+                Err(writer) if writer == me || self.regions.is_missed() => break,
+                Err(_) => thread.pause(),
+            }
+        }
+        self.miss();
+        None
+    }
+
+    /// See the module.
+    pub fn miss(&self) {
+        self.regions.miss();
+    }
+
+    /// A place of the thread's, published. `None` if there is none. `frame` is its stack pointer: a place
+    /// that the same thread published further down its stack was left by a longjmp, and is free.
+    #[inline]
+    pub fn publish(&self, frame: usize, thread: &impl Thread) -> Option<&Place> {
+        let me = thread.number();
+        let first = me >> PLACE_SHIFT;
+        for i in 0..PLACES {
+            let number = first.wrapping_add(i) % PLACES;
+            let place = self.threads.places.get(number)?;
+            if !place.was_taken.load(Ordering::Acquire) {
+                self.begin_to_take(place, number);
+            }
+            // SeqCst: the lookups that follow must not be older than this.
+            let taken = place
+                .thread
+                .compare_exchange(0, me, Ordering::SeqCst, Ordering::Relaxed);
+            let is_ours = match taken {
+                Ok(_) => true,
+                Err(owner) => {
+                    owner == me
+                        && place.frame.load(Ordering::Relaxed) <= frame
+                        && thread.is_on_own_stack()
+                }
+            };
+            if is_ours {
+                // loom takes a SeqCst exchange for AcqRel.
+                #[cfg(feature = "model")]
+                fence(Ordering::SeqCst);
+                place.frame.store(frame, Ordering::Relaxed);
+                return Some(place);
+            }
+        }
+        None
+    }
+
+    /// Sets its bit.
+    #[cold]
+    fn begin_to_take(&self, place: &Place, number: usize) {
+        if let Some(bits) = self.ever_taken.get(number / 64) {
+            bits.fetch_or(1 << (number % 64), Ordering::SeqCst);
+        }
+        place.frame.store(NO_FRAME, Ordering::Relaxed);
+        place.was_taken.store(true, Ordering::Release);
+    }
+
+    /// Ends what [`publish`](Record::publish) began.
+    #[inline]
+    pub fn withdraw(&self, place: &Place) {
+        // In this order: a place without a thread has no frame.
+        place.frame.store(NO_FRAME, Ordering::Relaxed);
+        place.thread.store(0, Ordering::Release);
+    }
+
+    /// The mapping that holds `address`, or the next above it, and what of it may be touched
+    /// (`reach`: first address and the one behind), until another is asked for. What is plainly flushable
+    /// is remembered for the place's next flush.
+    ///
+    /// # Errors
+    /// [`Busy`]: the kernel's way it is.
+    pub fn look_up(
+        &self,
+        place: &Place,
+        address: usize,
+        is_plain: impl FnOnce(&Region) -> bool,
+    ) -> Result<Option<Region>, Busy> {
+        let (found, sequence) = self.regions.find(address)?;
+        if let Some(region) = found {
+            let end = region.end.min(region.data_end);
+            let plainly_at = if is_plain(&region) { sequence } else { 1 };
+            self.reach(place, (region.start, end), plainly_at, sequence)?;
+        }
+        Ok(found)
+    }
+
+    /// The flush is about to touch `[start, end)`, which was looked up piece by piece.
+    ///
+    /// # Errors
+    /// [`Busy`]: something has changed since `sequence`.
+    pub fn look_up_all(
+        &self,
+        place: &Place,
+        range: (usize, usize),
+        sequence: usize,
+    ) -> Result<(), Busy> {
+        self.reach(place, range, 1, sequence)
+    }
+
+    fn reach(
+        &self,
+        place: &Place,
+        (start, end): (usize, usize),
+        plainly_at: usize,
+        sequence: usize,
+    ) -> Result<(), Busy> {
+        place.sequence.store(1, Ordering::Relaxed);
+        place.start.store(start, Ordering::Relaxed);
+        place.end.store(end, Ordering::Relaxed);
+        place.sequence.store(plainly_at, Ordering::Relaxed);
+        // Either a change sees what is touched here, or this sees the change.
+        fence(Ordering::SeqCst);
+        match self.regions.sequence() == sequence {
+            true => Ok(()),
+            false => Err(Busy),
+        }
+    }
+
+    /// What is touched by the flush that is published in this place is not said yet: anything.
+    #[inline]
+    pub fn reach_anywhere(&self, place: &Place) {
+        place.sequence.store(1, Ordering::Relaxed);
+        place.start.store(0, Ordering::Relaxed);
+        place.end.store(usize::MAX, Ordering::Relaxed);
+        // As in `reach`.
+        fence(Ordering::SeqCst);
+    }
+
+    /// Whether all of `[start, end)` is in the mapping that the place remembers as plainly flushable.
+    #[inline]
+    pub fn remembers(&self, place: &Place, start: usize, end: usize) -> bool {
+        place.sequence.load(Ordering::Relaxed) == self.regions.sequence()
+            && place.start.load(Ordering::Relaxed) <= start
+            && end <= place.end.load(Ordering::Relaxed)
+    }
+
+    /// The number of a place.
+    pub fn number(&self, place: &Place) -> usize {
+        let first = (&raw const self.threads.places).cast::<Place>() as usize;
+        ((&raw const *place as usize) - first) / size_of::<Place>()
+    }
+
+    /// Waits for flushes of `[start, end)` that may have looked up what a change has just made
+    /// impossible to find. Not for one of this very thread, which a signal handler has interrupted: it
+    /// can't end before we do.
+    ///
+    /// # Errors
+    /// [`Undrained`]: one did not end in time. Nobody waits for that one again.
+    pub fn drain(&self, start: usize, end: usize, thread: &impl Thread) -> Result<(), Undrained> {
+        let me = thread.number();
+        // What was changed before is seen by whoever publishes after.
+        fence(Ordering::SeqCst);
+        let mut outcome = Ok(());
+        for (word, places) in self.ever_taken.iter().zip(self.threads.places.chunks(64)) {
+            let mut bits = word.load(Ordering::SeqCst);
+            while bits != 0 {
+                if let Some(place) = places.get(bits.trailing_zeros() as usize) {
+                    outcome = outcome.and(place.wait(start, end, me, thread));
+                }
+                bits &= bits - 1;
+            }
+        }
+        outcome
+    }
+}
+
+impl Place {
+    /// Waits until whoever flushes here has done with `[start, end)`.
+    fn wait(
+        &self,
+        start: usize,
+        end: usize,
+        me: usize,
+        thread: &impl Thread,
+    ) -> Result<(), Undrained> {
+        let mut last = self.pages.load(Ordering::Relaxed);
+        let mut left = DRAIN_PATIENCE;
+        loop {
+            let owner = self.thread.load(Ordering::Acquire);
+            if owner == 0 || owner == me || !self.touches(start, end) {
+                return Ok(());
+            }
+            let now = self.pages.load(Ordering::Relaxed);
+            left = match now == last {
+                true => left - 1,
+                false => DRAIN_PATIENCE,
+            };
+            last = now;
+            if left == 0 {
+                // It has nothing that anybody would wait for.
+                self.sequence.store(1, Ordering::Relaxed);
+                self.end.store(0, Ordering::Relaxed);
+                return Err(Undrained);
+            }
+            thread.pause();
+        }
+    }
+}
+
+/// A thread is the writer, until this is dropped. No reader finds anything meanwhile.
+pub struct Change<'a> {
+    // Dropped in this order.
+    writing: Writing<'a>,
+    _lock: Lock<'a>,
+}
+
+impl<'a> core::ops::Deref for Change<'a> {
+    type Target = Writing<'a>;
+
+    fn deref(&self) -> &Writing<'a> {
+        &self.writing
+    }
+}
+
+struct Lock<'a>(&'a AtomicUsize);
+
+impl Drop for Lock<'_> {
+    fn drop(&mut self) {
+        let Lock(writer) = self;
+        writer.store(0, Ordering::Release);
+    }
+}
