@@ -152,7 +152,7 @@ impl Place {
 
 /// What belongs to the threads of one process; zeroed memory is right for one that has none of them yet.
 /// Pages of its own, as the kernel empties them for a forked child.
-#[repr(C, align(4096))]
+#[cfg_attr(not(feature = "model"), repr(C, align(4096)))]
 pub struct Threads {
     places: [Place; PLACES],
     /// The thread that is the writer, or 0.
@@ -499,3 +499,6 @@ impl Drop for Lock<'_> {
         writer.store(0, Ordering::Release);
     }
 }
+
+#[cfg(all(test, feature = "model"))]
+mod model;
