@@ -24,6 +24,7 @@ const BEHAVIOURS: &[(&str, &str, bool)] = &[
     ("descriptor_closed_in_fsync", "fsync", true),
     ("descriptor_reuse_after_close", "write", false),
     ("descriptor_reuse_after_fclose", "write", false),
+    ("descriptor_reuse_in_look", "write", false),
     ("dlsym_on_libc_handle", "write", false),
     ("dprintf", "dprintf", false),
     ("eacces_comes_first", "open", false),
