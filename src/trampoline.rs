@@ -556,7 +556,7 @@ pub unsafe extern "C" fn site_enter() {
 }
 
 /// The types of requests (linux/ioctl.h: the second byte of the number) that ioctl(2)'s hook looks at.
-pub const IOCTL_TYPES: [u8; 5] = [0x94, 0x66, 0x58, 0x76, 0x4c];
+pub const IOCTL_TYPES: [u8; 6] = [0x94, 0x66, 0x58, 0x76, 0x4c, 0xf5];
 
 /// Before [`site_enter`], where libc makes ioctl(2): requests of other types, which are those about
 /// terminals and sockets, go on at once.
@@ -581,6 +581,8 @@ pub unsafe extern "C" fn ioctl_site_enter() {
         "je {enter}",
         "cmp al, {e}",
         "je {enter}",
+        "cmp al, {f}",
+        "je {enter}",
         "mov eax, [r11 + {number}]",
         "jmp rcx",
         ".cfi_endproc",
@@ -589,6 +591,7 @@ pub unsafe extern "C" fn ioctl_site_enter() {
         c = const IOCTL_TYPES[2],
         d = const IOCTL_TYPES[3],
         e = const IOCTL_TYPES[4],
+        f = const IOCTL_TYPES[5],
         number = const offset_of!(SiteSlot, slot) + offset_of!(Slot, number),
         enter = sym site_enter,
     )

@@ -22,6 +22,7 @@ pub mod preload;
 pub mod proc;
 pub mod regions;
 pub mod report;
+pub mod requests;
 #[cfg(target_arch = "x86_64")]
 pub mod sites;
 pub mod symbols;
