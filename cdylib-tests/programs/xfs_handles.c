@@ -64,7 +64,10 @@ static long one(struct handle handle, int what, const char *name)
 static void of(const char *name, int fd)
 {
 	struct handle handle = handle_of(fd), bad = handle;
-	struct operation two[2] = {{.what = GET, .name = "present"}, {.what = REMOVE, .name = "present"}};
+	/* Linux 6.12 does not survive a value without room for it. */
+	char room[16];
+	struct operation two[2] = {{.what = GET, .name = "present", .value = room, .length = sizeof room},
+	                           {.what = REMOVE, .name = "present"}};
 	bad.length--;
 	STEP(one(handle, GET, "present"), "get of %s", name);
 	STEP(one(handle, SET, "test"), "set of %s", name);

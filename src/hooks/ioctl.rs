@@ -278,11 +278,15 @@ fn by_handle(directory: i32, argument: usize, on: On<'_>) -> Step {
     // linux/exportfs.h, fs/xfs/xfs_export.h: inode number of 64 bits and generation.
     const XFS_FILEID: u32 = 0x80 | 1;
     let is_xfs = subject::borrow(directory).is_some_and(|fd| Filesystem::of(fd) == Filesystem::Xfs);
+    let is_directory = Place::Descriptor(directory)
+        .stat()
+        .is_ok_and(|stat| stat.st_mode & libc::S_IFMT == libc::S_IFDIR);
     // struct xfs_handle: the filesystem, what the rest is long, nothing, generation, inode number.
     let handle = argument
         .checked_add(24)
         .and_then(read_value::<[usize; 2]>)
-        .filter(|[_, length]| is_xfs && *length as u32 as usize == size_of::<[u32; 6]>())
+        .filter(|_| is_xfs && is_directory)
+        .filter(|[_, length]| *length as u32 as usize == size_of::<[u32; 6]>())
         .and_then(|[handle, _]| read_value::<[u32; 6]>(handle));
     let Some([_, _, length, generation, inode, inode_high]) = handle else {
         return Step::PASS;
