@@ -1,37 +1,44 @@
-//! What a descriptor is: known to be untagged, known to have been mapped from, or not known. A byte
-//! for each.
+//! What a descriptor is: known to be untagged or tagged, known to have been mapped from, or not known.
+//! A word for each.
 //!
 //! "Untagged" is believed. A tagged file is looked at afresh at every refusal, so a recycled number
-//! never gets a false EPERM; and it is the untagged ones whose calls must cost nothing. Of which file a
-//! sync mapping was made is remembered too, but only as a guess that whoever acts on it proves.
+//! never gets a false EPERM; and it is the untagged ones whose calls must cost nothing. That a tag was
+//! found is remembered for where no look is possible any more (a process that filters its system
+//! calls). Of which file a sync mapping was made is remembered too, but only as a guess that whoever
+//! acts on it proves.
 //!
 //! Entries are dropped before the kernel closes a number and again when a call hands one out, so
 //! that a close that went past us (inside libc, by another thread) can't leave a stale answer.
 
 use crate::files;
-use core::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 
 /// Descriptors with an entry: the kernel's default fs.nr_open. Higher ones are looked at each time.
 pub const LIMIT: usize = 1 << 20;
 
-/// Bit 0: untagged. Bit 1: a sync mapping was made from it, [`FILES`] says of which file. The others: a
-/// version, so that a look that began before a close can't be recorded after it.
-pub const UNTAGGED: u8 = 1;
-/// See [`UNTAGGED`].
-const MAPPED: u8 = 2;
-/// See [`UNTAGGED`].
-pub const NEXT_VERSION: u8 = 4;
+/// Bit 0: known to be untagged; alone in the byte that the assembly of
+/// [`trampoline`](crate::trampoline) tests.
+pub const UNTAGGED: u32 = 1;
+/// Bit 1: a tag in force was found.
+const TAGGED: u32 = 1 << 1;
+/// Bit 2: a sync mapping was made from it, of the file in [`FILE`].
+const MAPPED: u32 = 1 << 2;
+/// Bits 3 to 10: the number of that file, [`files::Index`].
+const FILE: u32 = 0xff << FILE_SHIFT;
+const FILE_SHIFT: u32 = 3;
+const _: () = assert!(files::FILES <= 1 << FILE.count_ones());
+
+/// The rest is a version, so that a look that began before a close can't be recorded after it: two
+/// million closes of the number would have to fit in between, 0.4 s at least.
+pub const NEXT_VERSION: u32 = 1 << 11;
 /// What is left of an entry that is forgotten, before it gets its next version.
-pub const FORGOTTEN: u8 = !(UNTAGGED | MAPPED);
+pub const FORGOTTEN: u32 = !(NEXT_VERSION - 1);
 
-/// An entry for each descriptor.
-pub type Table = [AtomicU8; LIMIT];
+/// An entry for each descriptor. Pages of it that nobody looks at take no room.
+pub type Table = [AtomicU32; LIMIT];
 
-/// See the module; bit 0 is looked at by [`site_enter`](crate::trampoline::site_enter) too.
-pub static TABLE: Table = [const { AtomicU8::new(0) }; LIMIT];
-
-/// The number of the file, [`files::Index`], where the entry says so.
-static FILES: [AtomicU8; LIMIT] = [const { AtomicU8::new(0) }; LIMIT];
+/// See the module; [`UNTAGGED`] is looked at by [`site_enter`](crate::trampoline::site_enter) too.
+pub static TABLE: Table = [const { AtomicU32::new(0) }; LIMIT];
 
 /// One more than the highest descriptor ever looked at: the part of the table worth looking at.
 static HIGHEST: AtomicUsize = AtomicUsize::new(0);
@@ -39,14 +46,25 @@ static HIGHEST: AtomicUsize = AtomicUsize::new(0);
 /// Whether all threads of the process have the same descriptors.
 static TRUSTED: AtomicBool = AtomicBool::new(true);
 
-fn entry(fd: i32) -> Option<&'static AtomicU8> {
+fn entry(fd: i32) -> Option<&'static AtomicU32> {
     usize::try_from(fd).ok().and_then(|fd| TABLE.get(fd))
+}
+
+fn knows(fd: i32, what: u32) -> bool {
+    entry(fd).is_some_and(|entry| entry.load(Ordering::Relaxed) & what != 0)
 }
 
 /// Whether `fd` is known to be untagged. The fast path of every hook on a descriptor.
 #[inline]
 pub fn is_untagged(fd: i32) -> bool {
-    entry(fd).is_some_and(|entry| entry.load(Ordering::Relaxed) & UNTAGGED != 0)
+    knows(fd, UNTAGGED)
+}
+
+/// Whether the last look at `fd` found a tag in force. The tag may be gone since, by another process;
+/// who can ask the kernel, asks it.
+#[allow(dead_code)]
+pub fn is_known_tagged(fd: i32) -> bool {
+    knows(fd, TAGGED)
 }
 
 /// The file of which a sync mapping was made from a descriptor. Two of the same descriptor are equal
@@ -55,24 +73,22 @@ pub fn is_untagged(fd: i32) -> bool {
 pub struct Mapped {
     /// The file.
     pub file: files::Index,
-    /// The whole entry.
-    entry: u8,
+    version: u32,
 }
 
 /// The file of which a sync mapping was made from `fd`, if nobody was seen to close it since.
 pub fn mapped(fd: i32) -> Option<Mapped> {
     let entry = entry(fd)?.load(Ordering::Acquire);
-    let number = FILES.get(usize::try_from(fd).ok()?)?;
     (entry & MAPPED != 0).then(|| Mapped {
-        file: files::Index::of(number.load(Ordering::Relaxed).into()),
-        entry,
+        file: files::Index::of(((entry & FILE) >> FILE_SHIFT) as usize),
+        version: entry & FORGOTTEN,
     })
 }
 
 /// A look at a descriptor has begun.
 pub struct Look {
     fd: i32,
-    version: u8,
+    version: u32,
 }
 
 impl Look {
@@ -81,7 +97,7 @@ impl Look {
         let version = entry(fd).map_or(0, |entry| {
             // Before the kernel is asked: a file that is tagged meanwhile must be forgotten then.
             HIGHEST.fetch_max(fd as usize + 1, Ordering::SeqCst);
-            entry.load(Ordering::Acquire)
+            entry.load(Ordering::Acquire) & FORGOTTEN
         });
         Look { fd, version }
     }
@@ -89,18 +105,21 @@ impl Look {
     /// It is untagged; recorded unless the number was closed or handed out meanwhile. Not by a
     /// child of vfork(2), whose descriptors are not those of this table.
     pub fn found_untagged(self) {
-        self.found(UNTAGGED);
+        self.found(TAGGED, UNTAGGED);
+    }
+
+    /// It has a tag in force. Recorded as above.
+    pub fn found_tagged(self) {
+        self.found(UNTAGGED, TAGGED);
     }
 
     /// A sync mapping of this file was made from it. Recorded as above.
     pub fn found_mapped(self, file: files::Index) {
-        if let Some(number) = usize::try_from(self.fd).ok().and_then(|fd| FILES.get(fd)) {
-            number.store(file.number() as u8, Ordering::Relaxed);
-            self.found(MAPPED);
-        }
+        self.found(FILE, MAPPED | (file.number() as u32) << FILE_SHIFT);
     }
 
-    fn found(self, what: u8) {
+    /// `what` holds, and no longer what stands in the bits of `instead`.
+    fn found(self, instead: u32, what: u32) {
         if let Some(entry) = entry(self.fd)
             && crate::process::is_own()
         {
@@ -108,12 +127,11 @@ impl Look {
             if !TRUSTED.load(Ordering::SeqCst) {
                 return;
             }
-            let _ = entry.compare_exchange(
-                self.version,
-                self.version | what,
-                Ordering::AcqRel,
-                Ordering::Relaxed,
-            );
+            let learnt = |now: u32| {
+                let next = now & !instead | what;
+                (now & FORGOTTEN == self.version && next != now).then_some(next)
+            };
+            let _ = entry.fetch_update(Ordering::AcqRel, Ordering::Relaxed, learnt);
         }
     }
 }

@@ -63,11 +63,14 @@ pub fn enforce(
             }
             Step::PASS
         }
-        Verdict::Pretend => {
+        by_compat @ (Verdict::Pretend | Verdict::LetThrough) => {
             if let Some(counters) = counters {
                 counters.pretended.fetch_add(1, Ordering::Relaxed);
             }
-            Step::answer(0)
+            match by_compat {
+                Verdict::Pretend => Step::answer(0),
+                _ => Step::PASS,
+            }
         }
         Verdict::Refuse { compat_would_allow } => {
             if let Some(counters) = counters {

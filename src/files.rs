@@ -7,7 +7,7 @@ use core::sync::atomic::{AtomicI32, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use daxshim_core::choice::Learner;
 
 /// Places; files beyond them share the first.
-const FILES: usize = 256;
+pub const FILES: usize = 256;
 /// Classes of range sizes, one for each power of two; the last is for all above it, too.
 const CLASSES: usize = 20;
 /// The smallest size of the first class, as a power of two.

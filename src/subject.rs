@@ -469,7 +469,10 @@ pub fn tag_of_descriptor(fd: i32) -> Option<Tag> {
     }
     let look = Look::begin(fd);
     match tag(Place::Descriptor(fd)) {
-        Ok(Some(tag)) => Some(tag),
+        Ok(Some(tag)) => {
+            look.found_tagged();
+            Some(tag)
+        }
         Ok(None) => {
             if !check::is_answered_through(fd) {
                 look.found_untagged();

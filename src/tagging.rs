@@ -16,16 +16,12 @@ use daxshim_core::holders::{self, Found, Holding, Target};
 use daxshim_core::lease::{F_SETSIG, Hold};
 use daxshim_core::line::Line;
 use daxshim_core::proc::Own;
+use daxshim_core::requests::{FS_IOC_FSSETXATTR, FS_IOC_SETFLAGS};
 use daxshim_core::tag::change::{self, Flags, Plan, Refusal};
 use daxshim_core::tag::{self, Record, Value, XATTR, XATTR_EMULATED};
 use daxshim_core::{dax, extents};
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd};
 use rustix::thread::CapabilitySet;
-
-/// FS_IOC_SETFLAGS (linux/fs.h).
-const SETFLAGS: u32 = 0x4008_6602;
-/// FS_IOC_FSSETXATTR (linux/fs.h).
-const FSSETXATTR: u32 = 0x401c_5820;
 
 /// Inode flags, in the form in which a program sets them.
 #[derive(Clone, Copy)]
@@ -80,8 +76,8 @@ impl InodeFlags {
             unsafe { sys!(SYS_ioctl, fd, request, argument) }.map(|_| ())
         };
         match self {
-            InodeFlags::Flags(flags) => ioctl(SETFLAGS, &raw const flags as usize),
-            InodeFlags::Attributes(flags) => ioctl(FSSETXATTR, &raw const flags as usize),
+            InodeFlags::Flags(flags) => ioctl(FS_IOC_SETFLAGS, &raw const flags as usize),
+            InodeFlags::Attributes(flags) => ioctl(FS_IOC_FSSETXATTR, &raw const flags as usize),
             InodeFlags::File(mut flags) => call_file_attr(SYS_FILE_SETATTR, place, &mut flags),
         }
     }

@@ -144,10 +144,10 @@ unsafe extern "C" fn hand_out() {
         "jae 2f",
         "mov ecx, eax",
         "lea rdx, [rip + {table}]",
-        "movzx esi, byte ptr [rdx + rcx]",
+        "mov esi, [rdx + 4 * rcx]",
         "and esi, {version}",
         "add esi, {next_version}",
-        "mov [rdx + rcx], sil",
+        "mov [rdx + 4 * rcx], esi",
         "2:",
         "add rsp, 8",
         ".cfi_def_cfa_offset 8",
@@ -156,7 +156,7 @@ unsafe extern "C" fn hand_out() {
         real = const offset_of!(Slot, real),
         limit = const descriptors::LIMIT,
         table = sym descriptors::TABLE,
-        version = const descriptors::FORGOTTEN,
+        version = const descriptors::FORGOTTEN as i32,
         next_version = const descriptors::NEXT_VERSION,
     )
 }
@@ -471,7 +471,7 @@ pub unsafe extern "C" fn site_enter() {
         "cmp edi, {limit}",
         "jae 2f",
         "movsxd rdi, edi",
-        "test byte ptr [rax + rdi], 1",
+        "test byte ptr [rax + 4 * rdi], {is_untagged}",
         "jz 2f",
         "mov eax, [r11 + {number}]",
         "jmp rcx",
@@ -549,6 +549,7 @@ pub unsafe extern "C" fn site_enter() {
         "jmp rcx",
         ".cfi_endproc",
         untagged = const offset_of!(SiteSlot, untagged),
+        is_untagged = const descriptors::UNTAGGED,
         limit = const descriptors::LIMIT,
         number = const offset_of!(SiteSlot, slot) + offset_of!(Slot, number),
         red_zone = const RED_ZONE,
@@ -560,7 +561,7 @@ pub unsafe extern "C" fn site_enter() {
 }
 
 /// The types of requests (linux/ioctl.h: the second byte of the number) that ioctl(2)'s hook looks at.
-pub const IOCTL_TYPES: [u8; 5] = [0x94, 0x66, 0x58, 0x76, 0x4c];
+pub const IOCTL_TYPES: [u8; 6] = [0x94, 0x66, 0x58, 0x76, 0x4c, 0xf5];
 
 /// Before [`site_enter`], where libc makes ioctl(2): requests of other types, which are those about
 /// terminals and sockets, go on at once.
@@ -585,6 +586,8 @@ pub unsafe extern "C" fn ioctl_site_enter() {
         "je {enter}",
         "cmp al, {e}",
         "je {enter}",
+        "cmp al, {f}",
+        "je {enter}",
         "mov eax, [r11 + {number}]",
         "jmp rcx",
         ".cfi_endproc",
@@ -593,6 +596,7 @@ pub unsafe extern "C" fn ioctl_site_enter() {
         c = const IOCTL_TYPES[2],
         d = const IOCTL_TYPES[3],
         e = const IOCTL_TYPES[4],
+        f = const IOCTL_TYPES[5],
         number = const offset_of!(SiteSlot, slot) + offset_of!(Slot, number),
         enter = sym site_enter,
     )
@@ -658,7 +662,7 @@ pub unsafe extern "C" fn cancellable_enter() {
         "cmp edx, {limit}",
         "jae 2f",
         "mov r10d, edx",
-        "test byte ptr [rax + r10], 1",
+        "test byte ptr [rax + 4 * r10], {is_untagged}",
         "jnz 6f",
         "2:",
         "mov rax, [rsp + 8]",
@@ -726,6 +730,7 @@ pub unsafe extern "C" fn cancellable_enter() {
         numbers = const NUMBERS,
         sites = sym SITES_BY_NUMBER,
         untagged = const offset_of!(SiteSlot, untagged),
+        is_untagged = const descriptors::UNTAGGED,
         limit = const descriptors::LIMIT,
         frame = const CANCELLABLE_FRAME,
         slot = const offset_of!(Call, slot),

@@ -45,6 +45,10 @@ struct exchange_range {
 	uint32_t pad;
 	uint64_t offset1, offset2, length, flags, freshness[6];
 };
+struct move_range {
+	uint32_t target, pad;
+	uint64_t from, to, length;
+};
 #define MOVE_EXT 0xc028660f
 #define MIGRATE 0x6609
 #define ALLOC_DA_BLKS 0x660c
@@ -54,6 +58,37 @@ struct exchange_range {
 #define SETVERSION 0x40087602
 #define ENABLE_VERITY 0x40806685
 #define SET_ENCRYPTION_POLICY 0x800c6613
+#define MOVE_RANGE 0xc020f509
+
+static const struct {
+	const char *name;
+	unsigned long number;
+} others[] = {
+	{"SETFLAGS of 32 bits", 0x40046602},
+	{"SETVERSION of 32 bits", 0x40047602},
+	{"ext4's SETVERSION", 0x40086604},
+	{"ext4's SETVERSION of 32 bits", 0x40046604},
+	{"ALLOCSP", 0x4030580a},
+	{"FREESP", 0x4030580b},
+	{"ALLOCSP64", 0x40305824},
+	{"FREESP64", 0x40305825},
+	{"FSSETDM", 0x40085827},
+	{"DEFRAG", 0x50009402},
+	{"DEFRAG_RANGE", 0x40309410},
+	{"ENCODED_WRITE", 0x40809440},
+	{"START_ATOMIC_WRITE", 0xf501},
+	{"COMMIT_ATOMIC_WRITE", 0xf502},
+	{"START_VOLATILE_WRITE", 0xf503},
+	{"DEFRAGMENT", 0xc010f508},
+	{"SET_PIN_FILE", 0x4004f50d},
+	{"RELEASE_COMPRESS_BLOCKS", 0x8008f512},
+	{"RESERVE_COMPRESS_BLOCKS", 0x8008f513},
+	{"SEC_TRIM_FILE", 0x4018f514},
+	{"SET_COMPRESS_OPTION", 0x4002f516},
+	{"DECOMPRESS_FILE", 0xf517},
+	{"COMPRESS_FILE", 0xf518},
+	{"START_ATOMIC_REPLACE", 0xf519},
+};
 
 static long clone_range(int into, int from)
 {
@@ -167,6 +202,11 @@ static void filesystems_own(void)
 		STEP(call(fd, SET_ENCRYPTION_POLICY, policy), "SET_ENCRYPTION_POLICY %s", held);
 		STEP(call(fd, MIGRATE), "MIGRATE %s", held);
 		STEP(call(fd, ALLOC_DA_BLKS), "ALLOC_DA_BLKS %s", held);
+		for (size_t j = 0; j < sizeof others / sizeof *others; j++) {
+			char argument[4096] = {0};
+			STEP(call(fd, others[j].number, argument), "%s %s", others[j].name, held);
+			STEP(call(FD(OPATH), others[j].number, argument), "%s O_PATH, after %s", others[j].name, held);
+		}
 	}
 	static const int pairs[][2] = {{RDWR, PLAIN}, {PLAIN, RDWR}, {PLAIN, PLAIN}};
 	for (size_t i = 0; i < 3; i++) {
@@ -175,11 +215,13 @@ static void filesystems_own(void)
 		struct move_extent move = {.donor = other, .length = 1};
 		struct swap_extents swap = {.target = one, .temporary = other, .length = FILE_SIZE};
 		struct exchange_range range = {.file1 = other, .length = 64};
+		struct move_range f2fs = {.target = other, .length = PAGE};
 		STEP(call(one, MOVE_EXT, &move), "MOVE_EXT %s, donor %s", a, b);
 		STEP(call(one, SWAPEXT, &swap), "SWAPEXT on %s and %s", a, b);
 		STEP(call(FD(PLAIN), SWAPEXT, &swap), "SWAPEXT on plain of %s and %s", a, b);
 		STEP(call(one, EXCHANGE_RANGE, &range), "EXCHANGE_RANGE %s with %s", a, b);
 		STEP(call(one, COMMIT_RANGE, &range), "COMMIT_RANGE %s with %s", a, b);
+		STEP(call(one, MOVE_RANGE, &f2fs), "MOVE_RANGE %s to %s", a, b);
 	}
 }
 

@@ -119,9 +119,19 @@ impl Shim {
     /// Whether reading is refused.
     #[must_use]
     pub fn is_denying(&self) -> bool {
-        let denies =
-            |(name, value): &(OsString, OsString)| name == "DAXSHIM_READS" && value == "deny";
-        self.environment.iter().any(denies)
+        self.has("DAXSHIM_READS", "deny")
+    }
+
+    /// Whether it lets through what changes nothing.
+    #[must_use]
+    pub fn is_compatible(&self) -> bool {
+        self.has("DAXSHIM_COMPAT", "1")
+    }
+
+    fn has(&self, name: &str, value: &str) -> bool {
+        self.environment
+            .iter()
+            .any(|(known, set)| known == name && set == value)
     }
 
     /// A command that runs so, with none of our variables inherited.

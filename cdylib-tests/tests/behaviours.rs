@@ -24,6 +24,7 @@ const BEHAVIOURS: &[(&str, &str, bool)] = &[
     ("descriptor_closed_in_fsync", "fsync", true),
     ("descriptor_reuse_after_close", "write", false),
     ("descriptor_reuse_after_fclose", "write", false),
+    ("descriptor_reuse_in_look", "write", false),
     ("dlsym_on_libc_handle", "write", false),
     ("dprintf", "dprintf", false),
     ("eacces_comes_first", "open", false),
@@ -59,6 +60,7 @@ const BEHAVIOURS: &[(&str, &str, bool)] = &[
     ("spawn_leaves_the_parent_alone", "posix_spawn", false),
     ("stdio_write_fails_at_flush", "fwrite", false),
     ("tiny_stack", "open", true),
+    ("truncate_wakes_watchers", "ftruncate", true),
     ("vfork_child_marks_nothing", "write", false),
     ("write_on_passed_descriptors", "write", false),
 ];
@@ -121,6 +123,9 @@ const WAYS_ON_DAX: &[(&str, &[(Call, Way)])] = &[(
 /// Those that are run with `DAXSHIM_READS=deny` too.
 const READING: &[&str] = &["cancel_blocked_fread", "fread"];
 
+/// Those that are run with `DAXSHIM_COMPAT=1` too.
+const HABITUAL: &[&str] = &["truncate_wakes_watchers"];
+
 fn main() {
     let mut trials = Vec::new();
     for &(name, symbol, stores) in BEHAVIOURS {
@@ -132,6 +137,14 @@ fn main() {
             trials.push(Trial::test(format!("{name}/{how}"), move || {
                 run(&Shim::new(), name, symbol, tag, stores, report)
             }));
+        }
+        for (how, tag) in [("compat", Tag::Valid), ("compat, untagged", Tag::None)] {
+            if HABITUAL.contains(&name) {
+                trials.push(Trial::test(format!("{name}/{how}"), move || {
+                    let shim = Shim::new().with("DAXSHIM_COMPAT", "1");
+                    run(&shim, name, symbol, tag, stores, false)
+                }));
+            }
         }
         for (how, tag) in [("deny", Tag::Valid), ("deny, untagged", Tag::None)] {
             if READING.contains(&name) {
@@ -158,7 +171,13 @@ fn run(shim: &Shim, name: &str, symbol: &str, tag: Tag, stores: bool, report: bo
         return run.expect(&native.output, &native);
     }
     // Without a text of its own, everything is "=".
-    let list = if shim.is_denying() { "deny" } else { "tagged" };
+    let list = if shim.is_denying() {
+        "deny"
+    } else if shim.is_compatible() {
+        "compat"
+    } else {
+        "tagged"
+    };
     let expected = match expectation(&format!("{name}.{list}.expected")) {
         Some(listed) => native.except(&listed)?,
         None => native.output.clone(),

@@ -37,10 +37,21 @@ pub enum Answer {
     Same,
     /// EPERM, nothing changed.
     Eperm,
-    /// EPERM; with `DAXSHIM_COMPAT=1`, success where the call would change nothing.
+    /// EPERM; with `DAXSHIM_COMPAT=1`, success without the kernel where the call would change nothing.
     EpermUnlessIdle,
+    /// EPERM; with `DAXSHIM_COMPAT=1`, as untagged where the call would change nothing but times: it
+    /// wakes whoever watches the file.
+    EpermUnlessTold,
     /// As untagged; EPERM with `DAXSHIM_READS=deny`.
     Reading,
+}
+
+impl Answer {
+    /// Whether `DAXSHIM_COMPAT=1` makes a difference.
+    #[must_use]
+    pub const fn heeds_compat(self) -> bool {
+        matches!(self, Answer::EpermUnlessIdle | Answer::EpermUnlessTold)
+    }
 }
 
 operations! {
@@ -53,7 +64,7 @@ operations! {
     /// read(2) and its kin, sendfile(2) and splice(2) with the file as source.
     Read "read" Reading,
     /// truncate(2), ftruncate(2).
-    Resize "truncate" EpermUnlessIdle,
+    Resize "truncate" EpermUnlessTold,
     /// fallocate(2) in every mode, posix_fallocate(3), the RESVSP ioctls.
     Allocate "fallocate" EpermUnlessIdle,
     /// madvise(2) with MADV_REMOVE.
@@ -140,6 +151,8 @@ pub enum Verdict {
     Allow,
     /// Answer 0 without passing on (compat, and nothing to change).
     Pretend,
+    /// Pass on, and count that enforcement would have refused (compat, and nothing to change but times).
+    LetThrough,
     /// Answer EPERM; `compat_would_allow` goes into the report.
     Refuse {
         /// The call would have succeeded under `DAXSHIM_COMPAT=1`.
@@ -159,12 +172,15 @@ pub fn verdict(operation: Operation, subject: Subject, effect: Effect, policy: P
     let compat_would_allow = match operation.on_tagged() {
         Answer::Same => return Verdict::Allow,
         Answer::Reading if !policy.deny_reads => return Verdict::Allow,
-        Answer::EpermUnlessIdle => idle,
+        Answer::EpermUnlessIdle | Answer::EpermUnlessTold => idle,
         Answer::Eperm | Answer::Reading => false,
     };
     match policy.mode {
         Mode::Audit => Verdict::Record,
-        _ if compat_would_allow && policy.compat => Verdict::Pretend,
+        _ if compat_would_allow && policy.compat => match operation.on_tagged() {
+            Answer::EpermUnlessTold => Verdict::LetThrough,
+            _ => Verdict::Pretend,
+        },
         _ => Verdict::Refuse { compat_would_allow },
     }
 }
@@ -238,7 +254,13 @@ mod tests {
                             _ if !refused || !bound => Verdict::Allow,
                             Mode::Off => Verdict::Allow,
                             Mode::Audit => Verdict::Record,
-                            Mode::Enforce if habit && policy.compat => Verdict::Pretend,
+                            Mode::Enforce if habit && policy.compat => {
+                                if operation == Operation::Resize {
+                                    Verdict::LetThrough
+                                } else {
+                                    Verdict::Pretend
+                                }
+                            }
                             Mode::Enforce => Verdict::Refuse {
                                 compat_would_allow: habit,
                             },

@@ -24,6 +24,7 @@ pub mod proc;
 pub mod record;
 pub mod regions;
 pub mod report;
+pub mod requests;
 #[cfg(target_arch = "x86_64")]
 pub mod sites;
 pub mod symbols;

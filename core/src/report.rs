@@ -276,7 +276,7 @@ pub struct OperationCounters {
     pub refused: AtomicU64,
     /// Of these, what `DAXSHIM_COMPAT=1` would have let through.
     pub compat_would_allow: AtomicU64,
-    /// Answered 0 and not carried out, by `DAXSHIM_COMPAT=1`.
+    /// Let through by `DAXSHIM_COMPAT=1`: truncate went on to the kernel, the others were answered 0.
     pub pretended: AtomicU64,
     /// Let through by `DAXSHIM_MODE=audit`.
     pub recorded: AtomicU64,

@@ -134,7 +134,7 @@ macro_rules! for_each_hook {
             flags::file_setattr [] SYS_FILE_SETATTR => [SetFlags];
             flags::file_getattr [] SYS_FILE_GETATTR => [Handle];
 
-            ioctl::ioctl [ioctl] SYS_ioctl => [ShareExtents SetFlags Allocate LoopAttach Handle];
+            ioctl::ioctl [ioctl] SYS_ioctl => [ShareExtents SetFlags Allocate Resize Write SetXattr LoopAttach Handle];
             check::sendto [] SYS_sendto => [Handle];
             check::sendmsg [] SYS_sendmsg => [Handle];
             check::sendmmsg [] SYS_sendmmsg => [Handle];

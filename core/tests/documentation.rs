@@ -17,6 +17,9 @@ fn answers() -> String {
             Answer::Same => "as untagged",
             Answer::Eperm => "EPERM",
             Answer::EpermUnlessIdle => "EPERM; with `--compat`, 0 where nothing would change",
+            Answer::EpermUnlessTold => {
+                "EPERM; with `--compat`, as untagged where nothing but times would change"
+            }
             Answer::Reading => "as untagged; EPERM with `--reads deny`",
         };
         let calls = match operation.on_tagged() {

@@ -4,11 +4,15 @@
 use super::copy::is_open_for_reading;
 use super::flags;
 use super::write::is_open_for_writing;
+use crate::descriptors::forget_result;
 use crate::enforce::{Earlier, enforce};
 use crate::memory::read_value;
+use crate::real::sys;
 use crate::subject::{self, Place};
 use crate::trampoline::{Call, IOCTL_TYPES, Step};
 use daxshim_core::contract::{Effect, Operation};
+use daxshim_core::filesystem::Filesystem;
+use daxshim_core::requests::{self, *};
 
 /// Where the files are that a request is about.
 #[derive(Clone, Copy)]
@@ -25,8 +29,12 @@ enum Victim {
     Dedupe,
     /// It, and both descriptors of a struct xfs_swapext.
     Swap,
+    /// The descriptor itself, which must be open for writing.
+    Written,
     /// The descriptor itself, by a struct space_resv.
     Space,
+    /// The same, of which only the start counts: as the file's new end.
+    End,
     /// The descriptor itself, and its tag (FS_IOC_SETFLAGS).
     SetFlags,
     /// The same for FS_IOC_FSSETXATTR.
@@ -35,41 +43,93 @@ enum Victim {
     GetFlags,
     /// The same for FS_IOC_FSGETXATTR.
     GetAttributes,
+    /// The one whose handle is in a struct xfs_fsop_handlereq, in the filesystem of the descriptor.
+    ByHandle,
+    /// The same, where a struct xfs_fsop_attrmulti_handlereq wants attributes set or removed.
+    XattrsByHandle,
+    /// None: a descriptor is handed out.
+    HandedOut,
     /// Where the descriptor is a loop device, the one that is the argument.
     Loop,
     /// The same, with the descriptor at the beginning of the argument.
     LoopConfigure,
 }
 
-/// linux/fs.h, linux/falloc.h, fs/ext4/ext4.h, fs/xfs/libxfs/xfs_fs.h, linux/loop.h.
-const REQUESTS: &[(u32, Operation, Victim)] = &[
-    (0x4004_9409, Operation::ShareExtents, Victim::Clone), // FICLONE
-    (0x4020_940d, Operation::ShareExtents, Victim::CloneRange), // FICLONERANGE
-    (0xc018_9436, Operation::ShareExtents, Victim::Dedupe), // FIDEDUPERANGE
-    (0x4008_6602, Operation::SetFlags, Victim::SetFlags),  // FS_IOC_SETFLAGS
-    (0x4004_6602, Operation::SetFlags, Victim::Asked),     // FS_IOC32_SETFLAGS
-    (0x401c_5820, Operation::SetFlags, Victim::SetAttributes), // FS_IOC_FSSETXATTR
-    (0x8008_6601, Operation::Handle, Victim::GetFlags),    // FS_IOC_GETFLAGS
-    (0x801c_581f, Operation::Handle, Victim::GetAttributes), // FS_IOC_FSGETXATTR
-    (0x4008_7602, Operation::SetFlags, Victim::Asked),     // FS_IOC_SETVERSION
-    (0x4080_6685, Operation::SetFlags, Victim::Asked),     // FS_IOC_ENABLE_VERITY
-    (0x800c_6613, Operation::SetFlags, Victim::Asked),     // FS_IOC_SET_ENCRYPTION_POLICY
-    (0x4030_5828, Operation::Allocate, Victim::Space),     // FS_IOC_RESVSP
-    (0x4030_582a, Operation::Allocate, Victim::Space),     // FS_IOC_RESVSP64
-    (0x4030_5829, Operation::Allocate, Victim::Space),     // FS_IOC_UNRESVSP
-    (0x4030_582b, Operation::Allocate, Victim::Space),     // FS_IOC_UNRESVSP64
-    (0x4030_5839, Operation::Allocate, Victim::Space),     // FS_IOC_ZERO_RANGE
-    (0xc028_660f, Operation::ShareExtents, Victim::AskedAndAt(4)), // EXT4_IOC_MOVE_EXT
-    (0x0000_6611, Operation::ShareExtents, Victim::Asked), // EXT4_IOC_SWAP_BOOT
-    (0x0000_6609, Operation::SetFlags, Victim::Asked),     // EXT4_IOC_MIGRATE
-    (0x0000_660c, Operation::Allocate, Victim::Asked),     // EXT4_IOC_ALLOC_DA_BLKS
-    (0xc0c0_586d, Operation::ShareExtents, Victim::Swap),  // XFS_IOC_SWAPEXT
-    (0x4028_5881, Operation::ShareExtents, Victim::AskedAndAt(0)), // XFS_IOC_EXCHANGE_RANGE
-    (0x4058_5883, Operation::ShareExtents, Victim::AskedAndAt(0)), // XFS_IOC_COMMIT_RANGE
-    (0x0000_4c00, Operation::LoopAttach, Victim::Loop),    // LOOP_SET_FD
-    (0x0000_4c06, Operation::LoopAttach, Victim::Loop),    // LOOP_CHANGE_FD
-    (0x0000_4c0a, Operation::LoopAttach, Victim::LoopConfigure), // LOOP_CONFIGURE
-];
+/// What changes a file's data, metadata or extents, and what shows its tag. Not here: what is about a
+/// whole filesystem (to grow or label it, GOINGDOWN, FREE_EOFBLOCKS), what only repairs
+/// (SCRUB_METADATA) or caches (PRECACHE_EXTENTS). Those of filesystems without DAX bind where tags are
+/// emulated.
+fn look_up(request: u32) -> Option<(Operation, Victim)> {
+    use Operation::{
+        Allocate, Handle, LoopAttach, Resize, SetFlags, SetXattr, ShareExtents, Write,
+    };
+    Some(match request {
+        FICLONE => (ShareExtents, Victim::Clone),
+        FICLONERANGE => (ShareExtents, Victim::CloneRange),
+        FIDEDUPERANGE => (ShareExtents, Victim::Dedupe),
+        FS_IOC_GETFLAGS => (Handle, Victim::GetFlags),
+        FS_IOC_SETFLAGS => (SetFlags, Victim::SetFlags),
+        FS_IOC_FSGETXATTR => (Handle, Victim::GetAttributes),
+        FS_IOC_FSSETXATTR => (SetFlags, Victim::SetAttributes),
+        FS_IOC32_SETFLAGS
+        | FS_IOC_SETVERSION
+        | FS_IOC32_SETVERSION
+        | EXT4_IOC_SETVERSION
+        | EXT4_IOC32_SETVERSION
+        | FS_IOC_ENABLE_VERITY
+        | FS_IOC_SET_ENCRYPTION_POLICY
+        | EXT4_IOC_MIGRATE
+        | XFS_IOC_FSSETDM
+        | F2FS_IOC_SET_PIN_FILE => (SetFlags, Victim::Asked),
+        F2FS_IOC_SET_COMPRESS_OPTION => (SetFlags, Victim::Written),
+        XFS_IOC_FSSETDM_BY_HANDLE => (SetFlags, Victim::ByHandle),
+        XFS_IOC_ATTRMULTI_BY_HANDLE => (SetXattr, Victim::XattrsByHandle),
+        FS_IOC_RESVSP | FS_IOC_UNRESVSP | FS_IOC_RESVSP64 | FS_IOC_UNRESVSP64
+        | FS_IOC_ZERO_RANGE => (Allocate, Victim::Space),
+        EXT4_IOC_ALLOC_DA_BLKS => (Allocate, Victim::Asked),
+        F2FS_IOC_RELEASE_COMPRESS_BLOCKS
+        | F2FS_IOC_RESERVE_COMPRESS_BLOCKS
+        | F2FS_IOC_SEC_TRIM_FILE
+        | F2FS_IOC_DECOMPRESS_FILE
+        | F2FS_IOC_COMPRESS_FILE => (Allocate, Victim::Written),
+        XFS_IOC_ALLOCSP | XFS_IOC_FREESP | XFS_IOC_ALLOCSP64 | XFS_IOC_FREESP64 => {
+            (Resize, Victim::End)
+        }
+        EXT4_IOC_MOVE_EXT => (ShareExtents, Victim::AskedAndAt(4)),
+        XFS_IOC_EXCHANGE_RANGE | XFS_IOC_COMMIT_RANGE | F2FS_IOC_MOVE_RANGE => {
+            (ShareExtents, Victim::AskedAndAt(0))
+        }
+        XFS_IOC_SWAPEXT => (ShareExtents, Victim::Swap),
+        EXT4_IOC_SWAP_BOOT | BTRFS_IOC_DEFRAG | BTRFS_IOC_DEFRAG_RANGE => {
+            (ShareExtents, Victim::Asked)
+        }
+        F2FS_IOC_DEFRAGMENT => (ShareExtents, Victim::Written),
+        BTRFS_IOC_ENCODED_WRITE
+        | F2FS_IOC_START_ATOMIC_WRITE
+        | F2FS_IOC_START_ATOMIC_REPLACE
+        | F2FS_IOC_COMMIT_ATOMIC_WRITE
+        | F2FS_IOC_START_VOLATILE_WRITE => (Write, Victim::Written),
+        XFS_IOC_OPEN_BY_HANDLE => (Handle, Victim::HandedOut),
+        LOOP_SET_FD | LOOP_CHANGE_FD => (LoopAttach, Victim::Loop),
+        LOOP_CONFIGURE => (LoopAttach, Victim::LoopConfigure),
+        _ => return None,
+    })
+}
+
+/// Each has a type that is looked at.
+const _: () = {
+    let mut all = requests::ALL;
+    while let [(_, request), rest @ ..] = all {
+        let mut types: &[u8] = &IOCTL_TYPES;
+        while let [first, others @ ..] = types
+            && *first != requests::kind(*request)
+        {
+            types = others;
+        }
+        assert!(!types.is_empty());
+        all = rest;
+    }
+};
 
 /// Most destinations of a dedupe that are looked at; the kernel takes about as many (a page).
 const DESTINATIONS: u16 = 127;
@@ -79,10 +139,10 @@ pub extern "C" fn ioctl(call: &mut Call) -> Step {
     let [fd, request, argument, ..] = call.args;
     let request = request as u32;
     // Most requests are about terminals and sockets.
-    if !IOCTL_TYPES.contains(&((request >> 8) as u8)) {
+    if !IOCTL_TYPES.contains(&requests::kind(request)) {
         return Step::PASS;
     }
-    let Some(&(_, operation, victim)) = REQUESTS.iter().find(|row| row.0 == request) else {
+    let Some((operation, victim)) = look_up(request) else {
         return Step::PASS;
     };
     let asked = fd as i32;
@@ -116,11 +176,21 @@ pub extern "C" fn ioctl(call: &mut Call) -> Step {
         Victim::CloneRange => clone(at(0)),
         Victim::Dedupe => dedupe(argument, &on, asked),
         Victim::Swap => on(&[Some(asked), at(8), at(16)], &|| at(16).is_none()),
-        Victim::Space => on(&[Some(asked)], &|| space_is_refused(asked, argument)),
+        Victim::Written => on(&[Some(asked)], &|| !is_open_for_writing(asked)),
+        Victim::Space => on(&[Some(asked)], &|| {
+            space_is_refused(asked, argument, |length| length <= 0)
+        }),
+        Victim::End => on(&[Some(asked)], &|| {
+            space_is_refused(asked, argument, |_| false)
+        }),
         Victim::SetFlags => flags::set_flags(asked, argument),
         Victim::SetAttributes => flags::set_attributes(asked, argument),
         Victim::GetFlags => flags::get_flags(call, asked),
         Victim::GetAttributes => flags::get_attributes(call, asked),
+        Victim::ByHandle => by_handle(asked, argument, &on),
+        Victim::XattrsByHandle if !changes_xattrs(argument) => Step::PASS,
+        Victim::XattrsByHandle => by_handle(asked, argument, &on),
+        Victim::HandedOut => call.then(forget_result),
         Victim::Loop => on(&[Some(argument as i32)], &|| !is_loop(asked)),
         Victim::LoopConfigure => on(&[at(0)], &|| !is_loop(asked)),
     }
@@ -143,14 +213,14 @@ fn is_loop(fd: i32) -> bool {
 }
 
 /// struct space_resv: type and whence (s16), start and length (s64).
-fn space_is_refused(fd: i32, argument: usize) -> bool {
+fn space_is_refused(fd: i32, argument: usize, is_bad: fn(i64) -> bool) -> bool {
     let Some([kind, start, length]) = read_value::<[i64; 3]>(argument) else {
         return true;
     };
     let whence = (kind >> 16) as i16;
     !(0..=2).contains(&whence)
         || (whence == 0 && start < 0)
-        || length <= 0
+        || is_bad(length)
         || !is_open_for_writing(fd)
 }
 
@@ -176,4 +246,62 @@ fn dedupe(argument: usize, on: On<'_>, asked: i32) -> Step {
         }
     }
     Step::PASS
+}
+
+/// Whether a struct xfs_fsop_attrmulti_handlereq has an operation that changes something. Their number
+/// is behind the handle, then where they are: 32 bytes each, beginning with what is to be done. The
+/// kernel reads all of them before it does any.
+fn changes_xattrs(argument: usize) -> bool {
+    // xfs_fs.h; the kernel takes no more than 16 pages of them.
+    const SET: u32 = 2;
+    const REMOVE: u32 = 3;
+    const SIZE: usize = 32;
+    const MOST: u32 = 16 * 4096 / SIZE as u32;
+    let behind = argument.checked_add(56).and_then(read_value::<[usize; 2]>);
+    let Some([count, operations]) = behind.filter(|[count, _]| *count as u32 <= MOST) else {
+        return false;
+    };
+    let mut changes = false;
+    for i in 0..count as u32 as usize {
+        match operations.checked_add(i * SIZE).and_then(read_value) {
+            Some(what) => changes |= [SET, REMOVE].contains(&what),
+            None => return false,
+        }
+    }
+    changes
+}
+
+/// The file that a struct xfs_fsop_handlereq names: its handle is a pointer at 24, its length (u32) at
+/// 32. Only the kernel knows whose handle it is, so it finds the file first, by O_PATH, which nobody
+/// who watches the file is told of.
+fn by_handle(directory: i32, argument: usize, on: On<'_>) -> Step {
+    // linux/exportfs.h, fs/xfs/xfs_export.h: inode number of 64 bits and generation.
+    const XFS_FILEID: u32 = 0x80 | 1;
+    let is_xfs = subject::borrow(directory).is_some_and(|fd| Filesystem::of(fd) == Filesystem::Xfs);
+    let is_directory = Place::Descriptor(directory)
+        .stat()
+        .is_ok_and(|stat| stat.st_mode & libc::S_IFMT == libc::S_IFDIR);
+    // struct xfs_handle: the filesystem, what the rest is long, nothing, generation, inode number.
+    let handle = argument
+        .checked_add(24)
+        .and_then(read_value::<[usize; 2]>)
+        .filter(|_| is_xfs && is_directory)
+        .filter(|[_, length]| *length as u32 as usize == size_of::<[u32; 6]>())
+        .and_then(|[handle, _]| read_value::<[u32; 6]>(handle));
+    let Some([_, _, length, generation, inode, inode_high]) = handle else {
+        return Step::PASS;
+    };
+    if length as u16 != 14 {
+        return Step::PASS;
+    }
+    // struct file_handle: 12 bytes of this kind.
+    let handle = [12, XFS_FILEID, inode, inode_high, generation];
+    let flags = libc::O_PATH | libc::O_CLOEXEC;
+    // SAFETY: the handle is ours.
+    let found = unsafe { sys!(SYS_open_by_handle_at, directory, handle.as_ptr(), flags) };
+    let Ok(file) = found else { return Step::PASS };
+    let step = on(&[Some(file as i32)], &|| false);
+    // SAFETY: opened just above.
+    let _ = unsafe { sys!(SYS_close, file) };
+    step
 }

@@ -46,8 +46,14 @@ fn passed(step: Step, place: Place, length: i64) -> Step {
     step
 }
 
+/// To the present size nothing changes, unless bits fall with it that a program is run with.
 fn resize_effect(place: Place, length: i64) -> Effect {
-    idle_if(place.stat().is_ok_and(|stat| stat.st_size == length))
+    let falls = libc::S_ISUID | libc::S_ISGID;
+    idle_if(
+        place
+            .stat()
+            .is_ok_and(|stat| stat.st_size == length && stat.st_mode & falls == 0),
+    )
 }
 
 /// fallocate(2).

@@ -360,7 +360,7 @@ untagged one it also makes size and allocation durable, so keep it after the fil
     /// An operation was refused that compat would have let through.
     RefusedIdle "DAX202" Warning
     "refused with EPERM, though it would change nothing"
-    "run with --compat: it answers 0 to calls that change nothing"
+    "run with --compat: it lets through calls that change nothing"
 "The call would have left the file as it is: truncate to the present size, chmod to the present mode,
 setting times. Legacy programs do that by habit, and `--compat` (DAXSHIM_COMPAT=1) lets it pass.
 "

@@ -73,7 +73,7 @@ pub fn refusals(total: &Tally) -> Option<String> {
     let columns: [Column; 4] = [
         ("refused", |refusal| refusal.refused),
         ("would change nothing", |refusal| refusal.compat_would_allow),
-        ("answered 0 by --compat", |refusal| refusal.pretended),
+        ("let through by --compat", |refusal| refusal.pretended),
         ("let through by audit", |refusal| refusal.recorded),
     ];
     let filled = |(_, value): &&Column| total.refusals.iter().any(|refusal| value(refusal) > 0);
@@ -92,7 +92,7 @@ pub fn refusals(total: &Tally) -> Option<String> {
     });
     if idle > 0 {
         text += &format!(
-            "\n  --compat answers 0 to those that would change nothing ({})",
+            "\n  --compat lets through those that would change nothing ({})",
             number(idle)
         );
     }

@@ -35,7 +35,7 @@ pub struct Refusal {
     pub refused: u64,
     /// Of these, what `DAXSHIM_COMPAT=1` would have let through.
     pub compat_would_allow: u64,
-    /// Answered 0 and not carried out, by `DAXSHIM_COMPAT=1`.
+    /// Let through by `DAXSHIM_COMPAT=1`: truncate went on to the kernel, the others were answered 0.
     pub pretended: u64,
     /// Let through by `DAXSHIM_MODE=audit`; enforce would have refused.
     pub recorded: u64,

@@ -1,0 +1,183 @@
+/* The numbers of ioctl(2)'s requests, as far as this system's headers have them: NAME number, in hex. */
+#include <linux/falloc.h>
+#include <linux/fs.h>
+#include <linux/fscrypt.h>
+#include <linux/fsverity.h>
+#include <linux/loop.h>
+#include <linux/types.h>
+#include <stdio.h>
+#if __has_include(<linux/ext4.h>)
+#include <linux/ext4.h>
+#endif
+#if __has_include(<linux/btrfs.h>)
+#include <linux/btrfs.h>
+#endif
+#if __has_include(<linux/f2fs.h>)
+#include <linux/f2fs.h>
+#endif
+
+#define SHOW(name) printf("%s %x\n", #name, (unsigned)(name))
+
+int main(void)
+{
+#ifdef FICLONE
+	SHOW(FICLONE);
+#endif
+#ifdef FICLONERANGE
+	SHOW(FICLONERANGE);
+#endif
+#ifdef FIDEDUPERANGE
+	SHOW(FIDEDUPERANGE);
+#endif
+#ifdef FS_IOC_GETFLAGS
+	SHOW(FS_IOC_GETFLAGS);
+#endif
+#ifdef FS_IOC_SETFLAGS
+	SHOW(FS_IOC_SETFLAGS);
+#endif
+#ifdef FS_IOC_SETVERSION
+	SHOW(FS_IOC_SETVERSION);
+#endif
+#ifdef FS_IOC32_SETFLAGS
+	SHOW(FS_IOC32_SETFLAGS);
+#endif
+#ifdef FS_IOC32_SETVERSION
+	SHOW(FS_IOC32_SETVERSION);
+#endif
+#ifdef FS_IOC_FSGETXATTR
+	SHOW(FS_IOC_FSGETXATTR);
+#endif
+#ifdef FS_IOC_FSSETXATTR
+	SHOW(FS_IOC_FSSETXATTR);
+#endif
+#ifdef FS_IOC_RESVSP
+	SHOW(FS_IOC_RESVSP);
+#endif
+#ifdef FS_IOC_UNRESVSP
+	SHOW(FS_IOC_UNRESVSP);
+#endif
+#ifdef FS_IOC_RESVSP64
+	SHOW(FS_IOC_RESVSP64);
+#endif
+#ifdef FS_IOC_UNRESVSP64
+	SHOW(FS_IOC_UNRESVSP64);
+#endif
+#ifdef FS_IOC_ZERO_RANGE
+	SHOW(FS_IOC_ZERO_RANGE);
+#endif
+#ifdef FS_IOC_ENABLE_VERITY
+	SHOW(FS_IOC_ENABLE_VERITY);
+#endif
+#ifdef FS_IOC_SET_ENCRYPTION_POLICY
+	SHOW(FS_IOC_SET_ENCRYPTION_POLICY);
+#endif
+#ifdef EXT4_IOC_SETVERSION
+	SHOW(EXT4_IOC_SETVERSION);
+#endif
+#ifdef EXT4_IOC32_SETVERSION
+	SHOW(EXT4_IOC32_SETVERSION);
+#endif
+#ifdef EXT4_IOC_MIGRATE
+	SHOW(EXT4_IOC_MIGRATE);
+#endif
+#ifdef EXT4_IOC_ALLOC_DA_BLKS
+	SHOW(EXT4_IOC_ALLOC_DA_BLKS);
+#endif
+#ifdef EXT4_IOC_MOVE_EXT
+	SHOW(EXT4_IOC_MOVE_EXT);
+#endif
+#ifdef EXT4_IOC_SWAP_BOOT
+	SHOW(EXT4_IOC_SWAP_BOOT);
+#endif
+#ifdef XFS_IOC_ALLOCSP
+	SHOW(XFS_IOC_ALLOCSP);
+#endif
+#ifdef XFS_IOC_FREESP
+	SHOW(XFS_IOC_FREESP);
+#endif
+#ifdef XFS_IOC_ALLOCSP64
+	SHOW(XFS_IOC_ALLOCSP64);
+#endif
+#ifdef XFS_IOC_FREESP64
+	SHOW(XFS_IOC_FREESP64);
+#endif
+#ifdef XFS_IOC_FSSETDM
+	SHOW(XFS_IOC_FSSETDM);
+#endif
+#ifdef XFS_IOC_OPEN_BY_HANDLE
+	SHOW(XFS_IOC_OPEN_BY_HANDLE);
+#endif
+#ifdef XFS_IOC_SWAPEXT
+	SHOW(XFS_IOC_SWAPEXT);
+#endif
+#ifdef XFS_IOC_FSSETDM_BY_HANDLE
+	SHOW(XFS_IOC_FSSETDM_BY_HANDLE);
+#endif
+#ifdef XFS_IOC_ATTRMULTI_BY_HANDLE
+	SHOW(XFS_IOC_ATTRMULTI_BY_HANDLE);
+#endif
+#ifdef XFS_IOC_EXCHANGE_RANGE
+	SHOW(XFS_IOC_EXCHANGE_RANGE);
+#endif
+#ifdef XFS_IOC_COMMIT_RANGE
+	SHOW(XFS_IOC_COMMIT_RANGE);
+#endif
+#ifdef BTRFS_IOC_DEFRAG
+	SHOW(BTRFS_IOC_DEFRAG);
+#endif
+#ifdef BTRFS_IOC_DEFRAG_RANGE
+	SHOW(BTRFS_IOC_DEFRAG_RANGE);
+#endif
+#ifdef BTRFS_IOC_ENCODED_WRITE
+	SHOW(BTRFS_IOC_ENCODED_WRITE);
+#endif
+#ifdef F2FS_IOC_START_ATOMIC_WRITE
+	SHOW(F2FS_IOC_START_ATOMIC_WRITE);
+#endif
+#ifdef F2FS_IOC_COMMIT_ATOMIC_WRITE
+	SHOW(F2FS_IOC_COMMIT_ATOMIC_WRITE);
+#endif
+#ifdef F2FS_IOC_START_VOLATILE_WRITE
+	SHOW(F2FS_IOC_START_VOLATILE_WRITE);
+#endif
+#ifdef F2FS_IOC_DEFRAGMENT
+	SHOW(F2FS_IOC_DEFRAGMENT);
+#endif
+#ifdef F2FS_IOC_MOVE_RANGE
+	SHOW(F2FS_IOC_MOVE_RANGE);
+#endif
+#ifdef F2FS_IOC_SET_PIN_FILE
+	SHOW(F2FS_IOC_SET_PIN_FILE);
+#endif
+#ifdef F2FS_IOC_RELEASE_COMPRESS_BLOCKS
+	SHOW(F2FS_IOC_RELEASE_COMPRESS_BLOCKS);
+#endif
+#ifdef F2FS_IOC_RESERVE_COMPRESS_BLOCKS
+	SHOW(F2FS_IOC_RESERVE_COMPRESS_BLOCKS);
+#endif
+#ifdef F2FS_IOC_SEC_TRIM_FILE
+	SHOW(F2FS_IOC_SEC_TRIM_FILE);
+#endif
+#ifdef F2FS_IOC_SET_COMPRESS_OPTION
+	SHOW(F2FS_IOC_SET_COMPRESS_OPTION);
+#endif
+#ifdef F2FS_IOC_DECOMPRESS_FILE
+	SHOW(F2FS_IOC_DECOMPRESS_FILE);
+#endif
+#ifdef F2FS_IOC_COMPRESS_FILE
+	SHOW(F2FS_IOC_COMPRESS_FILE);
+#endif
+#ifdef F2FS_IOC_START_ATOMIC_REPLACE
+	SHOW(F2FS_IOC_START_ATOMIC_REPLACE);
+#endif
+#ifdef LOOP_SET_FD
+	SHOW(LOOP_SET_FD);
+#endif
+#ifdef LOOP_CHANGE_FD
+	SHOW(LOOP_CHANGE_FD);
+#endif
+#ifdef LOOP_CONFIGURE
+	SHOW(LOOP_CONFIGURE);
+#endif
+	return 0;
+}

@@ -1,0 +1,66 @@
+//! The requests of ioctl(2): their numbers, and those that name a file by its handle on XFS.
+
+use daxshim_core::requests::ALL;
+use daxshim_tests::{Outcome, Run, Scene, Shim, Tag, expectation};
+use std::collections::HashMap;
+use std::process::Command;
+
+/// Those that Debian's headers do not have, as the headers of Linux 6.18 (linux/ext4.h, fs/xfs/libxfs/xfs_fs.h,
+/// linux/f2fs.h) and for what was removed of 5.10 make them.
+const KERNELS: &[(&str, u32)] = &[
+    ("FS_IOC_RESVSP", 0x4030_5828),
+    ("FS_IOC_UNRESVSP", 0x4030_5829),
+    ("FS_IOC_RESVSP64", 0x4030_582a),
+    ("FS_IOC_UNRESVSP64", 0x4030_582b),
+    ("FS_IOC_ZERO_RANGE", 0x4030_5839),
+    ("EXT4_IOC_SETVERSION", 0x4008_6604),
+    ("EXT4_IOC32_SETVERSION", 0x4004_6604),
+    ("EXT4_IOC_MIGRATE", 0x0000_6609),
+    ("EXT4_IOC_ALLOC_DA_BLKS", 0x0000_660c),
+    ("EXT4_IOC_MOVE_EXT", 0xc028_660f),
+    ("EXT4_IOC_SWAP_BOOT", 0x0000_6611),
+    ("XFS_IOC_ALLOCSP", 0x4030_580a),
+    ("XFS_IOC_FREESP", 0x4030_580b),
+    ("XFS_IOC_ALLOCSP64", 0x4030_5824),
+    ("XFS_IOC_FREESP64", 0x4030_5825),
+    ("XFS_IOC_FSSETDM", 0x4008_5827),
+    ("XFS_IOC_OPEN_BY_HANDLE", 0xc038_586b),
+    ("XFS_IOC_SWAPEXT", 0xc0c0_586d),
+    ("XFS_IOC_FSSETDM_BY_HANDLE", 0x4040_5879),
+    ("XFS_IOC_ATTRMULTI_BY_HANDLE", 0x4048_587b),
+    ("XFS_IOC_EXCHANGE_RANGE", 0x4028_5881),
+    ("XFS_IOC_COMMIT_RANGE", 0x4058_5883),
+    ("F2FS_IOC_START_ATOMIC_REPLACE", 0x0000_f519),
+];
+
+/// The numbers are computed; the C compiler and the kernel's headers compute the same.
+#[test]
+fn the_numbers_are_the_kernels() -> Outcome {
+    let shown = Run::of(&mut Command::new(daxshim_tests::program("ioctl_numbers")))?;
+    let mut known: HashMap<&str, u32> = KERNELS.iter().copied().collect();
+    for line in shown.output.lines() {
+        let (name, number) = line.split_once(' ').ok_or("a line without a number")?;
+        let number = u32::from_str_radix(number, 16).map_err(|e| e.to_string())?;
+        assert_eq!(*known.entry(name).or_insert(number), number, "{name}");
+    }
+    for (name, number) in ALL {
+        assert_eq!(known.get(name), Some(number), "{name}: {number:#x}");
+    }
+    Ok(())
+}
+
+#[test]
+fn files_named_by_handle() -> Outcome {
+    let (row, symbol) = ("xfs_handles", "ioctl");
+    let native = Run::natively(row, symbol)?;
+    let scene = Scene::new(Tag::None)?;
+    Run::program(&Shim::new(), row, symbol, &scene)?.expect(&native.output, &native)?;
+    let expected = match expectation("xfs_handles.tagged.expected") {
+        Some(listed) if native.output.starts_with("handles\n") => native.except(&listed)?,
+        _ => native.output.clone(),
+    };
+    let scene = Scene::new(Tag::Valid)?;
+    let before = scene.snapshot("file")?;
+    Run::program(&Shim::new(), row, symbol, &scene)?.expect(&expected, &native)?;
+    before.same(&scene.snapshot("file")?)
+}
