@@ -19,6 +19,7 @@ mod logger;
 mod mappings;
 mod memory;
 mod passes;
+mod plain;
 mod process;
 mod quick;
 mod real;
