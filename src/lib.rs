@@ -18,6 +18,7 @@ mod hooks;
 mod logger;
 mod mappings;
 mod memory;
+mod modules;
 mod passes;
 mod plain;
 mod process;

@@ -15,10 +15,12 @@
 //! calls the real function again.
 
 use crate::descriptors;
+use crate::mappings;
 use crate::real::numbers::{ELSEWHERE, ITS_ARGUMENT};
 use core::arch::naked_asm;
 use core::mem::offset_of;
 use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
+use daxshim_core::regions::Regions;
 use daxshim_core::symbols::HOOKS;
 
 /// What the hook wants done. Returned in two registers.
@@ -101,6 +103,11 @@ impl Slot {
     /// Whether its function is none of libc's.
     pub fn is_elsewhere(&self) -> bool {
         self.number == ELSEWHERE as usize
+    }
+
+    /// Behind the hook comes the kernel, not libc's function, whose own system call is asked about, too.
+    pub fn serve_by_kernel(&self) {
+        self.real.store(early as *mut (), Ordering::Release);
     }
 
     /// The symbol needs no look any more.
@@ -275,7 +282,8 @@ pub unsafe extern "C" fn enter() {
     )
 }
 
-/// Serves calls that come before the constructor: straight down to the kernel.
+/// Serves calls that come before the constructor, and those of [`Slot::serve_by_kernel`]: straight down to
+/// the kernel.
 ///
 /// # Safety
 /// Only reached through [`enter`], which leaves r11 at the [`Slot`].
@@ -593,8 +601,50 @@ pub unsafe extern "C" fn ioctl_site_enter() {
     )
 }
 
-/// The rows that concern libc itself by their system calls' numbers; empty where libc makes each of its
-/// calls by an own instruction.
+/// Before [`site_enter`], where mappings are changed: while nothing is recorded, on at once. malloc and its
+/// like are that frequent.
+///
+/// # Safety
+/// Only to be jumped to by a stub.
+#[unsafe(naked)]
+pub unsafe extern "C" fn map_site_enter() {
+    naked_asm!(
+        ".cfi_startproc simple",
+        ".cfi_def_cfa rsp, 0",
+        ".cfi_register rip, rcx",
+        "cmp qword ptr [rip + {regions} + {len}], 0",
+        "jne {enter}",
+        "mov eax, [r11 + {number}]",
+        "jmp rcx",
+        ".cfi_endproc",
+        regions = sym mappings::REGIONS,
+        len = const Regions::LEN,
+        number = const offset_of!(SiteSlot, slot) + offset_of!(Slot, number),
+        enter = sym site_enter,
+    )
+}
+
+/// The same for mmap(2): memory of no file.
+///
+/// # Safety
+/// Only to be jumped to by a stub.
+#[unsafe(naked)]
+pub unsafe extern "C" fn mmap_site_enter() {
+    naked_asm!(
+        ".cfi_startproc simple",
+        ".cfi_def_cfa rsp, 0",
+        ".cfi_register rip, rcx",
+        "test r10b, {anonymous}",
+        "jz {enter}",
+        "jmp {map_enter}",
+        ".cfi_endproc",
+        anonymous = const libc::MAP_ANONYMOUS,
+        enter = sym site_enter,
+        map_enter = sym map_site_enter,
+    )
+}
+
+/// The rows that concern libc itself by their system calls' numbers.
 pub static SITES_BY_NUMBER: [AtomicPtr<SiteSlot>; NUMBERS] =
     [const { AtomicPtr::new(core::ptr::null_mut()) }; NUMBERS];
 

@@ -14,6 +14,7 @@ use crate::mappings::{
     take_away,
 };
 use crate::memory::{PAGE, read_value, vector_error};
+use crate::modules;
 use crate::process::{self, config, event};
 use crate::real::{Errno, sys};
 use crate::subject::{self, Place, Tag};
@@ -74,7 +75,7 @@ pub extern "C" fn mmap(call: &mut Call) -> Step {
         call.note = kind as usize;
         return call.then(after_tagged);
     }
-    if mappings::is_empty() {
+    if mappings::is_empty() && !modules::is_code(call) {
         return Step::PASS;
     }
     if flags & MAP_FIXED != 0 {
@@ -106,11 +107,15 @@ extern "C" fn after_untagged(call: &Call, result: isize) -> isize {
     let [_, length, ..] = call.args;
     if result != MAP_FAILED as isize {
         forget(result as usize, length);
+        if modules::is_code(call) {
+            modules::mapped(call, result as usize);
+        }
     }
     result
 }
 
 fn map_tagged(call: &mut Call, fd: i32, tag: &Tag, look: Look) -> Step {
+    modules::before_first_mapping();
     let [address, length, protection, flags, ..] = call.args;
     let (protection, flags) = (protection as i32, flags as i32);
     if flags & MAP_FIXED != 0 {
@@ -431,6 +436,32 @@ pub extern "C" fn remap_file_pages(call: &mut Call) -> Step {
     check::blame::release(address, length);
     take_away(address, length);
     call.then(after_munmap)
+}
+
+/// shmat(2). Without SHM_REMAP it takes nobody's place.
+pub extern "C" fn shmat(call: &mut Call) -> Step {
+    let [id, address, flags, ..] = call.args;
+    if mappings::is_empty() || address == 0 || flags as i32 & libc::SHM_REMAP == 0 {
+        return Step::PASS;
+    }
+    // Where the kernel does not say how long the segment is, all above the address may be taken.
+    let mut segment = core::mem::MaybeUninit::<libc::shmid_ds>::zeroed();
+    // SAFETY: the kernel fills in a structure of ours.
+    let asked = unsafe { sys!(SYS_shmctl, id, libc::IPC_STAT, segment.as_mut_ptr()) };
+    // SAFETY: zeroed, and made of integers.
+    let segment = unsafe { segment.assume_init() };
+    let start = address & !(PAGE - 1);
+    let length = asked.map_or(usize::MAX - start, |_| segment.shm_segsz);
+    call.note = length;
+    replace(start, length);
+    call.then(after_shmat)
+}
+
+extern "C" fn after_shmat(call: &Call, result: isize) -> isize {
+    if result != -1 {
+        forget(result as usize, call.note);
+    }
+    result
 }
 
 fn subject_of(address: usize, length: usize) -> Subject {
