@@ -109,7 +109,11 @@ fn compile(source: &Path, out: &Path) -> Option<(PathBuf, Child)> {
             "-o",
         ])
         .args([&program, source])
-        .args(if is_module { &["-shared", "-fPIC"][..] } else { &[] })
+        .args(if is_module {
+            &["-shared", "-fPIC"][..]
+        } else {
+            &[]
+        })
         .args(libraries(source))
         .spawn()
         .expect("a C compiler is installed (Debian: apt-get install gcc libc6-dev)");

@@ -23,7 +23,9 @@ use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use daxshim_core::line::Line;
 use daxshim_core::maps::Mapping;
 use daxshim_core::sites::is_elsewise;
-use libc::{MAP_ANONYMOUS, MAP_SHARED, MAP_SHARED_VALIDATE, MAP_TYPE, PROT_EXEC, PROT_READ, PROT_WRITE};
+use libc::{
+    MAP_ANONYMOUS, MAP_SHARED, MAP_SHARED_VALIDATE, MAP_TYPE, PROT_EXEC, PROT_READ, PROT_WRITE,
+};
 
 /// Bytes of /proc/self/maps read together: more than a line has.
 const TEXT: usize = 16 << 10;
@@ -217,7 +219,10 @@ fn each_module() -> Option<()> {
         };
         filled += read;
         let lines = text.get(..filled)?;
-        let whole = lines.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
+        let whole = lines
+            .iter()
+            .rposition(|&byte| byte == b'\n')
+            .map_or(0, |at| at + 1);
         for line in lines.get(..whole)?.split(|&byte| byte == b'\n') {
             if let Some(mapping) = Mapping::parse(line) {
                 look_at(&mapping, alone);
@@ -312,5 +317,10 @@ fn name_descriptor(fd: c_int) {
     let (link, room, length) = (link.as_ptr(), into.as_mut_ptr(), into.len());
     // SAFETY: both are ours.
     let length = unsafe { sys!(SYS_readlinkat, libc::AT_FDCWD, link, room, length) };
-    page.module(length.ok().and_then(|length| into.get(..length)).unwrap_or(b"?"));
+    page.module(
+        length
+            .ok()
+            .and_then(|length| into.get(..length))
+            .unwrap_or(b"?"),
+    );
 }

@@ -111,10 +111,8 @@ pub fn turn_module(code: Code, protection: c_int, alone: bool) -> Result<usize, 
     let known = || sites(bytes).filter_map(Result::ok);
     let concerned = |site: &Site| module_slot(site.number).is_some();
     let count = known().filter(concerned).count();
-    let (Some(first), Some(last)) = (
-        known().find(concerned),
-        known().filter(concerned).last(),
-    ) else {
+    let (Some(first), Some(last)) = (known().find(concerned), known().filter(concerned).last())
+    else {
         return Ok(0);
     };
     let part = Code {

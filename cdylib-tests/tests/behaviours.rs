@@ -64,6 +64,7 @@ const BEHAVIOURS: &[(&str, &str, bool)] = &[
     ("stdio_write_fails_at_flush", "fwrite", false),
     ("tiny_stack", "open", true),
     ("vfork_child_marks_nothing", "write", false),
+    ("wide_registers", "write", true),
     ("write_on_passed_descriptors", "write", false),
 ];
 

@@ -72,6 +72,7 @@ const CHANGES: &[c_long] = &[
     SYS_madvise,
     SYS_process_madvise,
     SYS_remap_file_pages,
+    SYS_shmat,
     SYS_msync,
     SYS_fsync,
     SYS_fdatasync,
@@ -133,14 +134,6 @@ const UNWATCHED: &[Unwatched] = &[
     inside(SYS_read, &[], "reading changes nothing"),
     inside(SYS_pread64, &[], "reading changes nothing"),
     inside(SYS_readv, &[], "reading changes nothing"),
-    inside(
-        SYS_mmap,
-        &[],
-        "libc maps memory, stacks and its own files, for reading",
-    ),
-    inside(SYS_munmap, &[], "libc unmaps what it mapped"),
-    inside(SYS_mremap, &[], "libc moves what it mapped"),
-    inside(SYS_mprotect, &[], "libc protects what it mapped"),
     inside(SYS_fsync, &[], "a sync by the kernel is as good as any"),
     inside(SYS_fdatasync, &[], "a sync by the kernel is as good as any"),
     inside(

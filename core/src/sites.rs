@@ -358,6 +358,41 @@ mod tests {
         }
     }
 
+    #[test]
+    fn syscall_is_found_by_its_moves() {
+        let code = [
+            &[0x90, 0x90],
+            &BY_ARGUMENT[..],
+            &SYSCALL,
+            b"\x48\x3d\x01\xf0\xff\xff",
+        ]
+        .concat();
+        assert_eq!(by_argument(&code, 25), Some((2, &BY_ARGUMENT[..])));
+        for at in 2..25 {
+            let mut other = code.clone();
+            other[at] ^= 1;
+            assert_eq!(by_argument(&other, 25), None, "byte {at}");
+        }
+        assert_eq!(by_argument(&code[3..], 22), None);
+    }
+
+    #[test]
+    fn calls_of_another_form_are_told_from_halves_of_addresses() {
+        let is = |before: &[u8], behind: &[u8]| {
+            let code = [before, &SYSCALL, behind].concat();
+            is_elsewise(&code, before.len(), &[11])
+        };
+        assert!(is(b"\x44\x89\xc8", b"\x48\x3d\x00\xf0\xff\xff"));
+        assert!(is(b"\x48\x89\xd0", b"\x48\x8b"));
+        assert!(is(b"\x48\x8b\x44\x24\x08", b"\x48\x3d"));
+        assert!(is(b"\xba\x0b\x00\x00\x00\x48\x8b\x7b\x50", b"\x89\xc1"));
+        assert!(!is(b"\xba\x0c\x00\x00\x00\x48\x8b\x7b\x50", b"\x89\xc1"));
+        assert!(!is(b"\x89\xd0\x48\x8d\x35", b"\x00\x01"));
+        assert!(!is(b"\x89\xd0\xe8", b"\xff\xff"));
+        assert!(!is(b"\x48\x8d\x0d\x03\x05", b"\xaa\x00"));
+        assert!(!is(b"\x89\xd0", b""));
+    }
+
     /// As glibc 2.41 of Debian 13 has it, but nearer together.
     fn cancellable() -> Vec<u8> {
         let mut code = vec![0xcc; 16];
