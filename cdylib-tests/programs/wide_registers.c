@@ -65,8 +65,9 @@ int main(int argc, char **argv)
 	}
 	void *libc = dlopen("libc.so.6", RTLD_NOW | RTLD_NOLOAD);
 	int file = open("file", O_RDWR), plain = open("plain", O_RDWR);
-	char *p = map("file");
+	char *p;
 
+	STEP((p = map("file"), 0), "map and store");
 	KEPT(write, file, "WXYZ", 4);
 	KEPT(pwrite, plain, "WXYZ", 4, 0);
 	KEPT(open, "symlink", O_RDWR | O_TRUNC);

@@ -328,15 +328,14 @@ fn are_system_calls(shim: &Shim) {
         "only {} places were turned",
         turned.len()
     );
-    // Each changed byte belongs to the number of a call; the jump that stands there is as long.
+    // Each changed byte belongs to the number of a call, or to the moves before that of syscall(2); the jump
+    // that stands there is as long.
+    let begins = turned.iter().filter_map(|place| place.begins);
+    let begins: Vec<u64> = begins.chain([libc.exports["syscall"]]).collect();
+    let is_of = |byte: u64, begins: u64| (begins..begins + 5).contains(&byte);
     let strays: Vec<_> = bytes
         .iter()
-        .filter(|&&byte| {
-            !turned.iter().any(|place| {
-                let begins = place.begins.unwrap_or(u64::MAX);
-                (begins..begins.saturating_add(5)).contains(&byte)
-            })
-        })
+        .filter(|&&byte| !begins.iter().any(|&begins| is_of(byte, begins)))
         .collect();
     assert!(
         strays.is_empty(),

@@ -70,7 +70,7 @@ fn bytes_are_compared_as_unsigned() {
     for length in 0..100 {
         let (one, mut other) = (pattern(), pattern());
         // SAFETY: two arrays.
-        let mut compare =
+        let compare =
             |other: &[u8]| unsafe { memcmp(one.as_ptr().cast(), other.as_ptr().cast(), length) };
         other[length] ^= 0xff;
         assert_eq!(compare(&other), 0, "{length} bytes");
