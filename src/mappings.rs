@@ -19,6 +19,18 @@ use parking_lot::lock_api::RawMutex as _;
 /// See the module; [`quick`](crate::quick) reads its sequence number.
 pub static REGIONS: Regions = Regions::new();
 
+/// Below [`LOWEST`] and from [`HIGHEST`] on nothing was ever recorded: for calls inside libc, most of which
+/// are far from any tagged file.
+pub static LOWEST: AtomicUsize = AtomicUsize::new(usize::MAX);
+/// See [`LOWEST`].
+pub static HIGHEST: AtomicUsize = AtomicUsize::new(0);
+
+/// To be called before something is recorded there.
+fn widen(start: usize, end: usize) {
+    LOWEST.fetch_min(start, Ordering::Relaxed);
+    HIGHEST.fetch_max(end, Ordering::Relaxed);
+}
+
 /// Held to change [`REGIONS`], with signals blocked, so never by an interrupted frame of the same
 /// thread. Only ever tried: parking_lot's slow path allocates and parks, which a hook may not.
 static WRITER: parking_lot::RawMutex = parking_lot::RawMutex::INIT;
@@ -193,6 +205,7 @@ fn write(change: impl FnOnce(&Regions) -> Result<(), Full>) {
 
 /// Records a new mapping in place of whatever was there.
 pub fn insert(region: Region) {
+    widen(region.start, region.end);
     write(|regions| regions.insert(region));
 }
 
@@ -303,6 +316,7 @@ pub fn relocate(from: usize, from_length: usize, to: usize, to_length: usize, ke
     // A mapping of length 0 is the request for a second mapping of the same pages.
     let from_end = from_end.max(from + 1);
     let move_address = |address: usize| address.wrapping_sub(from).wrapping_add(to);
+    widen(to, to_end);
     write(|regions| {
         let mut outcome = Ok(());
         // Parts beyond these are forgotten, and so fall to the kernel.

@@ -31,7 +31,8 @@ use crate::process::{config, event};
 use crate::real::sys;
 use crate::trampoline::{
     CANCELLABLE, SITE_SLOTS, SITES_BY_NUMBER, SLOTS, SiteSlot, Slot, cancellable_enter,
-    ioctl_site_enter, map_site_enter, mmap_site_enter, site_by_number, site_enter,
+    ioctl_site_enter, map_site_enter, mmap_site_enter, mremap_site_enter, site_by_number,
+    site_enter,
 };
 use core::ffi::{CStr, c_int, c_void};
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -304,7 +305,9 @@ unsafe fn turn_site(
         let middle = core::slice::from_raw_parts((at + MOV) as *const u8, site.middle);
         let enter = match (slot.family, slot.slot.number as libc::c_long) {
             ("ioctl", _) => ioctl_site_enter as *const (),
-            ("map", libc::SYS_mmap) => mmap_site_enter as *const (),
+            (_, libc::SYS_mmap) => mmap_site_enter as *const (),
+            (_, libc::SYS_mremap) => mremap_site_enter as *const (),
+            (_, libc::SYS_shmat | libc::SYS_process_madvise) => site_enter as *const (),
             ("map", _) => map_site_enter as *const (),
             _ => site_enter as *const (),
         };

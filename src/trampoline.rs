@@ -678,8 +678,8 @@ pub unsafe extern "C" fn ioctl_site_enter() {
     )
 }
 
-/// Before [`site_enter`], where mappings are changed: while nothing is recorded, on at once. malloc and its
-/// like are that frequent.
+/// Before [`site_enter`], where a range of mappings is changed: on at once while nothing is recorded, or
+/// where nothing ever was. malloc and its like are that frequent.
 ///
 /// # Safety
 /// Only to be jumped to by a stub.
@@ -690,18 +690,52 @@ pub unsafe extern "C" fn map_site_enter() {
         ".cfi_def_cfa rsp, 0",
         ".cfi_register rip, rcx",
         "cmp qword ptr [rip + {regions} + {len}], 0",
-        "jne {enter}",
+        "je 2f",
+        "mov rax, rdi",
+        "add rax, rsi",
+        "jc {enter}",
+        "cmp rax, [rip + {lowest}]",
+        "jbe 2f",
+        "cmp rdi, [rip + {highest}]",
+        "jb {enter}",
+        "2:",
         "mov eax, [r11 + {number}]",
         "jmp rcx",
         ".cfi_endproc",
         regions = sym mappings::REGIONS,
         len = const Regions::LEN,
+        lowest = sym mappings::LOWEST,
+        highest = sym mappings::HIGHEST,
         number = const offset_of!(SiteSlot, slot) + offset_of!(Slot, number),
         enter = sym site_enter,
     )
 }
 
-/// The same for mmap(2): memory of no file.
+/// The same for mremap(2), unless it takes another place than a free one, or is to map the pages twice.
+///
+/// # Safety
+/// Only to be jumped to by a stub.
+#[unsafe(naked)]
+pub unsafe extern "C" fn mremap_site_enter() {
+    naked_asm!(
+        ".cfi_startproc simple",
+        ".cfi_def_cfa rsp, 0",
+        ".cfi_register rip, rcx",
+        "test r10b, {fixed}",
+        "jnz {enter}",
+        "test rsi, rsi",
+        "jnz {map_enter}",
+        "jmp {enter}",
+        ".cfi_endproc",
+        fixed = const libc::MREMAP_FIXED,
+        enter = sym site_enter,
+        map_enter = sym map_site_enter,
+    )
+}
+
+/// Before [`site_enter`], where mmap(2) is called: memory of no file goes on at once, as it takes a free
+/// place, if it is not given one. What is recorded there still, another thread's munmap(2) is about to forget,
+/// and has taken from flushes already.
 ///
 /// # Safety
 /// Only to be jumped to by a stub.
@@ -711,13 +745,17 @@ pub unsafe extern "C" fn mmap_site_enter() {
         ".cfi_startproc simple",
         ".cfi_def_cfa rsp, 0",
         ".cfi_register rip, rcx",
-        "test r10b, {anonymous}",
-        "jz {enter}",
-        "jmp {map_enter}",
+        "mov eax, r10d",
+        "and eax, {anonymous} | {fixed}",
+        "cmp eax, {anonymous}",
+        "jne {enter}",
+        "mov eax, [r11 + {number}]",
+        "jmp rcx",
         ".cfi_endproc",
         anonymous = const libc::MAP_ANONYMOUS,
+        fixed = const libc::MAP_FIXED,
+        number = const offset_of!(SiteSlot, slot) + offset_of!(Slot, number),
         enter = sym site_enter,
-        map_enter = sym map_site_enter,
     )
 }
 
