@@ -5,8 +5,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::{env, fs};
 
-/// Where the programs for `daxshim check` (`--blame`) and `daxshim crash` are, in programs/ and in OUT_DIR.
-const DIRECTORIES: [&str; 3] = ["blame", "check", "crash"];
+/// Where the programs for `daxshim check` (`--blame`) and `daxshim crash` are, and modules, in programs/ and in
+/// OUT_DIR.
+const DIRECTORIES: [&str; 4] = ["blame", "check", "crash", MODULES];
+/// Where the shared libraries are that programs load.
+const MODULES: &str = "modules";
 
 fn main() {
     println!("cargo:rerun-if-changed=programs");
@@ -68,13 +71,16 @@ fn cc() -> String {
 /// Starts the compiler, unless what it made last time is newer than the source.
 fn compile(source: &Path, out: &Path) -> Option<(PathBuf, Child)> {
     let relative = source.strip_prefix("programs").ok()?;
-    let program = out.join(relative.with_extension(""));
+    let is_module = relative.starts_with(MODULES);
+    let program = out.join(relative.with_extension(if is_module { "so" } else { "" }));
     let changed = |path: &Path| path.metadata().and_then(|m| m.modified()).ok();
     let newest = [
         "programs/common.h",
         "programs/executed.h",
         "programs/inode_flags.h",
         "programs/libpmem.h",
+        "programs/modules.h",
+        "programs/modules/inline.h",
         "programs/interrupted.h",
         "programs/times.h",
         "../include/daxshim.h",
@@ -103,6 +109,11 @@ fn compile(source: &Path, out: &Path) -> Option<(PathBuf, Child)> {
             "-o",
         ])
         .args([&program, source])
+        .args(if is_module {
+            &["-shared", "-fPIC"][..]
+        } else {
+            &[]
+        })
         .args(libraries(source))
         .spawn()
         .expect("a C compiler is installed (Debian: apt-get install gcc libc6-dev)");

@@ -15,6 +15,18 @@ use daxshim_core::report::{Event, Kind};
 /// See the module; [`quick`](crate::quick) looks into it.
 pub static RECORD: Record = Record::new();
 
+/// Below [`LOWEST`] and from [`HIGHEST`] on nothing was ever recorded: for calls inside libc, most of which
+/// are far from any tagged file.
+pub static LOWEST: AtomicUsize = AtomicUsize::new(usize::MAX);
+/// See [`LOWEST`].
+pub static HIGHEST: AtomicUsize = AtomicUsize::new(0);
+
+/// To be called before something is recorded there.
+fn widen(start: usize, end: usize) {
+    LOWEST.fetch_min(start, Ordering::Relaxed);
+    HIGHEST.fetch_max(end, Ordering::Relaxed);
+}
+
 /// How this thread is known to the record, and waits.
 struct Me;
 
@@ -277,6 +289,7 @@ pub fn give_up() {
 
 /// Records a new mapping in place of whatever was there.
 pub fn insert(region: Region) {
+    widen(region.start, region.end);
     write(|regions| regions.insert(region));
 }
 
@@ -435,6 +448,7 @@ pub fn relocate_in(
     keep_old: bool,
 ) -> Result<(), Full> {
     let move_address = |address: usize| address.wrapping_sub(from).wrapping_add(to);
+    widen(to, to_end);
     let mut outcome = Ok(());
     // Parts beyond these are forgotten, and so fall to the kernel.
     let mut moved: [Option<Region>; 8] = [None; 8];

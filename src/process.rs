@@ -1,7 +1,7 @@
 //! What the process is set up with: configuration, flush instruction, report page.
 
 use crate::{
-    check, descriptors, environment, logger, mappings, quick, real, scratch, sites, sync,
+    check, descriptors, environment, logger, mappings, modules, quick, real, scratch, sites, sync,
     trampoline,
 };
 use core::ffi::{CStr, c_char, c_int, c_void};
@@ -271,6 +271,7 @@ pub unsafe extern "C" fn forked() {
     VFORKED.store(0, Ordering::Relaxed);
     mappings::forked();
     scratch::forked();
+    modules::forked();
     let page = PAGE.swap(ptr::null_mut(), Ordering::AcqRel);
     if !page.is_null() {
         // A failure leaves the child without a report, as a full directory would the parent.

@@ -16,6 +16,11 @@
 //! pointer is within that function, so that one is left as it is, and its only caller led to
 //! [`cancellable_enter`] instead.
 //!
+//! syscall(2) is asked about by the number that it is given, as its symbol is.
+//!
+//! The same is done in other modules that make system calls of their own, and in a second libc: see
+//! [`modules`](crate::modules).
+//!
 //! Places of another form are left alone. Where code can't be changed at all (a policy against it,
 //! another thread at work already), nothing is, and the report says so; then the symbols are what is
 //! hooked.
@@ -25,32 +30,140 @@ use crate::memory::PAGE;
 use crate::process::{config, event};
 use crate::real::sys;
 use crate::trampoline::{
-    CANCELLABLE, SITE_SLOTS, SITES_BY_NUMBER, SLOTS, SiteSlot, cancellable_enter, ioctl_site_enter,
-    site_by_number, site_enter,
+    CANCELLABLE, SITE_SLOTS, SITES_BY_NUMBER, SLOTS, SiteSlot, Slot, cancellable_enter,
+    ioctl_site_enter, map_site_enter, mmap_site_enter, mremap_site_enter, site_by_number,
+    site_enter,
 };
 use core::ffi::{CStr, c_int, c_void};
-use core::sync::atomic::Ordering;
+use core::sync::atomic::{AtomicU64, Ordering};
 use daxshim_core::report::Event;
-use daxshim_core::sites::{Cancellable, MOV, Site, pushes, sites};
+use daxshim_core::sites::{Cancellable, MOV, Site, by_argument, pushes, sites};
 use libc::{PROT_EXEC, PROT_READ, PROT_WRITE, dl_phdr_info};
 
 /// Bytes of `syscall`.
 const SYSCALL: usize = 2;
-/// Room for stubs, bytes: some 700 of them.
+/// Room for libc's stubs, bytes: some 700 of them.
 const ROOM: usize = 32 << 10;
 
-/// Turns libc's places. To be called once, before the program has threads.
+/// Turns libc's places, and the loader's. To be called once, before the program has threads.
 pub fn turn() {
-    let done = is_single_threaded()
-        .then(libc_code)
-        .flatten()
-        .and_then(|code| turn_in(code).ok());
+    fill_numbers();
+    let alone = is_single_threaded();
+    let done = libc_code()
+        .filter(|_| alone)
+        .and_then(|code| turn_libc(code, true).ok());
     // Of these every libc has places.
     let watched = [libc::SYS_write, libc::SYS_openat, libc::SYS_close];
     let all = watched.iter().all(|&number| is_turned(number));
     if done != Some(true) || !all {
         event(Event::NotTurned);
     }
+    if alone {
+        crate::modules::start();
+    }
+}
+
+/// A libc: the program's own, or a second one. Whether all was of a known form.
+pub fn turn_libc(code: Code, own: bool) -> Result<bool, i32> {
+    let room = room_near(code.start, ROOM)?;
+    let mut all = true;
+    change(room, ROOM, code, PROT_READ | PROT_EXEC, |stubs| {
+        // SAFETY: readable; written only through raw pointers, where nobody runs yet.
+        let bytes = unsafe { code.bytes() };
+        for site in sites(bytes) {
+            let turned = match site {
+                Ok(site) => site_slot(site.number).is_none_or(|slot| {
+                    // SAFETY: writable, as is the room for stubs, and nobody runs there.
+                    let turned = unsafe { turn_site(stubs, code, &site, slot, true) }.is_some();
+                    if turned {
+                        slot.turned.store(true, Ordering::Relaxed);
+                        if !site.keeps_syscall {
+                            slot.makes_call.store(true, Ordering::Relaxed);
+                        }
+                    }
+                    turned
+                }),
+                // SAFETY: as above.
+                Err(at) => by_argument(bytes, at).is_none_or(|(start, moves)| {
+                    unsafe { turn_by_argument(stubs, code, start, moves) }.is_some()
+                }),
+            };
+            all &= turned;
+        }
+        if !calls_are_inline() {
+            let places = Cancellable::find(bytes).filter(|_| own);
+            // SAFETY: as above.
+            all &= places
+                .and_then(|places| unsafe { turn_cancellable(stubs, code, &places) })
+                .is_some();
+        }
+        if all && own {
+            lead_symbols_straight(code, bytes);
+        }
+    })?;
+    Ok(all)
+}
+
+/// Turns the places of a module that is none: those of calls that change mappings, or what descriptors
+/// are. How many could not be. `alone`: nobody runs there yet.
+pub fn turn_module(code: Code, protection: c_int, alone: bool) -> Result<usize, i32> {
+    // SAFETY: readable, by the caller.
+    let bytes = unsafe { code.bytes() };
+    let known = || sites(bytes).filter_map(Result::ok);
+    let concerned = |site: &Site| module_slot(site.number).is_some();
+    let count = known().filter(concerned).count();
+    let (Some(first), Some(last)) = (known().find(concerned), known().filter(concerned).last())
+    else {
+        return Ok(0);
+    };
+    let part = Code {
+        // A byte more: what a `mov` is, the one before it says.
+        start: code.start + first.offset.saturating_sub(1),
+        end: code.start + last.behind,
+    };
+    let length = (count * STUB).next_multiple_of(PAGE);
+    let room = room_near(code.start, length)?;
+    let mut left = 0;
+    change(room, length, part, protection, |stubs| {
+        // SAFETY: as above.
+        let bytes = unsafe { part.bytes() };
+        for site in sites(bytes).filter_map(Result::ok) {
+            let Some(slot) = module_slot(site.number) else {
+                continue;
+            };
+            // SAFETY: code and room are writable; if others run there, the place is changed at once.
+            let turned = unsafe { turn_site(stubs, part, &site, slot, alone) };
+            left += usize::from(turned.is_none());
+        }
+    })?;
+    Ok(left)
+}
+
+/// Makes code and room for its stubs writable for the length of `write`; both stay executable.
+fn change(
+    room: usize,
+    length: usize,
+    code: Code,
+    protection: c_int,
+    write: impl FnOnce(&mut Stubs),
+) -> Result<(), i32> {
+    let (first, end) = (code.start & !(PAGE - 1), code.end.next_multiple_of(PAGE));
+    let writable = PROT_READ | PROT_WRITE | PROT_EXEC;
+    // If this is refused, it must be before anything leads there.
+    let allowed = protect(room, length, PROT_READ | PROT_EXEC)
+        .and_then(|()| protect(room, length, writable))
+        .and_then(|()| protect(first, end - first, writable));
+    if allowed.is_err() {
+        // SAFETY: mapped for this, and nothing leads there.
+        let _ = unsafe { sys!(SYS_munmap, room, length) };
+        return allowed;
+    }
+    write(&mut Stubs {
+        next: room,
+        end: room + length,
+    });
+    protect(first, end - first, protection)?;
+    protect(room, length, PROT_READ | PROT_EXEC)
 }
 
 /// Whether each of libc's functions makes its system calls itself: those where a thread can be
@@ -70,55 +183,10 @@ fn is_turned(number: libc::c_long) -> bool {
     site_slot(number as u32).is_some_and(|site| site.turned.load(Ordering::Relaxed))
 }
 
-/// Whether all was of a known form.
-fn turn_in(code: Code) -> Result<bool, i32> {
-    let (first, end) = (code.start & !(PAGE - 1), code.end.next_multiple_of(PAGE));
-    let room = room_near(code.start)?;
-    // If this is refused, it must be before anything leads there.
-    protect(room, ROOM, PROT_READ | PROT_EXEC)?;
-    protect(room, ROOM, PROT_READ | PROT_WRITE)?;
-    protect(first, end - first, PROT_READ | PROT_WRITE | PROT_EXEC)?;
-    // SAFETY: libc's code, readable; written only through raw pointers below, while no other
-    // thread exists.
-    let bytes =
-        unsafe { core::slice::from_raw_parts(code.start as *const u8, code.end - code.start) };
-    let mut stubs = Stubs {
-        next: room,
-        end: room + ROOM,
-    };
-    let mut all = true;
-    for site in sites(bytes) {
-        let Ok(site) = site else { continue };
-        let Some(slot) = site_slot(site.number) else {
-            continue;
-        };
-        // SAFETY: writable, as is the room for stubs, and nobody runs there.
-        if unsafe { turn_site(&mut stubs, code, &site, slot) }.is_none() {
-            all = false;
-            break;
-        }
-        slot.makes_call
-            .store(!site.keeps_syscall, Ordering::Relaxed);
-        slot.turned.store(true, Ordering::Relaxed);
-    }
-    if !calls_are_inline() {
-        all &= Cancellable::find(bytes)
-            // SAFETY: as above.
-            .and_then(|places| unsafe { turn_cancellable(&mut stubs, code, &places) })
-            .is_some();
-    }
-    if all {
-        lead_symbols_straight(code, bytes);
-    }
-    protect(first, end - first, PROT_READ | PROT_EXEC)?;
-    protect(room, ROOM, PROT_READ | PROT_EXEC)?;
-    Ok(all)
-}
-
 /// A symbol whose real function is libc's, and whose system call was turned there, need not ask
-/// first.
+/// first. Those of mappings ask by their symbol, and go on to the kernel: that is cheaper than a place.
 fn lead_symbols_straight(code: Code, bytes: &[u8]) {
-    for (_, slot, _) in SLOTS {
+    for (_, slot, family) in SLOTS {
         let real = slot.real.load(Ordering::Acquire) as usize;
         let Some(function) = real.checked_sub(code.start).and_then(|at| bytes.get(at..)) else {
             continue;
@@ -129,11 +197,21 @@ fn lead_symbols_straight(code: Code, bytes: &[u8]) {
             number => number,
         };
         let is_passed = || site_slot(number as u32).is_some() && pushes(function, number as u32);
-        if is_turned(number) || is_passed() {
+        if *family == "map" && is_turned(number) && is_plain_call(slot) {
+            slot.serve_by_kernel();
+        } else if is_turned(number) || is_passed() {
             slot.lead_straight();
         }
     }
 }
+
+/// Whether libc's function does nothing but the system call. pkey_mprotect without a key is mprotect.
+fn is_plain_call(slot: &Slot) -> bool {
+    slot.number != libc::SYS_pkey_mprotect as usize
+}
+
+/// Most bytes of a site's stub.
+const STUB: usize = 48;
 
 /// Room for stubs, not yet written to.
 struct Stubs {
@@ -181,19 +259,29 @@ const TO_RCX: [u8; 2] = [0x48, 0xb9];
 const JUMP: u8 = 0xe9;
 const CALL: u8 = 0xe8;
 
-/// Writes a jump or call at `at`. `None` where `to` is out of reach.
+/// Writes a jump or call at `at`, in place of one instruction of the same length. `None` where `to` is out
+/// of reach; or where others may run there and it does not lie in one aligned word, of which they fetch
+/// either all that was there or all that is (AMD64 APM vol. 2, 7.6.1).
 ///
 /// # Safety
-/// [`MOV`] bytes must be writable there.
-unsafe fn lead(at: usize, opcode: u8, to: usize) -> Option<()> {
+/// The aligned words that [`MOV`] bytes lie in there must be writable.
+unsafe fn lead(at: usize, opcode: u8, to: usize, alone: bool) -> Option<()> {
+    const WORD: usize = size_of::<u64>();
     let distance = i32::try_from(to as isize - (at + MOV) as isize).ok()?;
-    // SAFETY: by the caller's promise.
-    unsafe {
-        (at as *mut u8).write(opcode);
-        (at as *mut u8)
-            .add(1)
-            .cast::<i32>()
-            .write_unaligned(distance);
+    let [a, b, c, d] = distance.to_le_bytes();
+    let jump = [opcode, a, b, c, d];
+    let within = at % WORD;
+    if within + MOV <= WORD {
+        // SAFETY: aligned, and writable by the caller's promise.
+        let word = unsafe { AtomicU64::from_ptr((at - within) as *mut u64) };
+        let mut bytes = word.load(Ordering::Relaxed).to_le_bytes();
+        bytes.get_mut(within..within + MOV)?.copy_from_slice(&jump);
+        word.store(u64::from_le_bytes(bytes), Ordering::Release);
+    } else if alone {
+        // SAFETY: by the caller's promise.
+        unsafe { (at as *mut [u8; MOV]).write(jump) };
+    } else {
+        return None;
     }
     Some(())
 }
@@ -209,13 +297,18 @@ unsafe fn turn_site(
     code: Code,
     site: &Site,
     slot: &'static SiteSlot,
+    alone: bool,
 ) -> Option<()> {
     let at = code.start + site.offset;
     // SAFETY: the site's own bytes; the rest by the caller's promise.
     unsafe {
         let middle = core::slice::from_raw_parts((at + MOV) as *const u8, site.middle);
-        let enter = match slot.family {
-            "ioctl" => ioctl_site_enter as *const (),
+        let enter = match (slot.family, slot.slot.number as libc::c_long) {
+            ("ioctl", _) => ioctl_site_enter as *const (),
+            (_, libc::SYS_mmap) => mmap_site_enter as *const (),
+            (_, libc::SYS_mremap) => mremap_site_enter as *const (),
+            (_, libc::SYS_shmat | libc::SYS_process_madvise) => site_enter as *const (),
+            ("map", _) => map_site_enter as *const (),
             _ => site_enter as *const (),
         };
         let stub = stubs.write(&[
@@ -224,7 +317,40 @@ unsafe fn turn_site(
             &load(TO_RCX, code.start + site.behind - SYSCALL),
             &jump_to(enter),
         ])?;
-        lead(at, JUMP, stub)
+        lead(at, JUMP, stub, alone)
+    }
+}
+
+/// syscall(2): its moves, and on by the number that it is given.
+///
+/// # Safety
+/// As for [`turn_site`].
+unsafe fn turn_by_argument(
+    stubs: &mut Stubs,
+    code: Code,
+    start: usize,
+    moves: &[u8],
+) -> Option<()> {
+    let at = code.start + start;
+    // SAFETY: the place's own bytes; the rest by the caller's promise.
+    unsafe {
+        let stub = stubs.write(&[
+            moves,
+            &load(TO_RCX, at + moves.len()),
+            &jump_to(site_by_number as *const ()),
+        ])?;
+        lead(at, JUMP, stub, true)
+    }
+}
+
+/// Has [`SITES_BY_NUMBER`] name the rows that concern libc.
+fn fill_numbers() {
+    let blame = check::blame::sites();
+    let concerned = SITE_SLOTS.iter().rev().filter(|slot| concerns_libc(slot));
+    for slot in concerned.chain(blame) {
+        if let Some(entry) = SITES_BY_NUMBER.get(slot.slot.number) {
+            entry.store((slot as *const SiteSlot).cast_mut(), Ordering::Release);
+        }
     }
 }
 
@@ -233,13 +359,6 @@ unsafe fn turn_site(
 /// # Safety
 /// As for [`turn_site`].
 unsafe fn turn_cancellable(stubs: &mut Stubs, code: Code, places: &Cancellable) -> Option<()> {
-    let blame = check::blame::sites();
-    let concerned = SITE_SLOTS.iter().rev().filter(|slot| concerns_libc(slot));
-    for slot in concerned.chain(blame) {
-        if let Some(entry) = SITES_BY_NUMBER.get(slot.slot.number) {
-            entry.store((slot as *const SiteSlot).cast_mut(), Ordering::Release);
-        }
-    }
     CANCELLABLE.store((code.start + places.function) as *mut (), Ordering::Release);
     let at = code.start + places.load;
     // SAFETY: the place's own bytes; the rest by the caller's promise.
@@ -251,8 +370,8 @@ unsafe fn turn_cancellable(stubs: &mut Stubs, code: Code, places: &Cancellable) 
             &jump_to(site_by_number as *const ()),
         ])?;
         let cancellable = stubs.write(&[&jump_to(cancellable_enter as *const ())])?;
-        lead(at, JUMP, by_number)?;
-        lead(code.start + places.call, CALL, cancellable)
+        lead(at, JUMP, by_number, true)?;
+        lead(code.start + places.call, CALL, cancellable, true)
     }
 }
 
@@ -265,8 +384,31 @@ fn site_slot(number: u32) -> Option<&'static SiteSlot> {
     })
 }
 
-/// What libc maps for itself is nobody's tagged file, but it hands on the program's advice
-/// (posix_madvise). It syncs nothing but for aio_fsync, which is hooked by its name, and what it reads
+/// Whether it is turned in every module.
+pub fn is_module_site(site: &Site) -> bool {
+    module_slot(site.number).is_some()
+}
+
+fn module_slot(number: u32) -> Option<&'static SiteSlot> {
+    site_slot(number).filter(|slot| matches!(slot.family, "map" | "descriptors"))
+}
+
+/// The numbers of what is turned in every module.
+pub fn concern_modules() -> &'static [u32] {
+    &[
+        libc::SYS_mmap as u32,
+        libc::SYS_munmap as u32,
+        libc::SYS_mremap as u32,
+        libc::SYS_mprotect as u32,
+        libc::SYS_pkey_mprotect as u32,
+        libc::SYS_madvise as u32,
+        libc::SYS_remap_file_pages as u32,
+        libc::SYS_shmat as u32,
+    ]
+}
+
+/// What libc maps for itself is nobody's tagged file, but its functions may be looked up in it, by
+/// whatever the program is made of. It syncs nothing but for aio_fsync, which is hooked by its name, and what it reads
 /// for streams concerns us only where reading is refused. Of what changes descriptors it closes some
 /// (fclose) and puts others in their place (freopen); where it duplicates one to a new number, the
 /// program asked for it by symbol. Its own children (posix_spawn) learn nothing of descriptors before
@@ -275,7 +417,6 @@ fn concerns_libc(slot: &SiteSlot) -> bool {
     let number = slot.slot.number as libc::c_long;
     match slot.family {
         "sync" => false,
-        "map" => number == libc::SYS_madvise,
         "read" => config().policy.deny_reads,
         "descriptors" => matches!(
             number,
@@ -288,7 +429,7 @@ fn concerns_libc(slot: &SiteSlot) -> bool {
 }
 
 /// Writable memory within reach of a 32-bit jump from `code`.
-fn room_near(code: usize) -> Result<usize, i32> {
+fn room_near(code: usize, length: usize) -> Result<usize, i32> {
     const STEP: usize = 1 << 20;
     const TRIES: usize = 1024;
     for i in 1..TRIES {
@@ -301,7 +442,7 @@ fn room_near(code: usize) -> Result<usize, i32> {
             sys!(
                 SYS_mmap,
                 wish,
-                ROOM,
+                length,
                 PROT_READ | PROT_WRITE,
                 flags,
                 -1isize,
@@ -313,7 +454,7 @@ fn room_near(code: usize) -> Result<usize, i32> {
             // A kernel that does not know MAP_FIXED_NOREPLACE.
             Ok(at) => {
                 // SAFETY: mapped just above.
-                let _ = unsafe { sys!(SYS_munmap, at, ROOM) };
+                let _ = unsafe { sys!(SYS_munmap, at, length) };
             }
             Err(_) => {}
         }
@@ -326,7 +467,7 @@ fn protect(start: usize, length: usize, protection: c_int) -> Result<(), i32> {
     unsafe { sys!(SYS_mprotect, start, length, protection) }.map(|_| ())
 }
 
-fn is_single_threaded() -> bool {
+pub fn is_single_threaded() -> bool {
     // A directory has a link for each of its directories, and itself twice.
     crate::subject::Place::path(c"/proc/self/task".as_ptr() as usize, true)
         .stat()
@@ -342,8 +483,17 @@ pub struct Code {
     pub end: usize,
 }
 
+impl Code {
+    /// # Safety
+    /// It must be readable for as long as the bytes are looked at.
+    unsafe fn bytes(&self) -> &'static [u8] {
+        // SAFETY: by the caller's promise.
+        unsafe { core::slice::from_raw_parts(self.start as *const u8, self.end - self.start) }
+    }
+}
+
 /// The executable part of libc.
-fn libc_code() -> Option<Code> {
+pub fn libc_code() -> Option<Code> {
     // Not a function that anybody interposes.
     code_at(libc::gnu_get_libc_version as *const () as usize)
 }

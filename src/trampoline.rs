@@ -15,10 +15,13 @@
 //! calls the real function again.
 
 use crate::descriptors;
+use crate::mappings;
 use crate::real::numbers::{ELSEWHERE, ITS_ARGUMENT};
 use core::arch::naked_asm;
 use core::mem::offset_of;
-use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
+use daxshim_core::record::offset;
+use daxshim_core::regions::Regions;
 use daxshim_core::symbols::HOOKS;
 
 /// What the hook wants done. Returned in two registers.
@@ -101,6 +104,11 @@ impl Slot {
     /// Whether its function is none of libc's.
     pub fn is_elsewhere(&self) -> bool {
         self.number == ELSEWHERE as usize
+    }
+
+    /// Behind the hook comes the kernel, not libc's function, whose own system call is asked about, too.
+    pub fn serve_by_kernel(&self) {
+        self.real.store(early as *mut (), Ordering::Release);
     }
 
     /// The symbol needs no look any more.
@@ -280,7 +288,8 @@ pub unsafe extern "C" fn enter() {
     )
 }
 
-/// Serves calls that come before the constructor: straight down to the kernel.
+/// Serves calls that come before the constructor, and those of [`Slot::serve_by_kernel`]: straight down to
+/// the kernel.
 ///
 /// # Safety
 /// Only reached through [`enter`], which leaves r11 at the [`Slot`].
@@ -560,6 +569,83 @@ pub unsafe extern "C" fn site_enter() {
     )
 }
 
+/// Bytes of an xsave area that ends with the widest registers that the CPU and kernel have; 0: none wider than
+/// xmm.
+static WIDE_AREA: AtomicU32 = AtomicU32::new(0);
+
+/// Where ymm's upper halves, k registers, zmm's upper halves, and zmm16 to zmm31 stand in xcr0 (Intel SDM vol.
+/// 1, 13.1).
+const WIDE: [u32; 4] = [2, 5, 6, 7];
+
+/// Once, by the constructor, where [`keep_wide`] is needed.
+pub fn look_at_wide_registers() {
+    use core::arch::x86_64::{__cpuid, __cpuid_count};
+    const OSXSAVE: u32 = 1 << 27;
+    if __cpuid(1).ecx & OSXSAVE == 0 {
+        return;
+    }
+    let ends = WIDE.map(|component| {
+        let found = __cpuid_count(0xd, component);
+        found.eax + found.ebx
+    });
+    let end = ends.into_iter().max().unwrap_or(0);
+    WIDE_AREA.store(end.next_multiple_of(64), Ordering::Relaxed);
+}
+
+/// Calls a function of another library, which may use what the CPU has, and preserves what a place that was
+/// turned must and [`site_enter`] does not. On the stack are some 2.7 KB more with AVX-512.
+///
+/// # Safety
+/// As for a call of `function` with `argument`.
+#[unsafe(naked)]
+pub unsafe extern "C" fn keep_wide(
+    function: unsafe extern "C" fn(*mut core::ffi::c_void),
+    argument: *mut core::ffi::c_void,
+) {
+    naked_asm!(
+        ".cfi_startproc",
+        "push rbp",
+        ".cfi_def_cfa_offset 16",
+        ".cfi_offset rbp, -16",
+        "mov rbp, rsp",
+        ".cfi_def_cfa_register rbp",
+        "push rbx",
+        ".cfi_offset rbx, -24",
+        "push rbx",
+        "mov r8, rdi",
+        "mov rdi, rsi",
+        "mov ecx, [rip + {area}]",
+        "test ecx, ecx",
+        "jz 2f",
+        "sub rsp, rcx",
+        "and rsp, -64",
+        "mov rbx, rsp",
+        "xor eax, eax",
+        "xor edx, edx",
+        ".irp n, 0, 1, 2, 3, 4, 5, 6, 7",
+        "mov [rbx + 512 + 8 * \\n], rax",
+        ".endr",
+        "mov eax, {wide}",
+        "xsave64 [rbx]",
+        "call r8",
+        "mov eax, {wide}",
+        "xor edx, edx",
+        "xrstor64 [rbx]",
+        "jmp 3f",
+        "2:",
+        "call r8",
+        "3:",
+        "mov rbx, [rbp - 8]",
+        "mov rsp, rbp",
+        "pop rbp",
+        ".cfi_def_cfa rsp, 8",
+        "ret",
+        ".cfi_endproc",
+        area = sym WIDE_AREA,
+        wide = const 1 << WIDE[0] | 1 << WIDE[1] | 1 << WIDE[2] | 1 << WIDE[3],
+    )
+}
+
 /// The types of requests (linux/ioctl.h: the second byte of the number) that ioctl(2)'s hook looks at.
 pub const IOCTL_TYPES: [u8; 6] = [0x94, 0x66, 0x58, 0x76, 0x4c, 0xf5];
 
@@ -602,8 +688,88 @@ pub unsafe extern "C" fn ioctl_site_enter() {
     )
 }
 
-/// The rows that concern libc itself by their system calls' numbers; empty where libc makes each of its
-/// calls by an own instruction.
+/// Before [`site_enter`], where a range of mappings is changed: on at once while nothing is recorded, or
+/// where nothing ever was. malloc and its like are that frequent.
+///
+/// # Safety
+/// Only to be jumped to by a stub.
+#[unsafe(naked)]
+pub unsafe extern "C" fn map_site_enter() {
+    naked_asm!(
+        ".cfi_startproc simple",
+        ".cfi_def_cfa rsp, 0",
+        ".cfi_register rip, rcx",
+        "cmp qword ptr [rip + {record} + {len}], 0",
+        "je 2f",
+        "mov rax, rdi",
+        "add rax, rsi",
+        "jc {enter}",
+        "cmp rax, [rip + {lowest}]",
+        "jbe 2f",
+        "cmp rdi, [rip + {highest}]",
+        "jb {enter}",
+        "2:",
+        "mov eax, [r11 + {number}]",
+        "jmp rcx",
+        ".cfi_endproc",
+        record = sym mappings::RECORD,
+        len = const offset::REGIONS + Regions::LEN,
+        lowest = sym mappings::LOWEST,
+        highest = sym mappings::HIGHEST,
+        number = const offset_of!(SiteSlot, slot) + offset_of!(Slot, number),
+        enter = sym site_enter,
+    )
+}
+
+/// The same for mremap(2), unless it takes another place than a free one, or is to map the pages twice.
+///
+/// # Safety
+/// Only to be jumped to by a stub.
+#[unsafe(naked)]
+pub unsafe extern "C" fn mremap_site_enter() {
+    naked_asm!(
+        ".cfi_startproc simple",
+        ".cfi_def_cfa rsp, 0",
+        ".cfi_register rip, rcx",
+        "test r10b, {fixed}",
+        "jnz {enter}",
+        "test rsi, rsi",
+        "jnz {map_enter}",
+        "jmp {enter}",
+        ".cfi_endproc",
+        fixed = const libc::MREMAP_FIXED,
+        enter = sym site_enter,
+        map_enter = sym map_site_enter,
+    )
+}
+
+/// Before [`site_enter`], where mmap(2) is called: memory of no file goes on at once, as it takes a free
+/// place, if it is not given one. What is recorded there still, another thread's munmap(2) is about to forget,
+/// and has taken from flushes already.
+///
+/// # Safety
+/// Only to be jumped to by a stub.
+#[unsafe(naked)]
+pub unsafe extern "C" fn mmap_site_enter() {
+    naked_asm!(
+        ".cfi_startproc simple",
+        ".cfi_def_cfa rsp, 0",
+        ".cfi_register rip, rcx",
+        "mov eax, r10d",
+        "and eax, {anonymous} | {fixed}",
+        "cmp eax, {anonymous}",
+        "jne {enter}",
+        "mov eax, [r11 + {number}]",
+        "jmp rcx",
+        ".cfi_endproc",
+        anonymous = const libc::MAP_ANONYMOUS,
+        fixed = const libc::MAP_FIXED,
+        number = const offset_of!(SiteSlot, slot) + offset_of!(Slot, number),
+        enter = sym site_enter,
+    )
+}
+
+/// The rows that concern libc itself by their system calls' numbers.
 pub static SITES_BY_NUMBER: [AtomicPtr<SiteSlot>; NUMBERS] =
     [const { AtomicPtr::new(core::ptr::null_mut()) }; NUMBERS];
 

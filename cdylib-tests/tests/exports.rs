@@ -3,6 +3,7 @@
 
 use daxshim_core::symbols::{HOOKS, QUESTIONS};
 use daxshim_tests::{library, program};
+use iced_x86::{Decoder, DecoderOptions, EncodingKind};
 use object::elf::{DT_NEEDED, FileHeader64, STT_FUNC, STT_GNU_IFUNC};
 use object::read::elf::{Dyn, FileHeader, Sym};
 use object::{Endianness, Object, ObjectSection};
@@ -135,4 +136,40 @@ fn stripped_it_is_under_a_mebibyte() {
         .sum();
     let optimised = std::env::var_os("DAXSHIM_TEST_DEV_BUILD").is_none();
     assert!(!optimised || stripped < 1 << 20, "{stripped} bytes");
+}
+
+/// A place that was turned in libc stands for the kernel's `syscall`, which preserves ymm, zmm and k registers.
+#[test]
+fn it_leaves_wide_registers_alone() {
+    let bytes = std::fs::read(library()).expect("the library can be read");
+    let file = object::File::parse(&*bytes).expect("the library is ELF");
+    let text = file.section_by_name(".text").expect("it has code");
+    let code = text.data().expect("its code can be read");
+    let wide: Vec<_> = Decoder::with_ip(64, code, text.address(), DecoderOptions::NONE)
+        .into_iter()
+        .filter(|instruction| {
+            !matches!(
+                instruction.encoding(),
+                EncodingKind::Legacy | EncodingKind::D3NOW
+            )
+        })
+        .map(|instruction| format!("{:x}: {instruction:?}", instruction.ip()))
+        .collect();
+    assert!(wide.is_empty(), "VEX and EVEX encoded: {wide:#?}");
+    let imported: Vec<_> = file
+        .imports()
+        .expect("it has imports")
+        .iter()
+        .map(|import| String::from_utf8_lossy(import.name()).into_owned())
+        .filter(|name| {
+            let beginnings = ["mem", "str", "stp", "bcmp", "bcopy", "bzero", "wcs", "wmem"];
+            beginnings
+                .iter()
+                .any(|beginning| name.starts_with(beginning))
+        })
+        .collect();
+    assert!(
+        imported.is_empty(),
+        "libc's, which use what the CPU has: {imported:?}"
+    );
 }

@@ -72,6 +72,7 @@ const CHANGES: &[c_long] = &[
     SYS_madvise,
     SYS_process_madvise,
     SYS_remap_file_pages,
+    SYS_shmat,
     SYS_msync,
     SYS_fsync,
     SYS_fdatasync,
@@ -133,14 +134,6 @@ const UNWATCHED: &[Unwatched] = &[
     inside(SYS_read, &[], "reading changes nothing"),
     inside(SYS_pread64, &[], "reading changes nothing"),
     inside(SYS_readv, &[], "reading changes nothing"),
-    inside(
-        SYS_mmap,
-        &[],
-        "libc maps memory, stacks and its own files, for reading",
-    ),
-    inside(SYS_munmap, &[], "libc unmaps what it mapped"),
-    inside(SYS_mremap, &[], "libc moves what it mapped"),
-    inside(SYS_mprotect, &[], "libc protects what it mapped"),
     inside(SYS_fsync, &[], "a sync by the kernel is as good as any"),
     inside(SYS_fdatasync, &[], "a sync by the kernel is as good as any"),
     inside(
@@ -335,15 +328,14 @@ fn are_system_calls(shim: &Shim) {
         "only {} places were turned",
         turned.len()
     );
-    // Each changed byte belongs to the number of a call; the jump that stands there is as long.
+    // Each changed byte belongs to the number of a call, or to the moves before that of syscall(2); the jump
+    // that stands there is as long.
+    let begins = turned.iter().filter_map(|place| place.begins);
+    let begins: Vec<u64> = begins.chain([libc.exports["syscall"]]).collect();
+    let is_of = |byte: u64, begins: u64| (begins..begins + 5).contains(&byte);
     let strays: Vec<_> = bytes
         .iter()
-        .filter(|&&byte| {
-            !turned.iter().any(|place| {
-                let begins = place.begins.unwrap_or(u64::MAX);
-                (begins..begins.saturating_add(5)).contains(&byte)
-            })
-        })
+        .filter(|&&byte| !begins.iter().any(|&begins| is_of(byte, begins)))
         .collect();
     assert!(
         strays.is_empty(),

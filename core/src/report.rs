@@ -329,6 +329,22 @@ pub struct UnseenCounters {
 /// How many different programs without the library a page can name.
 pub const UNSEEN: usize = 32;
 
+/// A module whose system calls are not all seen.
+#[repr(C)]
+pub struct ModuleName {
+    /// 0 free, 1 being filled in, 2 valid.
+    pub state: AtomicU8,
+    /// Bytes of `path`.
+    pub path_len: AtomicU8,
+    /// Reserved, 0.
+    pub reserved: [AtomicU8; 6],
+    /// The module's file.
+    pub path: [AtomicU8; PATH_LEN],
+}
+
+/// How many modules a page can name.
+pub const MODULES: usize = 16;
+
 /// What a process did, in the words of the contract.
 #[repr(C)]
 pub struct Page {
@@ -377,6 +393,8 @@ pub struct Page {
     pub mappings: [MappingCounters; MAPPINGS],
     /// Programs it executed that the library is not loaded into.
     pub unseen: [UnseenCounters; UNSEEN],
+    /// Modules whose system calls are not all seen.
+    pub modules: [ModuleName; MODULES],
 }
 
 impl Page {
@@ -454,6 +472,28 @@ impl Page {
             }
         }
         self.mappings_left_out.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Names a module whose system calls are not all seen. Of those that find no room, nothing is said.
+    pub fn module(&self, path: &[u8]) {
+        let path = path.get(..PATH_LEN).unwrap_or(path);
+        for slot in &self.modules {
+            let state = slot
+                .state
+                .compare_exchange(0, 1, Ordering::Acquire, Ordering::Acquire);
+            if state.is_ok() {
+                store_bytes(&slot.path, path);
+                slot.path_len.store(path.len() as u8, Ordering::Relaxed);
+                slot.state.store(2, Ordering::Release);
+                return;
+            }
+            let same = |(cell, byte): (&AtomicU8, &u8)| cell.load(Ordering::Relaxed) == *byte;
+            if slot.path_len.load(Ordering::Relaxed) as usize == path.len()
+                && slot.path.iter().zip(path).all(same)
+            {
+                return;
+            }
+        }
     }
 
     /// Where executions of the program at `path` are counted.

@@ -83,6 +83,49 @@ pub fn sites(code: &[u8]) -> impl Iterator<Item = Result<Site, usize>> + '_ {
     })
 }
 
+/// glibc's syscall(2), which is written in assembly (sysdeps/unix/sysv/linux/x86_64/syscall.S): moves its
+/// arguments to where the kernel expects them, up to its `syscall`.
+const BY_ARGUMENT: [u8; 23] = [
+    0x48, 0x89, 0xf8, 0x48, 0x89, 0xf7, 0x48, 0x89, 0xd6, 0x48, 0x89, 0xca, 0x4d, 0x89, 0xc2, 0x4d,
+    0x89, 0xc8, 0x4c, 0x8b, 0x4c, 0x24, 0x08,
+];
+
+/// Where glibc's syscall(2) begins, whose `syscall` is at `at`: a jump fits there, and then all of its
+/// moves have to be made elsewhere.
+#[must_use]
+pub fn by_argument(code: &[u8], at: usize) -> Option<(usize, &'static [u8])> {
+    let start = at.checked_sub(BY_ARGUMENT.len())?;
+    (code.get(start..at)? == BY_ARGUMENT).then_some((start, &BY_ARGUMENT))
+}
+
+/// Whether the bytes of `syscall` at `at` are one, as far as can be told from what stands around them,
+/// though of no form that is understood: its number comes from another register or from the stack, or is
+/// one of `numbers` and loaded further before. Elsewhere the two bytes are half of an address or a distance.
+#[must_use]
+pub fn is_elsewise(code: &[u8], at: usize, numbers: &[u32]) -> bool {
+    const NEAR: usize = 12;
+    const FAR: usize = 48;
+    // Those are short: what follows are their upper bytes.
+    let is_distance = matches!(code.get(at + SYSCALL.len()), None | Some(0 | 0xff));
+    let before = |length| code.get(at.saturating_sub(length)..at).unwrap_or(&[]);
+    let is_move = |pair: &[u8]| match pair {
+        // mov %r, %eax
+        [0x89, modrm] => modrm & 0xc7 == 0xc0,
+        // mov disp8(%r), %eax
+        [0x8b, modrm] => modrm & 0xf8 == 0x40,
+        _ => false,
+    };
+    let is_number = |bytes: &[u8]| match bytes {
+        [0xb8..=0xbf, number @ ..] => {
+            let number = number.try_into().map(u32::from_le_bytes);
+            number.is_ok_and(|number| numbers.contains(&number))
+        }
+        _ => false,
+    };
+    !is_distance
+        && (before(NEAR).windows(2).any(is_move) || before(FAR).windows(MOV).any(is_number))
+}
+
 /// Where glibc, from 2.41 on, makes the system calls in which a thread can be cancelled. Their number is
 /// an argument there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -313,6 +356,41 @@ mod tests {
             let code = [b"\xb8\x01\x00\x00\x00", bytes, b"\x0f\x05"].concat();
             assert_eq!(only(&code), None, "{bytes:x?}");
         }
+    }
+
+    #[test]
+    fn syscall_is_found_by_its_moves() {
+        let code = [
+            &[0x90, 0x90],
+            &BY_ARGUMENT[..],
+            &SYSCALL,
+            b"\x48\x3d\x01\xf0\xff\xff",
+        ]
+        .concat();
+        assert_eq!(by_argument(&code, 25), Some((2, &BY_ARGUMENT[..])));
+        for at in 2..25 {
+            let mut other = code.clone();
+            other[at] ^= 1;
+            assert_eq!(by_argument(&other, 25), None, "byte {at}");
+        }
+        assert_eq!(by_argument(&code[3..], 22), None);
+    }
+
+    #[test]
+    fn calls_of_another_form_are_told_from_halves_of_addresses() {
+        let is = |before: &[u8], behind: &[u8]| {
+            let code = [before, &SYSCALL, behind].concat();
+            is_elsewise(&code, before.len(), &[11])
+        };
+        assert!(is(b"\x44\x89\xc8", b"\x48\x3d\x00\xf0\xff\xff"));
+        assert!(is(b"\x48\x89\xd0", b"\x48\x8b"));
+        assert!(is(b"\x48\x8b\x44\x24\x08", b"\x48\x3d"));
+        assert!(is(b"\xba\x0b\x00\x00\x00\x48\x8b\x7b\x50", b"\x89\xc1"));
+        assert!(!is(b"\xba\x0c\x00\x00\x00\x48\x8b\x7b\x50", b"\x89\xc1"));
+        assert!(!is(b"\x89\xd0\x48\x8d\x35", b"\x00\x01"));
+        assert!(!is(b"\x89\xd0\xe8", b"\xff\xff"));
+        assert!(!is(b"\x48\x8d\x0d\x03\x05", b"\xaa\x00"));
+        assert!(!is(b"\x89\xd0", b""));
     }
 
     /// As glibc 2.41 of Debian 13 has it, but nearer together.

@@ -99,6 +99,7 @@ macro_rules! for_each_hook {
             map::madvise [madvise __madvise] SYS_madvise => [Map Punch];
             map::process_madvise [process_madvise] SYS_process_madvise => [Map Punch];
             map::remap_file_pages [remap_file_pages] SYS_remap_file_pages => [Map];
+            map::shmat [shmat] SYS_shmat => [Map];
 
             sync::msync [msync] SYS_msync => [Sync];
             sync::fsync [fsync] SYS_fsync => [Sync];

@@ -6,6 +6,7 @@
 
 use crate::real::sys;
 use crate::sites::{Code, code_at};
+use crate::trampoline::{keep_wide, look_at_wide_registers};
 use core::ffi::{CStr, c_int, c_void};
 use core::ops::ControlFlow;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -38,6 +39,7 @@ pub fn start() {
     // SAFETY: a C string with its NUL; the default lookup order.
     let found = unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"_dl_find_object".as_ptr()) };
     USABLE.store(!found.is_null(), Ordering::Relaxed);
+    look_at_wide_registers();
     // The unwinder prepares itself at its first use, which must not be inside a hook.
     let _ = here();
 }
@@ -59,6 +61,11 @@ extern "C" fn visit(context: *mut c_void, stack: *mut c_void) -> c_int {
     URC_NO_REASON
 }
 
+unsafe extern "C" fn unwind(stack: *mut c_void) {
+    // SAFETY: `visit` gets the stack that it expects.
+    unsafe { _Unwind_Backtrace(visit, stack) };
+}
+
 /// Whether stacks can be taken.
 pub fn is_usable() -> bool {
     USABLE.load(Ordering::Relaxed)
@@ -69,8 +76,8 @@ pub fn is_usable() -> bool {
 pub fn here() -> Stack {
     let mut stack = Stack::new();
     if USABLE.load(Ordering::Relaxed) {
-        // SAFETY: `visit` gets the stack that it expects.
-        unsafe { _Unwind_Backtrace(visit, (&raw mut stack).cast()) };
+        // SAFETY: `unwind` gets the stack that it expects.
+        unsafe { keep_wide(unwind, (&raw mut stack).cast()) };
     }
     stack
 }

@@ -15,6 +15,7 @@ use crate::mappings::{
     suspend_in,
 };
 use crate::memory::{PAGE, read_value, vector_error};
+use crate::modules;
 use crate::process::{self, config, event};
 use crate::real::{Errno, sys, syscall};
 use crate::subject::{self, Place, Tag};
@@ -78,7 +79,7 @@ pub extern "C" fn mmap(call: &mut Call) -> Step {
     {
         return map_as(call, kind);
     }
-    if mappings::is_empty() {
+    if mappings::is_empty() && !modules::is_code(call) {
         return Step::PASS;
     }
     match fixed_over(call) {
@@ -139,11 +140,15 @@ extern "C" fn after_untagged(call: &Call, result: isize) -> isize {
     let [_, length, ..] = call.args;
     if result != MAP_FAILED as isize {
         forget(result as usize, length);
+        if modules::is_code(call) {
+            modules::mapped(call, result as usize);
+        }
     }
     result
 }
 
 fn map_tagged(call: &mut Call, fd: i32, tag: &Tag, look: Look) -> Step {
+    modules::before_first_mapping();
     let [_, _, protection, ..] = call.args;
     let kind = if protection as i32 & PROT_WRITE == 0 {
         Kind::ReadOnly

@@ -110,6 +110,19 @@ fn warnings(outcome: &Outcome) -> Option<String> {
             counted.event.words()
         ));
     }
+    if !report.total.modules.is_empty() {
+        let names: Vec<_> = report
+            .total
+            .modules
+            .iter()
+            .map(|name| clean(name))
+            .collect();
+        lines.push(format!(
+            "system calls that a module makes itself are not all seen; if they change mappings of tagged files, \
+             syncs may go wrong: {}",
+            names.join(", ")
+        ));
+    }
     if report.total.unseen_left_out > 0 {
         let left_out = counted(report.total.unseen_left_out, "execution");
         lines.push(format!(

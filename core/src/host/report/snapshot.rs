@@ -14,8 +14,8 @@ use crate::config::{FlushPolicy, Misunderstood};
 use crate::contract::{Mode, Operation};
 use crate::flush::WriteBack;
 use crate::report::{
-    Call, Event, Kind, MAGIC, MappingCounters, OperationCounters, PATH_LEN, Page, SyncCounters,
-    Unseen, UnseenCounters, Way,
+    Call, Event, Kind, MAGIC, MappingCounters, ModuleName, OperationCounters, PATH_LEN, Page,
+    SyncCounters, Unseen, UnseenCounters, Way,
 };
 
 /// Why a file is no report page.
@@ -176,6 +176,7 @@ fn tally(page: &Page) -> Tally {
             .collect(),
         unseen: page.unseen.iter().filter_map(execution).collect(),
         unseen_left_out: u64::from(number(&page.unseen_left_out)),
+        modules: page.modules.iter().filter_map(module).collect(),
     }
 }
 
@@ -227,6 +228,10 @@ fn execution(counters: &UnseenCounters) -> Option<Execution> {
         reason,
         count,
     })
+}
+
+fn module(name: &ModuleName) -> Option<String> {
+    (byte(&name.state) == 2).then(|| text(&name.path, &name.path_len))
 }
 
 /// A path; a long one lost its beginning.

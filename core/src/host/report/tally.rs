@@ -23,6 +23,8 @@ pub struct Tally {
     pub unseen: Vec<Execution>,
     /// Executions that found no room in the report.
     pub unseen_left_out: u64,
+    /// Modules that make system calls of their own which are not all seen.
+    pub modules: Vec<String>,
 }
 
 /// What became of the calls that attempt one operation.
@@ -159,6 +161,11 @@ impl Tally {
             }
         }
         accumulate(&mut self.unseen_left_out, other.unseen_left_out);
+        for module in &other.modules {
+            if !self.modules.contains(module) {
+                self.modules.push(module.clone());
+            }
+        }
     }
 
     /// Computes latencies and puts everything in table order.
@@ -174,6 +181,7 @@ impl Tally {
         self.events.sort_by_key(|counted| counted.event as u8);
         self.unseen
             .sort_by(|a, b| (&a.program, a.reason).cmp(&(&b.program, b.reason)));
+        self.modules.sort();
     }
 
     /// The sum of a counter of the sync calls that `which` picks.
