@@ -6,16 +6,16 @@
 //! itself is the program's; only one that is missing is added, and the library put into
 //! `LD_PRELOAD`.
 
-use crate::memory::{PageCopy, read_all, within_page};
+use crate::memory::{PageCopy, leak, leak_bytes, read_all, within_page};
 use crate::scratch::Scratch;
 use core::ffi::{CStr, c_char, c_void};
 use daxshim_core::config::Variable;
 use daxshim_core::preload::{Preload, file_name};
 use libc::iovec;
-use std::sync::OnceLock;
+use once_cell::race::OnceRef;
 
 /// Written once, by the constructor.
-static INHERITED: OnceLock<Inherited> = OnceLock::new();
+static INHERITED: OnceRef<Inherited> = OnceRef::new();
 
 /// Most settings that are handed on.
 const SETTINGS: usize = 32;
@@ -52,7 +52,10 @@ pub unsafe fn remember(environment: *const *const c_char, library: &CStr) {
         .filter(is_kept)
         .map(|text| text.count_bytes() + 1)
         .sum();
-    let Some(mut room) = room(length) else { return };
+    // For nothing, no room is needed and none is given.
+    let Some(mut room) = leak_bytes(length) else {
+        return;
+    };
     let mut inherited = Inherited {
         preload: None,
         settings: [None; SETTINGS],
@@ -77,21 +80,8 @@ pub unsafe fn remember(environment: *const *const c_char, library: &CStr) {
             }
         }
     }
-    let _ = INHERITED.set(inherited);
-}
-
-/// Memory that stays.
-fn room(length: usize) -> Option<&'static mut [u8]> {
-    if length == 0 {
-        return None;
-    }
-    let protection = rustix::mm::ProtFlags::READ | rustix::mm::ProtFlags::WRITE;
-    // SAFETY: a new mapping, never unmapped; zeroed, and nobody else's.
-    unsafe {
-        let flags = rustix::mm::MapFlags::PRIVATE;
-        let room = rustix::mm::mmap_anonymous(core::ptr::null_mut(), length, protection, flags);
-        room.ok()
-            .map(|room| core::slice::from_raw_parts_mut(room.cast(), length))
+    if let Some(inherited) = leak(inherited) {
+        let _ = INHERITED.set(inherited);
     }
 }
 

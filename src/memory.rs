@@ -2,6 +2,7 @@
 
 use crate::real::{Errno, sys};
 use core::ffi::{c_char, c_void};
+use core::mem::ManuallyDrop;
 use libc::iovec;
 
 /// Bytes of a page; mappings and faults come in these.
@@ -208,6 +209,26 @@ impl Drop for Room {
         // SAFETY: mapped by `map`; no reference into it outlives `self`.
         let _ = unsafe { sys!(SYS_munmap, self.address, self.length) };
     }
+}
+
+/// Puts a value into memory of its own, where it stays. `None` where there is no memory.
+pub fn leak<T>(value: T) -> Option<&'static T> {
+    // Pages are aligned for everything that is put there.
+    const { assert!(align_of::<T>() <= PAGE && size_of::<T>() != 0) };
+    let room = ManuallyDrop::new(Room::map(size_of::<T>())?);
+    let place = room.address as *mut T;
+    // SAFETY: mapped just now, large enough, aligned, and never unmapped.
+    unsafe {
+        place.write(value);
+        Some(&*place)
+    }
+}
+
+/// As [`leak`], zeroed bytes.
+pub fn leak_bytes(length: usize) -> Option<&'static mut [u8]> {
+    let room = ManuallyDrop::new(Room::map(length)?);
+    // SAFETY: mapped just now, nobody else's, and never unmapped.
+    Some(unsafe { core::slice::from_raw_parts_mut(room.address as *mut u8, length) })
 }
 
 /// A copy of the page that was looked at last: texts that lie together, as those of an environment

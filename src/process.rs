@@ -13,19 +13,23 @@ use daxshim_core::contract::Mode;
 use daxshim_core::flush::WriteBack;
 use daxshim_core::line::Line;
 use daxshim_core::report::{self, Event, Page};
+use crate::memory::{Room, leak, leak_bytes};
+use once_cell::race::OnceRef;
 use rustix::fd::OwnedFd;
 use rustix::fs::{FallocateFlags, OFlags, fallocate, ftruncate, openat, readlinkat_raw};
 use rustix::mm::{MapFlags, ProtFlags};
-use std::sync::OnceLock;
 
 struct Setup {
     config: Config,
     misunderstood: Misunderstood,
+    /// `DAXSHIM_REPORT`. A copy: programs that change their title write over the environment they were
+    /// started with.
+    report_directory: Option<&'static CStr>,
 }
 
-/// Written once, by the constructor; reading it takes no lock. Neither writes nor reads touch a
+/// Written once, by the constructor; neither that nor reading it takes a lock or waits. Neither writes nor reads touch a
 /// thread-local: a preloaded libtsan can't serve those before its own constructor has run.
-static SETUP: OnceLock<Setup> = OnceLock::new();
+static SETUP: OnceRef<Setup> = OnceRef::new();
 
 /// Until the constructor has run.
 static DEFAULT: Config = Config {
@@ -59,10 +63,6 @@ static LET_THROUGH: AtomicPtr<AtomicBool> = AtomicPtr::new(ptr::null_mut());
 
 /// Children of vfork(2) that run in this memory now; a thread that had one leaves it as it was.
 pub static VFORKED: AtomicU32 = AtomicU32::new(0);
-
-/// `DAXSHIM_REPORT`, with its NUL. A copy: programs that change their title write over the
-/// environment they were started with.
-static REPORT_DIRECTORY: OnceLock<[u8; libc::PATH_MAX as usize]> = OnceLock::new();
 
 /// What the environment said.
 #[inline]
@@ -140,11 +140,12 @@ extern "C" fn start(_: c_int, _: *const *const c_char, environment: *const *cons
     // SAFETY: glibc hands constructors the process's environment: C strings and a null.
     let lookup = |name: &CStr| unsafe { variable(environment, name) };
     let (config, misunderstood) = Config::read(|name| lookup(name).map(CStr::to_bytes));
-    let setup = Setup {
+    let setup = leak(Setup {
         config,
         misunderstood,
-    };
-    if SETUP.set(setup).is_ok() {
+        report_directory: lookup(c"DAXSHIM_REPORT").and_then(copied),
+    });
+    if setup.is_some_and(|setup| SETUP.set(setup).is_ok()) {
         set_owner();
         mappings::start();
         if config.policy.mode == Mode::Audit {
@@ -161,18 +162,13 @@ extern "C" fn start(_: c_int, _: *const *const c_char, environment: *const *cons
                 variable.values()
             );
         }
-        if let Some(directory) = lookup(c"DAXSHIM_REPORT").filter(|path| !path.is_empty()) {
-            let mut copy = [0; libc::PATH_MAX as usize];
-            if let Some(room) = copy.get_mut(..directory.count_bytes()) {
-                room.copy_from_slice(directory.to_bytes());
-            }
-            let _ = REPORT_DIRECTORY.set(copy);
-            if let Err(errno) = open_page(ptr::null_mut()) {
-                log::warn!(
-                    "DAXSHIM_REPORT: no report, as no file can be made in {}: {errno}",
-                    directory.to_str().unwrap_or("?")
-                );
-            }
+        if let Some(directory) = setup.and_then(|setup| setup.report_directory)
+            && let Err(errno) = open_page(ptr::null_mut())
+        {
+            log::warn!(
+                "DAXSHIM_REPORT: no report, as no file can be made in {}: {errno}",
+                directory.to_str().unwrap_or("?")
+            );
         }
         check::start();
         if !check::on() {
@@ -242,6 +238,14 @@ unsafe fn variable(environment: *const *const c_char, name: &CStr) -> Option<&'s
         // SAFETY: the entry just read was not the terminating null.
         entry = unsafe { entry.add(1) };
     }
+}
+
+/// A copy of a text that is not empty.
+fn copied(text: &CStr) -> Option<&'static CStr> {
+    let bytes = text.to_bytes_with_nul();
+    let copy = (!text.is_empty()).then(|| leak_bytes(bytes.len()))??;
+    copy.copy_from_slice(bytes);
+    CStr::from_bytes_with_nul(copy).ok()
 }
 
 /// This library, as the loader names it.
@@ -329,10 +333,10 @@ fn open_page(at: *mut Page) -> Result<(), rustix::io::Errno> {
 
 /// The directory that `DAXSHIM_REPORT` names.
 pub fn report_directory() -> Result<OwnedFd, rustix::io::Errno> {
-    let directory = REPORT_DIRECTORY
+    let directory = SETUP
         .get()
-        .and_then(|path| CStr::from_bytes_until_nul(path).ok())
-        .ok_or(rustix::io::Errno::NAMETOOLONG)?;
+        .and_then(|setup| setup.report_directory)
+        .ok_or(rustix::io::Errno::NOENT)?;
     let flags = OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::RDONLY;
     openat(rustix::fs::CWD, directory, flags, 0.into())
 }
@@ -415,8 +419,11 @@ fn monotonic_ns() -> u64 {
 
 /// The end of a symlink's target that fits; its length in bytes.
 pub fn link_target(link: &CStr, into: &mut [u8; report::PATH_LEN]) -> usize {
-    let mut target = [0u8; libc::PATH_MAX as usize];
-    let Ok(len) = readlinkat_raw(rustix::fs::CWD, link, &mut target) else {
+    let Some(mut room) = Room::map(libc::PATH_MAX as usize) else {
+        return 0;
+    };
+    let target = room.bytes();
+    let Ok(len) = readlinkat_raw(rustix::fs::CWD, link, &mut *target) else {
         return 0;
     };
     let tail = target

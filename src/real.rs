@@ -40,7 +40,7 @@ pub unsafe fn syscall(number: c_long, args: [usize; 6]) -> Result<usize, Errno> 
 pub mod numbers {
     pub use libc::*;
 
-    /// No system call: answers ENOSYS.
+    /// No system call.
     pub const NONE: c_long = 0x7fff;
     /// No system call either: a function of another library than libc.
     pub const ELSEWHERE: c_long = 0x7ffe;
@@ -114,9 +114,12 @@ fn next(name: &'static str) -> Option<*mut ()> {
     }
 }
 
-/// Where a function of another library is that was loaded after the constructor had run: as the program
-/// would find it without us, or in the library itself if that was loaded for somebody's private use.
-/// Once for each function, by its first call. Null if it is nowhere.
+/// Where a function is that the constructor did not find: as the program would find it without us, or in
+/// its library itself if that was loaded for somebody's private use. Once for each function, by its first
+/// call: of another library than libc, loaded later; of libc, by what runs before the constructor (an
+/// object that is initialised before us), where no hook can be the one that waits for the loader.
+///
+/// If it is nowhere, of libc it answers ENOSYS; of others it is null, as what has no definition is.
 #[cold]
 pub extern "C" fn resolve_late(slot: &'static Slot) -> *mut () {
     let errno = errno();
@@ -128,10 +131,22 @@ pub extern "C" fn resolve_late(slot: &'static Slot) -> *mut () {
         .unwrap_or(core::ptr::null_mut());
     if !real.is_null() {
         slot.real.store(real, Ordering::Release);
-        resolve_granularity();
     }
+    let real = match slot.is_elsewhere() {
+        true if !real.is_null() => {
+            resolve_granularity();
+            real
+        }
+        false if real.is_null() => missing as *mut (),
+        _ => real,
+    };
     set_errno(errno);
     real
+}
+
+extern "C" fn missing() -> isize {
+    set_errno(libc::ENOSYS);
+    -1
 }
 
 /// pmem2_map_get_store_granularity(3).

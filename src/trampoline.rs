@@ -16,7 +16,7 @@
 
 use crate::descriptors;
 use crate::mappings;
-use crate::real::numbers::{ELSEWHERE, ITS_ARGUMENT};
+use crate::real::numbers::{ELSEWHERE, ITS_ARGUMENT, NONE};
 use core::arch::naked_asm;
 use core::mem::offset_of;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
@@ -74,7 +74,7 @@ pub struct Slot {
     /// Where the symbol leads: [`enter`], or [`straight`] once libc's own system calls are asked
     /// about, which is where its real function ends up.
     entry: AtomicPtr<()>,
-    /// The next definition of the symbol; [`early`] until the constructor has run, or [`late`].
+    /// The next definition of the symbol; until the constructor has run, [`early`] or [`late`].
     pub real: AtomicPtr<()>,
     /// The hook.
     pub check: Check,
@@ -92,12 +92,21 @@ impl Slot {
                 libc::SYS_vfork => crate::vfork::vfork as *mut (),
                 _ => enter as *mut (),
             }),
-            real: AtomicPtr::new(match number {
-                ELSEWHERE => late as *mut (),
-                _ => early as *mut (),
+            real: AtomicPtr::new(if is_more_than_call(number) {
+                late as *mut ()
+            } else {
+                early as *mut ()
             }),
             check,
             number: number as usize,
+        }
+    }
+
+    /// Of a system call itself, which no function stands for.
+    const fn of_call(check: Check, number: core::ffi::c_long) -> Slot {
+        Slot {
+            real: AtomicPtr::new(early as *mut ()),
+            ..Slot::new(check, number)
         }
     }
 
@@ -125,6 +134,20 @@ impl Slot {
     pub fn lead_to(&self, entry: *mut ()) {
         self.entry.store(entry, Ordering::Release);
     }
+}
+
+/// Whether the kernel can't answer for a function by the system call of its row: there is none, or libc
+/// passes some arguments on in other places, or does something about them itself.
+const fn is_more_than_call(number: core::ffi::c_long) -> bool {
+    matches!(
+        number,
+        NONE | ELSEWHERE
+            | libc::SYS_preadv2
+            | libc::SYS_pwritev2
+            | libc::SYS_fchmodat
+            | libc::SYS_fcntl
+            | libc::SYS_pkey_mprotect
+    )
 }
 
 /// On to the real function, unasked.
@@ -311,8 +334,8 @@ unsafe extern "C" fn early() {
     )
 }
 
-/// Finds the function of a library that was loaded after the constructor had run, and goes on to it. If
-/// it is nowhere, to address 0, as a call of what has no definition does.
+/// Finds the function, and goes on to it: that of a library that was loaded after the constructor had run,
+/// or one of libc's before it has.
 ///
 /// # Safety
 /// As for [`early`].
@@ -442,7 +465,7 @@ impl SiteSlot {
     /// Of a call that libc's places of were not turned yet.
     pub const fn new(check: Check, number: core::ffi::c_long, family: &'static str) -> SiteSlot {
         SiteSlot {
-            slot: Slot::new(check, number),
+            slot: Slot::of_call(check, number),
             untagged: match family.as_bytes() {
                 b"write" => Some(&descriptors::TABLE),
                 _ => None,

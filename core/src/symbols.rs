@@ -89,7 +89,7 @@ macro_rules! for_each_hook {
             names::renameat2 [renameat2] SYS_renameat2 => [Rename];
             names::unlink [unlink] SYS_unlink => [Unlink];
             names::unlinkat [unlinkat] SYS_unlinkat => [Unlink];
-            names::remove [remove] SYS_unlink => [Unlink];
+            names::remove [remove] NONE => [Unlink];
 
             map::mmap [mmap mmap64] SYS_mmap => [Map];
             map::munmap [munmap] SYS_munmap => [Map];
