@@ -12,6 +12,7 @@
 //! the lines in `programs/NAME.tagged.expected`: what the contract answers differently.
 
 pub mod callgraph;
+pub mod interleave;
 pub mod scene;
 pub mod snapshot;
 pub mod trace;
@@ -116,12 +117,16 @@ impl Shim {
         self
     }
 
-    /// Whether reading is refused.
+    /// What it sets in the environment, for those who run the program by another.
     #[must_use]
-    pub fn is_denying(&self) -> bool {
-        let denies =
-            |(name, value): &(OsString, OsString)| name == "DAXSHIM_READS" && value == "deny";
-        self.environment.iter().any(denies)
+    pub fn variables(&self) -> Vec<(OsString, OsString)> {
+        let preload = self
+            .preload
+            .then(|| ("LD_PRELOAD".into(), library().into()));
+        preload
+            .into_iter()
+            .chain(self.environment.iter().cloned())
+            .collect()
     }
 
     /// A command that runs so, with none of our variables inherited.
@@ -134,10 +139,7 @@ impl Shim {
                 command.env_remove(name);
             }
         }
-        if self.preload {
-            command.env("LD_PRELOAD", library());
-        }
-        command.envs(self.environment.iter().cloned());
+        command.envs(self.variables());
         command
     }
 }
