@@ -12,6 +12,7 @@
 //! the lines in `programs/NAME.tagged.expected`: what the contract answers differently.
 
 pub mod callgraph;
+pub mod interleave;
 pub mod scene;
 pub mod snapshot;
 pub mod trace;
@@ -116,22 +117,16 @@ impl Shim {
         self
     }
 
-    /// Whether reading is refused.
+    /// What it sets in the environment, for those who run the program by another.
     #[must_use]
-    pub fn is_denying(&self) -> bool {
-        self.has("DAXSHIM_READS", "deny")
-    }
-
-    /// Whether it lets through what changes nothing.
-    #[must_use]
-    pub fn is_compatible(&self) -> bool {
-        self.has("DAXSHIM_COMPAT", "1")
-    }
-
-    fn has(&self, name: &str, value: &str) -> bool {
-        self.environment
-            .iter()
-            .any(|(known, set)| known == name && set == value)
+    pub fn variables(&self) -> Vec<(OsString, OsString)> {
+        let preload = self
+            .preload
+            .then(|| ("LD_PRELOAD".into(), library().into()));
+        preload
+            .into_iter()
+            .chain(self.environment.iter().cloned())
+            .collect()
     }
 
     /// A command that runs so, with none of our variables inherited.
@@ -144,10 +139,7 @@ impl Shim {
                 command.env_remove(name);
             }
         }
-        if self.preload {
-            command.env("LD_PRELOAD", library());
-        }
-        command.envs(self.environment.iter().cloned());
+        command.envs(self.variables());
         command
     }
 }

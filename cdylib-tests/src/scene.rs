@@ -27,6 +27,8 @@ pub enum Tag {
     Garbage,
     /// A record of this inode and size, with other extents.
     Broken,
+    /// A record of this inode and size that is not emulated, on a filesystem without DAX (as root).
+    WithoutDax,
     /// An emulated tag where nobody asked for emulation, or on a run without it.
     Emulated,
 }
@@ -159,6 +161,9 @@ impl Scene {
                 size: record.size + 1,
                 ..record
             }),
+            Tag::WithoutDax => {
+                return set_xattr(&path, "security.dax_immutable", &text(&record));
+            }
             Tag::Truncated => text(&record)[..40].to_vec(),
             Tag::Forged => {
                 let mut value = text(&record);

@@ -7,7 +7,7 @@ use libc::{c_long, c_void, pid_t, user_regs_struct};
 use std::collections::HashMap;
 use std::io;
 use std::os::unix::process::CommandExt;
-use std::process::Command;
+use std::process::{Child, Command};
 
 /// Something worth recording.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +38,26 @@ pub struct Trace {
 /// # Errors
 /// When it cannot be traced, or ends before the second breakpoint.
 pub fn trace(command: &mut Command) -> Result<Trace, Failed> {
+    trace_at_most(command, STEPS_AT_MOST)
+}
+
+/// The same, with so many instructions between the breakpoints at most.
+///
+/// # Errors
+/// The same, and when there are more.
+pub fn trace_at_most(command: &mut Command, steps: usize) -> Result<Trace, Failed> {
+    let mut child = spawn_traced(command)?;
+    let tracee = Tracee {
+        pid: child.id().cast_signed(),
+    };
+    let trace = tracee.record(steps);
+    child.kill()?;
+    child.wait()?;
+    trace
+}
+
+/// Starts the command, which stops at its exec.
+pub(crate) fn spawn_traced(command: &mut Command) -> Result<Child, Failed> {
     // SAFETY: between fork and exec only this one system call is made.
     unsafe {
         command.pre_exec(|| match libc::ptrace(libc::PTRACE_TRACEME, 0, 0, 0) {
@@ -45,31 +65,26 @@ pub fn trace(command: &mut Command) -> Result<Trace, Failed> {
             _ => Ok(()),
         });
     }
-    let mut child = command.spawn()?;
-    let tracee = Tracee {
-        pid: child.id().cast_signed(),
-    };
-    let trace = tracee.record();
-    child.kill()?;
-    child.wait()?;
-    trace
+    Ok(command.spawn()?)
 }
 
-struct Tracee {
-    pid: pid_t,
+/// A traced thread.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Tracee {
+    pub(crate) pid: pid_t,
 }
 
 const STEPS_AT_MOST: usize = 5_000_000;
 
 impl Tracee {
-    fn record(&self) -> Result<Trace, Failed> {
+    fn record(&self, at_most: usize) -> Result<Trace, Failed> {
         self.stopped()?; // at exec
         self.request(libc::PTRACE_SETOPTIONS, libc::PTRACE_O_EXITKILL as usize)?;
         let at_first = self.run_to_breakpoint()?;
         let smaps = std::fs::read_to_string(format!("/proc/{}/smaps", self.pid))?;
         let mut known = HashMap::new();
         let mut events = Vec::new();
-        for _ in 0..STEPS_AT_MOST {
+        for _ in 0..at_most {
             let registers = self.registers()?;
             let instruction = match known.get(&registers.rip) {
                 Some(instruction) => *instruction,
@@ -91,7 +106,7 @@ impl Tracee {
             events.extend(event(&instruction, &registers));
             self.step()?;
         }
-        fail!("no second breakpoint within {STEPS_AT_MOST} instructions");
+        fail!("no second breakpoint within {at_most} instructions");
     }
 
     /// Lets it run until it has executed a breakpoint instruction.
@@ -126,10 +141,10 @@ impl Tracee {
     }
 
     /// Waits for a stop, and says which signal it was.
-    fn stopped(&self) -> Result<i32, Failed> {
+    pub(crate) fn stopped(&self) -> Result<i32, Failed> {
         let mut status = 0;
         // SAFETY: `status` is valid for writing, and the process is our child.
-        if unsafe { libc::waitpid(self.pid, &raw mut status, 0) } != self.pid {
+        if unsafe { libc::waitpid(self.pid, &raw mut status, libc::__WALL) } != self.pid {
             return Err(io::Error::last_os_error().into());
         }
         if !libc::WIFSTOPPED(status) {
@@ -138,7 +153,7 @@ impl Tracee {
         Ok(libc::WSTOPSIG(status))
     }
 
-    fn request(&self, request: libc::c_uint, data: usize) -> Result<c_long, Failed> {
+    pub(crate) fn request(&self, request: libc::c_uint, data: usize) -> Result<c_long, Failed> {
         // SAFETY: none of these requests writes to our memory.
         match unsafe { libc::ptrace(request, self.pid, 0, data) } {
             -1 => Err(format!("ptrace({request}): {}", io::Error::last_os_error()).into()),
@@ -146,7 +161,7 @@ impl Tracee {
         }
     }
 
-    fn registers(&self) -> Result<user_regs_struct, Failed> {
+    pub(crate) fn registers(&self) -> Result<user_regs_struct, Failed> {
         // SAFETY: all zeros is a value of this structure of integers.
         let mut registers: user_regs_struct = unsafe { std::mem::zeroed() };
         // SAFETY: `registers` is what this request fills in.
@@ -157,7 +172,7 @@ impl Tracee {
         Ok(registers)
     }
 
-    fn decode(&self, address: u64) -> Result<Instruction, Failed> {
+    pub(crate) fn decode(&self, address: u64) -> Result<Instruction, Failed> {
         let mut bytes = [0u8; 15];
         let local = libc::iovec {
             iov_base: bytes.as_mut_ptr().cast::<c_void>(),
