@@ -234,8 +234,7 @@ impl Place {
         self.xattr_at_before_6_13(name, value, len)
     }
 
-    /// Without getxattrat(2): through `/proc/self/fd/AT/PATH`. On its own, as the path needs a
-    /// buffer, and threads may have as little stack as PTHREAD_STACK_MIN.
+    /// Without getxattrat(2): through `/proc/self/fd/AT/PATH`.
     #[cold]
     #[inline(never)]
     fn xattr_at_before_6_13(
@@ -253,8 +252,9 @@ impl Place {
         else {
             return Err(libc::EINVAL);
         };
-        let mut buffer = [0; FD_PREFIX + libc::PATH_MAX as usize];
-        let prefix = proc_prefix(at, &mut buffer);
+        let mut room = Room::map(FD_PREFIX + libc::PATH_MAX as usize).ok_or(libc::ENOMEM)?;
+        let buffer = room.bytes();
+        let prefix = proc_prefix(at, buffer);
         let Some(room) = buffer.get_mut(FD_PREFIX..) else {
             return Err(libc::ENAMETOOLONG);
         };
@@ -293,16 +293,16 @@ impl Place {
         self.xattr(name, value)
     }
 
-    /// Inode number, generation and size, and all that stat(2) tells. The generation needs a
-    /// descriptor: an own one for a moment where the call has only a path, and none where the file
-    /// can't be opened, or where this process maps it and so has asked before.
+    /// Inode number, generation and size, and all that stat(2) tells. Where the call has only a path the
+    /// file is not opened to ask for the generation: this process maps it and so has asked before, or its
+    /// handle says it.
     fn identity(self) -> Result<(Identity, libc::stat), Errno> {
         let stat = self.stat()?;
         let generation = match self {
             Place::Descriptor(fd) => borrow(fd).and_then(dax::generation),
             Place::Path { .. } if stat.st_mode & libc::S_IFMT == libc::S_IFREG => {
                 mappings::generation_of_mapped(stat.st_dev, stat.st_ino)
-                    .or_else(|| self.generation_by_open())
+                    .or_else(|| self.generation_by_handle(stat.st_ino))
             }
             Place::Path { .. } => None,
         };
@@ -314,15 +314,20 @@ impl Place {
         Ok((identity, stat))
     }
 
-    fn generation_by_open(self) -> Option<u32> {
-        let (at, path, _) = self.at_path();
-        let flags = libc::O_RDONLY | libc::O_CLOEXEC | libc::O_NONBLOCK;
-        // SAFETY: the kernel reads the path, or answers EFAULT; the descriptor is ours.
-        let fd = unsafe { sys!(SYS_openat, at, path, flags) }.ok()?;
-        let generation = borrow(fd as i32).and_then(dax::generation);
-        // SAFETY: opened just above.
-        let _ = unsafe { sys!(SYS_close, fd) };
-        generation
+    /// By name_to_handle_at(2). `None` where the filesystem has no handles, or others than are known.
+    fn generation_by_handle(self, inode: u64) -> Option<u32> {
+        let (at, path, flags) = self.at_path();
+        let follow = match flags & libc::AT_SYMLINK_NOFOLLOW {
+            0 => libc::AT_SYMLINK_FOLLOW,
+            _ => 0,
+        };
+        let flags = flags & libc::AT_EMPTY_PATH | follow;
+        let (mut handle, mut mount) = (dax::Handle::default(), 0_i32);
+        let (to, mount) = (&raw mut handle, &raw mut mount);
+        // SAFETY: the kernel reads the path, or answers EFAULT; it fills as much of the handle as that has
+        // room for, and an int.
+        unsafe { sys!(SYS_name_to_handle_at, at, path, to, mount, flags) }.ok()?;
+        handle.generation(inode)
     }
 }
 
