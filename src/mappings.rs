@@ -5,7 +5,7 @@ use crate::files;
 use crate::memory::PAGE;
 use crate::passes::{self, Passes};
 use crate::process::{self, event};
-use crate::real::{SignalsBlocked, sys};
+use crate::real::{SignalsBlocked, sys, yield_now};
 use core::arch::asm;
 use core::sync::atomic::{AtomicUsize, Ordering};
 use daxshim_core::record::{self, BATCH, Change, Place, Record};
@@ -36,8 +36,7 @@ impl record::Thread for Me {
     }
 
     fn pause(&self) {
-        // SAFETY: takes nothing.
-        let _ = unsafe { sys!(SYS_sched_yield) };
+        yield_now();
     }
 
     fn is_on_own_stack(&self) -> bool {
@@ -604,16 +603,6 @@ pub fn stack_pointer() -> usize {
     // SAFETY: reads a register.
     unsafe {
         asm!("mov {}, rsp", out(reg) pointer, options(nostack, nomem, preserves_flags));
-    }
-    pointer
-}
-
-/// A number that no other living thread of the process has: the thread pointer.
-pub fn thread() -> usize {
-    let pointer: usize;
-    // SAFETY: on x86-64 the ABI keeps the thread pointer's own address at fs:0.
-    unsafe {
-        asm!("mov {}, fs:0", out(reg) pointer, options(nostack, preserves_flags, readonly, pure));
     }
     pointer
 }

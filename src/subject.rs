@@ -2,11 +2,11 @@
 
 use crate::check;
 use crate::dax_devices;
-use crate::descriptors::Look;
+use crate::descriptors::{Look, is_known_tagged};
 use crate::mappings;
 use crate::memory::{self, Room};
 use crate::process::{self, event};
-use crate::real::{Errno, sys};
+use crate::real::{self, Errno, sys};
 use core::ffi::{CStr, c_char};
 use core::sync::atomic::{AtomicBool, Ordering};
 use daxshim_core::contract::{Mode, Subject};
@@ -342,14 +342,19 @@ struct XattrArgs {
 /// The flags a descriptor was opened with; `None` if it is not open.
 pub fn open_flags(fd: i32) -> Option<i32> {
     // SAFETY: F_GETFL takes no pointer.
-    let flags = unsafe { sys!(SYS_fcntl, fd, libc::F_GETFL) };
-    flags.ok().map(|flags| flags as i32)
+    match unsafe { sys!(SYS_fcntl, fd, libc::F_GETFL) } {
+        Ok(flags) => Some(flags as i32),
+        // What is then still asked about is open for writing, if it is known.
+        Err(_) if real::is_sealed() && is_known_tagged(fd) => Some(libc::O_RDWR),
+        Err(_) => None,
+    }
 }
 
-/// A descriptor of the program's, for the length of a call.
+/// A descriptor of the program's, for the length of a call. None in a sealed process: it is there to be
+/// asked about.
 pub fn borrow(fd: i32) -> Option<BorrowedFd<'static>> {
     // SAFETY: not -1, which is all that the type itself needs; a number that is not open is EBADF.
-    (fd >= 0).then(|| unsafe { BorrowedFd::borrow_raw(fd) })
+    (fd >= 0 && !real::is_sealed()).then(|| unsafe { BorrowedFd::borrow_raw(fd) })
 }
 
 /// Room for `/proc/self/fd/N/`.
@@ -441,6 +446,9 @@ pub fn can_bind() -> bool {
 
 /// The tag in force on a file. `Err` where nothing could be learnt (it may not even exist).
 fn tag(place: Place) -> Result<Option<Tag>, ()> {
+    if real::is_sealed() {
+        return Err(());
+    }
     check::looked_at(place);
     if !can_bind() {
         return Ok(None);
@@ -490,12 +498,42 @@ pub fn tag_of_descriptor(fd: i32) -> Option<Tag> {
 
 /// The subject of a call that changes data through a descriptor.
 pub fn of_descriptor(fd: i32) -> Subject {
+    if real::is_sealed() {
+        return known(fd);
+    }
     subject(tag_of_descriptor(fd))
+}
+
+/// What is known of a descriptor without asking, in a sealed process.
+#[cold]
+fn known(fd: i32) -> Subject {
+    if is_known_tagged(fd) {
+        Subject::Tagged
+    } else {
+        Subject::Untagged
+    }
+}
+
+/// Looks up a descriptor while that can still be done: what is tagged, and open for writing, so that a call
+/// to change it would not be EBADF, stays known.
+pub fn remember(fd: i32) {
+    let look = Look::begin(fd);
+    let is_writable = open_flags(fd).is_some_and(|flags| {
+        flags & libc::O_PATH == 0 && flags & libc::O_ACCMODE != libc::O_RDONLY
+    });
+    if is_writable && tag_of_descriptor(fd).is_some() {
+        look.found_writable();
+    }
 }
 
 /// The subject of a call that changes metadata. Not hot, so it never relies on what was seen
 /// before: a file may be tagged while it is open for reading.
 pub fn of(place: Place) -> Subject {
+    if let Place::Descriptor(fd) = place
+        && real::is_sealed()
+    {
+        return known(fd);
+    }
     subject(tag_at(place))
 }
 
