@@ -14,17 +14,21 @@ use daxshim_core::report::{Event, read_instead};
 use daxshim_core::seccomp::Status;
 use rustix::fs::CWD;
 
-/// What the process has inherited, before any call is made that the dynamic loader does not make in every
-/// program. `tried` is the value of [`HARMLESS`](daxshim_core::seccomp::HARMLESS). Where nothing can be learnt, any filter is possible.
-pub fn at_start(tried: Option<&CStr>) {
-    let status = Status::of_self();
-    if status.is_ok_and(|status| status.is_harmless(tried.map(CStr::to_bytes))) {
-        if is_counter_off() {
-            no_counter();
-        }
-    } else {
+/// Whether the process is under filters of which nobody knows what they kill for; learnt with calls that the
+/// dynamic loader makes in every program. `tried` is the value of
+/// [`HARMLESS`](daxshim_core::seccomp::HARMLESS). Where nothing can be learnt, any filter is possible.
+pub fn are_untried(tried: Option<&CStr>) -> bool {
+    let harmless = |status: Status| status.is_harmless(tried.map(CStr::to_bytes));
+    !Status::of_self().is_ok_and(harmless)
+}
+
+/// What was inherited is in force from now on.
+pub fn begin(is_filtered: bool) {
+    if is_filtered {
         no_counter();
         real::seal();
+    } else if is_counter_off() {
+        no_counter();
     }
 }
 

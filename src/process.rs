@@ -1,8 +1,9 @@
 //! What the process is set up with: configuration, flush instruction, report page.
 
+use crate::memory::{Room, leak, leak_bytes};
 use crate::{
-    check, descriptors, environment, filters, logger, mappings, modules, quick, real, scratch, sites, sync,
-    trampoline,
+    check, descriptors, environment, filters, logger, mappings, modules, quick, real, scratch,
+    sites, sync, trampoline,
 };
 use core::ffi::{CStr, c_char, c_int, c_void};
 use core::ptr;
@@ -13,7 +14,7 @@ use daxshim_core::contract::Mode;
 use daxshim_core::flush::WriteBack;
 use daxshim_core::line::Line;
 use daxshim_core::report::{self, Event, Page};
-use crate::memory::{Room, leak, leak_bytes};
+use daxshim_core::seccomp::HARMLESS;
 use once_cell::race::OnceRef;
 use rustix::fd::OwnedFd;
 use rustix::fs::{FallocateFlags, OFlags, fallocate, ftruncate, openat, readlinkat_raw};
@@ -138,12 +139,22 @@ extern "C" fn start(_: c_int, _: *const *const c_char, environment: *const *cons
     let errno = real::errno();
     // SAFETY: glibc hands constructors the process's environment: C strings and a null.
     let lookup = |name: &CStr| unsafe { variable(environment, name) };
-    let (config, misunderstood) = Config::read(|name| lookup(name).map(CStr::to_bytes));
+    let is_filtered = filters::are_untried(lookup(HARMLESS));
+    real::resolve();
+    let (mut config, misunderstood) = Config::read(|name| lookup(name).map(CStr::to_bytes));
+    let mut report_directory = lookup(c"DAXSHIM_REPORT");
+    if is_filtered {
+        config.policy.mode = Mode::Off;
+        config.check = Checking::Off;
+        report_directory = None;
+    }
     let setup = leak(Setup {
         config,
         misunderstood,
-        report_directory: lookup(c"DAXSHIM_REPORT").and_then(copied),
+        report_directory: report_directory.and_then(copied),
     });
+    // Until here there were none but the loader's.
+    filters::begin(is_filtered);
     if setup.is_some_and(|setup| SETUP.set(setup).is_ok()) {
         set_owner();
         mappings::start();
@@ -159,6 +170,13 @@ extern "C" fn start(_: c_int, _: *const *const c_char, environment: *const *cons
                 "{}: unknown value, the default is used; use {}",
                 variable.name().to_str().unwrap_or("?"),
                 variable.values()
+            );
+        }
+        if is_filtered {
+            log::warn!(
+                "the process is under a system call filter that may kill it: nothing is looked at \
+                 (daxshim run tries the filter first; see {} in README)",
+                HARMLESS.to_str().unwrap_or("?")
             );
         }
         if let Some(directory) = setup.and_then(|setup| setup.report_directory)

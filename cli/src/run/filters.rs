@@ -103,6 +103,8 @@ const OWN: &[(c_long, &[usize])] = &[
     (SYS_sched_yield, &[]),
     (SYS_sendfile, &[BAD, BAD, 0, 0]),
     (SYS_set_tid_address, &[0]),
+    (SYS_shmctl, &[BAD, IPC_STAT as usize, BAD]),
+    (SYS_sigaltstack, &[0, BAD]),
     (SYS_statfs, &[BAD, BAD]),
     (SYS_statx, &[BAD, BAD, 0, 0, BAD]),
     (SYS_sync_file_range, &[BAD, 0, 0, 7]),
