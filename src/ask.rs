@@ -9,7 +9,7 @@
 use crate::mappings::{self, Attributes, page_end};
 use crate::memory::PAGE;
 use crate::process::config;
-use crate::real::{Errno, set_errno, sys};
+use crate::real::{Errno, is_sealed, set_errno, sys};
 use crate::sync;
 use core::ffi::{CStr, c_int, c_uchar, c_void};
 use core::ops::ControlFlow;
@@ -153,6 +153,9 @@ fn bytes_of(vector: &mut [u8], start: usize, from: usize, to: usize) -> &mut [u8
 #[cold]
 #[inline(never)]
 fn mark_sizes(start: usize, end: usize, vector: &mut [u8]) -> Result<(), Errno> {
+    if is_sealed() {
+        return Err(libc::ENOSYS);
+    }
     let path = c"/proc/thread-self/pagemap";
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
     let file = openat(CWD, path, flags, Mode::empty()).map_err(raw)?;
@@ -218,6 +221,9 @@ fn walk(
     want_dax: bool,
     show: &mut dyn FnMut(Found) -> ControlFlow<()>,
 ) -> Result<(), Errno> {
+    if is_sealed() {
+        return Err(libc::ENOSYS);
+    }
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
     let file = openat(CWD, c"/proc/thread-self/smaps", flags, Mode::empty()).map_err(raw)?;
     let mut buffer = [0u8; LONGEST];

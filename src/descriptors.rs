@@ -28,9 +28,12 @@ const FILE: u32 = 0xff << FILE_SHIFT;
 const FILE_SHIFT: u32 = 3;
 const _: () = assert!(files::FILES <= 1 << FILE.count_ones());
 
-/// The rest is a version, so that a look that began before a close can't be recorded after it: two
-/// million closes of the number would have to fit in between, 0.4 s at least.
-pub const NEXT_VERSION: u32 = 1 << 11;
+/// Bit 11: open for writing, if the process was sealed since.
+const WRITABLE: u32 = 1 << 11;
+
+/// The rest is a version, so that a look that began before a close can't be recorded after it: one
+/// million closes of the number would have to fit in between, 0.2 s at least.
+pub const NEXT_VERSION: u32 = 1 << 12;
 /// What is left of an entry that is forgotten, before it gets its next version.
 pub const FORGOTTEN: u32 = !(NEXT_VERSION - 1);
 
@@ -60,11 +63,10 @@ pub fn is_untagged(fd: i32) -> bool {
     knows(fd, UNTAGGED)
 }
 
-/// Whether the last look at `fd` found a tag in force. The tag may be gone since, by another process;
-/// who can ask the kernel, asks it.
-#[allow(dead_code)]
+/// Whether `fd` was tagged and open for writing when the process was sealed. The tag may be gone since, by
+/// another process; who can ask the kernel, asks it.
 pub fn is_known_tagged(fd: i32) -> bool {
-    knows(fd, TAGGED)
+    knows(fd, TAGGED) && knows(fd, WRITABLE)
 }
 
 /// The file of which a sync mapping was made from a descriptor. Two of the same descriptor are equal
@@ -111,6 +113,11 @@ impl Look {
     /// It has a tag in force. Recorded as above.
     pub fn found_tagged(self) {
         self.found(UNTAGGED, TAGGED);
+    }
+
+    /// It is open for writing. Recorded as above.
+    pub fn found_writable(self) {
+        self.found(0, WRITABLE);
     }
 
     /// A sync mapping of this file was made from it. Recorded as above.

@@ -14,6 +14,7 @@ mod eadr;
 mod enforce;
 mod environment;
 mod files;
+mod filters;
 mod hooks;
 mod logger;
 mod mappings;

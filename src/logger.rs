@@ -2,6 +2,7 @@
 //! instead, as formatting on the program's stack and writing files is not theirs to do. No file,
 //! no log: the program's own descriptors are never written to unless one is named there.
 
+use crate::process;
 use core::ffi::{CStr, c_char};
 use core::fmt::Write;
 use core::ptr;
@@ -37,7 +38,7 @@ impl Log for File {
             return;
         }
         let mut line = Line::<512>::new();
-        let pid = rustix::process::getpid();
+        let pid = process::pid();
         let level = record.level();
         // Cut where it does not fit.
         let _ = writeln!(line, "daxshim[{pid}] {level}: {}", record.args());

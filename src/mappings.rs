@@ -5,7 +5,7 @@ use crate::files;
 use crate::memory::PAGE;
 use crate::passes::{self, Passes};
 use crate::process::{self, event};
-use crate::real::{SignalsBlocked, sys};
+use crate::real::{SignalsBlocked, sys, yield_now};
 use core::arch::asm;
 use core::sync::atomic::{AtomicUsize, Ordering};
 use daxshim_core::record::{self, BATCH, Change, Place, Record};
@@ -36,8 +36,7 @@ impl record::Thread for Me {
     }
 
     fn pause(&self) {
-        // SAFETY: takes nothing.
-        let _ = unsafe { sys!(SYS_sched_yield) };
+        yield_now();
     }
 
     fn is_on_own_stack(&self) -> bool {

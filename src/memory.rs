@@ -1,6 +1,6 @@
 //! The program's memory, looked at without ever faulting: process_vm_readv(2) on ourselves.
 
-use crate::real::{Errno, sys};
+use crate::real::{Errno, is_sealed, sys};
 use core::ffi::{c_char, c_void};
 use core::mem::ManuallyDrop;
 use libc::iovec;
@@ -132,7 +132,7 @@ pub fn copy_string(string: *const c_char, into: &mut [u8]) -> Option<&[u8]> {
     ];
     let len = match read(into, &from) {
         Ok(len) => len,
-        Err(libc::EFAULT) => return None,
+        Err(errno) if errno == libc::EFAULT || is_sealed() => return None,
         // A sandbox without process_vm_readv: trust the program's pointer, as libc does.
         // SAFETY: only reached there; the program passes this pointer to a system call as a path.
         Err(_) => unsafe {
@@ -154,6 +154,7 @@ pub fn read_all<'a>(from: &[iovec], into: &'a mut [u8]) -> Option<&'a [u8]> {
     match read(into, from) {
         Ok(len) if len == total => {}
         Ok(_) | Err(libc::EFAULT) => return None,
+        Err(_) if is_sealed() => return None,
         Err(_) => {
             let mut rest = &mut *into;
             for part in from {

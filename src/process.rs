@@ -2,18 +2,19 @@
 
 use crate::memory::{Room, leak, leak_bytes};
 use crate::{
-    check, descriptors, environment, logger, mappings, modules, quick, real, scratch, sites, sync,
-    trampoline,
+    check, descriptors, environment, filters, logger, mappings, modules, quick, real, scratch,
+    sites, sync, trampoline,
 };
 use core::ffi::{CStr, c_char, c_int, c_void};
 use core::ptr;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, Ordering};
 use daxshim_core::check::log::Ending;
-use daxshim_core::config::{Config, Misunderstood};
+use daxshim_core::config::{Checking, Config, Misunderstood};
 use daxshim_core::contract::Mode;
 use daxshim_core::flush::WriteBack;
 use daxshim_core::line::Line;
 use daxshim_core::report::{self, Event, Page};
+use daxshim_core::seccomp::HARMLESS;
 use once_cell::race::OnceRef;
 use rustix::fd::OwnedFd;
 use rustix::fs::{FallocateFlags, OFlags, fallocate, ftruncate, openat, readlinkat_raw};
@@ -136,15 +137,24 @@ static CONSTRUCTOR: extern "C" fn(c_int, *const *const c_char, *const *const c_c
 
 extern "C" fn start(_: c_int, _: *const *const c_char, environment: *const *const c_char) {
     let errno = real::errno();
-    real::resolve();
     // SAFETY: glibc hands constructors the process's environment: C strings and a null.
     let lookup = |name: &CStr| unsafe { variable(environment, name) };
-    let (config, misunderstood) = Config::read(|name| lookup(name).map(CStr::to_bytes));
+    let is_filtered = filters::are_untried(lookup(HARMLESS));
+    real::resolve();
+    let (mut config, misunderstood) = Config::read(|name| lookup(name).map(CStr::to_bytes));
+    let mut report_directory = lookup(c"DAXSHIM_REPORT");
+    if is_filtered {
+        config.policy.mode = Mode::Off;
+        config.check = Checking::Off;
+        report_directory = None;
+    }
     let setup = leak(Setup {
         config,
         misunderstood,
-        report_directory: lookup(c"DAXSHIM_REPORT").and_then(copied),
+        report_directory: report_directory.and_then(copied),
     });
+    // Until here there were none but the loader's.
+    filters::begin(is_filtered);
     if setup.is_some_and(|setup| SETUP.set(setup).is_ok()) {
         set_owner();
         mappings::start();
@@ -160,6 +170,13 @@ extern "C" fn start(_: c_int, _: *const *const c_char, environment: *const *cons
                 "{}: unknown value, the default is used; use {}",
                 variable.name().to_str().unwrap_or("?"),
                 variable.values()
+            );
+        }
+        if is_filtered {
+            log::warn!(
+                "the process is under a system call filter that may kill it: nothing is looked at \
+                 (daxshim run tries the filter first; see {} in README)",
+                HARMLESS.to_str().unwrap_or("?")
             );
         }
         if let Some(directory) = setup.and_then(|setup| setup.report_directory)
@@ -190,8 +207,8 @@ extern "C" fn start(_: c_int, _: *const *const c_char, environment: *const *cons
             {
                 quick::arm(msync);
             }
+            real::at_fork_in_child(forked);
         }
-        real::at_fork_in_child(forked);
         log::info!(
             "mode {}, flush {} by {}",
             config.policy.mode.word(),
@@ -277,7 +294,7 @@ pub unsafe extern "C" fn forked() {
     scratch::forked();
     modules::forked();
     let page = PAGE.swap(ptr::null_mut(), Ordering::AcqRel);
-    if !page.is_null() {
+    if !page.is_null() && !real::is_sealed() {
         // A failure leaves the child without a report, as a full directory would the parent.
         let _ = open_page(page);
     }
@@ -312,8 +329,11 @@ fn set_owner() {
     OWNER.store(pid(), Ordering::Relaxed);
 }
 
-/// Its number.
+/// Its number. In a sealed process, whose children can't ask, that of whoever last could.
 pub fn pid() -> u32 {
+    if real::is_sealed() {
+        return owner();
+    }
     rustix::process::getpid()
         .as_raw_nonzero()
         .get()
@@ -397,24 +417,13 @@ fn fill_in(page: &Page, pid: u32) {
     let len = link_target(c"/proc/self/exe", &mut program);
     report::store_bytes(&page.program, &program);
     number(&page.program_len, len as u8);
-    page.started_ns.store(monotonic_ns(), Ordering::Relaxed);
+    page.started_ns
+        .store(real::monotonic_ns(), Ordering::Relaxed);
     page.started_ticks.store(report::ticks(), Ordering::Relaxed);
     page.length
         .store(size_of::<Page>() as u64, Ordering::Relaxed);
     // Last: whoever sees it sees the rest.
     page.magic.store(report::MAGIC, Ordering::Release);
-}
-
-/// CLOCK_MONOTONIC, ns; 0 where there is none. Not by the vDSO: valgrind hides it, and rustix then
-/// follows an address that is not mapped.
-fn monotonic_ns() -> u64 {
-    let mut now = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    // SAFETY: a timespec of ours.
-    let _ = unsafe { real::sys!(SYS_clock_gettime, libc::CLOCK_MONOTONIC, &raw mut now) };
-    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }
 
 /// The end of a symlink's target that fits; its length in bytes.

@@ -3,20 +3,58 @@
 //! The shim's own system calls go down raw, so that they touch neither errno nor an interposable
 //! name. rustix does that for descriptors and memory of ours; calls with the program's own
 //! pointers, which may be invalid, must not be dereferenced on the way and so use [`syscall`].
+//!
+//! A process that has put itself under a seccomp filter is *sealed*: the filter may kill it for a call
+//! that it did not make. From then on [`syscall`] answers ENOSYS without entering the kernel, and what
+//! uses rustix in a hook asks [`is_sealed`] first ([`borrow`](crate::subject::borrow) does for whatever
+//! takes a descriptor of the program's). What the program called itself is made all the same:
+//! [`syscall_of_program`].
 
 use crate::trampoline::{SLOTS, Slot};
 use core::arch::asm;
 use core::ffi::{c_int, c_long, c_void};
-use core::sync::atomic::{AtomicPtr, Ordering};
+use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 
 /// An errno value.
 pub type Errno = i32;
 
-/// A system call with up to six arguments.
+/// How many calls have put the process, or are about to put it, under a filter.
+static SEALS: AtomicU32 = AtomicU32::new(0);
+
+/// Whether a system call of the shim's own might cost the program its life.
+#[inline]
+pub fn is_sealed() -> bool {
+    SEALS.load(Ordering::Relaxed) != 0
+}
+
+/// From now on no system call of the shim's own is made. Before the call that sets up the filter.
+pub fn seal() {
+    SEALS.fetch_add(1, Ordering::SeqCst);
+}
+
+/// The call that a [`seal`] was for has failed.
+pub fn unseal() {
+    SEALS.fetch_sub(1, Ordering::SeqCst);
+}
+
+/// A system call of the shim's own. ENOSYS in a sealed process.
 ///
 /// # Safety
 /// As for the call itself; the kernel answers EFAULT to pointers it can't follow.
 pub unsafe fn syscall(number: c_long, args: [usize; 6]) -> Result<usize, Errno> {
+    if is_sealed() {
+        return Err(libc::ENOSYS);
+    }
+    // SAFETY: by the caller's promise.
+    unsafe { syscall_of_program(number, args) }
+}
+
+/// The system call that the program has made, of the same number: whatever is to become of the program
+/// for it, it has asked for.
+///
+/// # Safety
+/// As for [`syscall`].
+pub unsafe fn syscall_of_program(number: c_long, args: [usize; 6]) -> Result<usize, Errno> {
     let [a, b, c, d, e, f] = args;
     let result: isize;
     // SAFETY: the x86-64 system call convention; the caller answers for the call.
@@ -58,15 +96,30 @@ pub mod numbers {
 
 /// Hands `[a, b, …]` to [`syscall`], padded with zeros.
 macro_rules! sys {
-    ($number:ident $(, $arg:expr)* $(,)?) => {{
+    ($number:ident $(, $arg:expr)* $(,)?) => {
+        $crate::real::syscall(libc::$number, $crate::real::six!($($arg),*))
+    };
+}
+pub(crate) use sys;
+
+/// The same to [`syscall_of_program`].
+macro_rules! sys_of_program {
+    ($number:ident $(, $arg:expr)* $(,)?) => {
+        $crate::real::syscall_of_program(libc::$number, $crate::real::six!($($arg),*))
+    };
+}
+pub(crate) use sys_of_program;
+
+macro_rules! six {
+    ($($arg:expr),*) => {{
         let mut args = [0usize; 6];
         for (slot, arg) in args.iter_mut().zip([$($arg as usize),*]) {
             *slot = arg;
         }
-        $crate::real::syscall(libc::$number, args)
+        args
     }};
 }
-pub(crate) use sys;
+pub(crate) use six;
 
 /// Sets errno.
 pub fn set_errno(errno: Errno) {
@@ -205,40 +258,51 @@ pub fn at_fork_in_child(handler: unsafe extern "C" fn()) {
     let _: c_int = unsafe { libc::pthread_atfork(None, None, Some(handler)) };
 }
 
-/// All signals of this thread are held back until this is dropped.
-pub struct SignalsBlocked(u64);
+/// All signals of this thread are held back until this is dropped; in a sealed process none are.
+pub struct SignalsBlocked(Option<u64>);
 
 impl SignalsBlocked {
     /// Holds them back.
     pub fn new() -> SignalsBlocked {
         let all = u64::MAX;
         let mut before = 0u64;
+        let (new, old) = (&raw const all, &raw mut before);
         // SAFETY: both masks are ours and eight bytes long.
-        let _ = unsafe {
-            sys!(
-                SYS_rt_sigprocmask,
-                libc::SIG_SETMASK,
-                &raw const all,
-                &raw mut before,
-                8
-            )
-        };
-        SignalsBlocked(before)
+        let held = unsafe { sys!(SYS_rt_sigprocmask, libc::SIG_SETMASK, new, old, 8) };
+        SignalsBlocked(held.ok().map(|_| before))
     }
 }
 
 impl Drop for SignalsBlocked {
     fn drop(&mut self) {
+        let Some(before) = &self.0 else { return };
         let none: *mut c_void = core::ptr::null_mut();
+        // Sealed meanwhile or not: held back for good would be worse, and the filter that another thread
+        // has put itself under is most often not this one's.
         // SAFETY: the mask is ours and eight bytes long.
         let _ = unsafe {
-            sys!(
-                SYS_rt_sigprocmask,
-                libc::SIG_SETMASK,
-                &raw const self.0,
-                none,
-                8
-            )
+            let before = &raw const *before;
+            sys_of_program!(SYS_rt_sigprocmask, libc::SIG_SETMASK, before, none, 8)
         };
     }
+}
+
+/// Lets other threads go first; a sealed process just waits a little.
+pub fn yield_now() {
+    // SAFETY: takes nothing.
+    if unsafe { sys!(SYS_sched_yield) }.is_err() {
+        core::hint::spin_loop();
+    }
+}
+
+/// CLOCK_MONOTONIC, ns; 0 where there is none or the process is sealed. Not by the vDSO, which reads the
+/// time-stamp counter; and valgrind hides it.
+pub fn monotonic_ns() -> u64 {
+    let mut now = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: a timespec of ours.
+    let _ = unsafe { sys!(SYS_clock_gettime, libc::CLOCK_MONOTONIC, &raw mut now) };
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }

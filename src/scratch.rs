@@ -7,7 +7,7 @@
 //! set_tid_address(2) named, if others share the memory.
 
 use crate::process::is_owner;
-use crate::real::sys;
+use crate::real::{sys, yield_now};
 use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
@@ -66,8 +66,7 @@ impl Scratch {
                     return Scratch::of(slot, memory, length);
                 }
             }
-            // SAFETY: sched_yield takes nothing.
-            let _ = unsafe { sys!(SYS_sched_yield) };
+            yield_now();
         }
         None
     }

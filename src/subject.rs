@@ -2,11 +2,11 @@
 
 use crate::check;
 use crate::dax_devices;
-use crate::descriptors::Look;
+use crate::descriptors::{Look, is_known_tagged};
 use crate::mappings;
 use crate::memory::{self, Room};
 use crate::process::{self, event};
-use crate::real::{Errno, sys};
+use crate::real::{self, Errno, sys};
 use core::ffi::{CStr, c_char};
 use core::sync::atomic::{AtomicBool, Ordering};
 use daxshim_core::contract::{Mode, Subject};
@@ -234,8 +234,7 @@ impl Place {
         self.xattr_at_before_6_13(name, value, len)
     }
 
-    /// Without getxattrat(2): through `/proc/self/fd/AT/PATH`. On its own, as the path needs a
-    /// buffer, and threads may have as little stack as PTHREAD_STACK_MIN.
+    /// Without getxattrat(2): through `/proc/self/fd/AT/PATH`.
     #[cold]
     #[inline(never)]
     fn xattr_at_before_6_13(
@@ -253,8 +252,9 @@ impl Place {
         else {
             return Err(libc::EINVAL);
         };
-        let mut buffer = [0; FD_PREFIX + libc::PATH_MAX as usize];
-        let prefix = proc_prefix(at, &mut buffer);
+        let mut room = Room::map(FD_PREFIX + libc::PATH_MAX as usize).ok_or(libc::ENOMEM)?;
+        let buffer = room.bytes();
+        let prefix = proc_prefix(at, buffer);
         let Some(room) = buffer.get_mut(FD_PREFIX..) else {
             return Err(libc::ENAMETOOLONG);
         };
@@ -293,16 +293,16 @@ impl Place {
         self.xattr(name, value)
     }
 
-    /// Inode number, generation and size, and all that stat(2) tells. The generation needs a
-    /// descriptor: an own one for a moment where the call has only a path, and none where the file
-    /// can't be opened, or where this process maps it and so has asked before.
+    /// Inode number, generation and size, and all that stat(2) tells. Where the call has only a path the
+    /// file is not opened to ask for the generation: this process maps it and so has asked before, or its
+    /// handle says it.
     fn identity(self) -> Result<(Identity, libc::stat), Errno> {
         let stat = self.stat()?;
         let generation = match self {
             Place::Descriptor(fd) => borrow(fd).and_then(dax::generation),
             Place::Path { .. } if stat.st_mode & libc::S_IFMT == libc::S_IFREG => {
                 mappings::generation_of_mapped(stat.st_dev, stat.st_ino)
-                    .or_else(|| self.generation_by_open())
+                    .or_else(|| self.generation_by_handle(stat.st_ino))
             }
             Place::Path { .. } => None,
         };
@@ -314,15 +314,20 @@ impl Place {
         Ok((identity, stat))
     }
 
-    fn generation_by_open(self) -> Option<u32> {
-        let (at, path, _) = self.at_path();
-        let flags = libc::O_RDONLY | libc::O_CLOEXEC | libc::O_NONBLOCK;
-        // SAFETY: the kernel reads the path, or answers EFAULT; the descriptor is ours.
-        let fd = unsafe { sys!(SYS_openat, at, path, flags) }.ok()?;
-        let generation = borrow(fd as i32).and_then(dax::generation);
-        // SAFETY: opened just above.
-        let _ = unsafe { sys!(SYS_close, fd) };
-        generation
+    /// By name_to_handle_at(2). `None` where the filesystem has no handles, or others than are known.
+    fn generation_by_handle(self, inode: u64) -> Option<u32> {
+        let (at, path, flags) = self.at_path();
+        let follow = match flags & libc::AT_SYMLINK_NOFOLLOW {
+            0 => libc::AT_SYMLINK_FOLLOW,
+            _ => 0,
+        };
+        let flags = flags & libc::AT_EMPTY_PATH | follow;
+        let (mut handle, mut mount) = (dax::Handle::default(), 0_i32);
+        let (to, mount) = (&raw mut handle, &raw mut mount);
+        // SAFETY: the kernel reads the path, or answers EFAULT; it fills as much of the handle as that has
+        // room for, and an int.
+        unsafe { sys!(SYS_name_to_handle_at, at, path, to, mount, flags) }.ok()?;
+        handle.generation(inode)
     }
 }
 
@@ -337,14 +342,19 @@ struct XattrArgs {
 /// The flags a descriptor was opened with; `None` if it is not open.
 pub fn open_flags(fd: i32) -> Option<i32> {
     // SAFETY: F_GETFL takes no pointer.
-    let flags = unsafe { sys!(SYS_fcntl, fd, libc::F_GETFL) };
-    flags.ok().map(|flags| flags as i32)
+    match unsafe { sys!(SYS_fcntl, fd, libc::F_GETFL) } {
+        Ok(flags) => Some(flags as i32),
+        // What is then still asked about is open for writing, if it is known.
+        Err(_) if real::is_sealed() && is_known_tagged(fd) => Some(libc::O_RDWR),
+        Err(_) => None,
+    }
 }
 
-/// A descriptor of the program's, for the length of a call.
+/// A descriptor of the program's, for the length of a call. None in a sealed process: it is there to be
+/// asked about.
 pub fn borrow(fd: i32) -> Option<BorrowedFd<'static>> {
     // SAFETY: not -1, which is all that the type itself needs; a number that is not open is EBADF.
-    (fd >= 0).then(|| unsafe { BorrowedFd::borrow_raw(fd) })
+    (fd >= 0 && !real::is_sealed()).then(|| unsafe { BorrowedFd::borrow_raw(fd) })
 }
 
 /// Room for `/proc/self/fd/N/`.
@@ -436,6 +446,9 @@ pub fn can_bind() -> bool {
 
 /// The tag in force on a file. `Err` where nothing could be learnt (it may not even exist).
 fn tag(place: Place) -> Result<Option<Tag>, ()> {
+    if real::is_sealed() {
+        return Err(());
+    }
     check::looked_at(place);
     if !can_bind() {
         return Ok(None);
@@ -485,12 +498,42 @@ pub fn tag_of_descriptor(fd: i32) -> Option<Tag> {
 
 /// The subject of a call that changes data through a descriptor.
 pub fn of_descriptor(fd: i32) -> Subject {
+    if real::is_sealed() {
+        return known(fd);
+    }
     subject(tag_of_descriptor(fd))
+}
+
+/// What is known of a descriptor without asking, in a sealed process.
+#[cold]
+fn known(fd: i32) -> Subject {
+    if is_known_tagged(fd) {
+        Subject::Tagged
+    } else {
+        Subject::Untagged
+    }
+}
+
+/// Looks up a descriptor while that can still be done: what is tagged, and open for writing, so that a call
+/// to change it would not be EBADF, stays known.
+pub fn remember(fd: i32) {
+    let look = Look::begin(fd);
+    let is_writable = open_flags(fd).is_some_and(|flags| {
+        flags & libc::O_PATH == 0 && flags & libc::O_ACCMODE != libc::O_RDONLY
+    });
+    if is_writable && tag_of_descriptor(fd).is_some() {
+        look.found_writable();
+    }
 }
 
 /// The subject of a call that changes metadata. Not hot, so it never relies on what was seen
 /// before: a file may be tagged while it is open for reading.
 pub fn of(place: Place) -> Subject {
+    if let Place::Descriptor(fd) = place
+        && real::is_sealed()
+    {
+        return known(fd);
+    }
     subject(tag_at(place))
 }
 

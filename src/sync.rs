@@ -42,7 +42,7 @@ use crate::memory::PAGE;
 use crate::passes::{Pass, Passes};
 use crate::process;
 use crate::quick;
-use crate::real::{Errno, sys};
+use crate::real::{Errno, is_sealed, sys, sys_of_program};
 use crate::subject::{self, Place, tag_of_descriptor};
 use crate::trampoline::{After, Call, Step};
 use daxshim_core::choice::{Choice, Cost, Prices, Range};
@@ -176,7 +176,7 @@ impl Request {
         // Only a range of bytes begins within a page.
         let start = start & !(PAGE - 1);
         // SAFETY: msync changes no memory; the kernel checks the range.
-        unsafe { sys!(SYS_msync, start, end - start, self.flags) }.map(|_| ())
+        unsafe { sys_of_program!(SYS_msync, start, end - start, self.flags) }.map(|_| ())
     }
 
     /// A part in a sync mapping.
@@ -289,6 +289,10 @@ impl Flushable {
     /// Syncs it; the fence is the caller's.
     fn sync(&self, flush: &Flush, done: &mut Done, kernel: Kernel) -> Result<(), Errno> {
         if self.is_learnt() {
+            if is_sealed() {
+                // What is cheaper can't be measured.
+                return kernel(self.start & !(PAGE - 1), self.end, done);
+            }
             return self.learnt(flush, done, kernel);
         }
         self.lines(flush, done);

@@ -6,6 +6,7 @@
 //! handler sees a file between two states, nor a thread is cancelled there.
 
 use crate::descriptors;
+use crate::memory::Room;
 use crate::process;
 use crate::real::numbers::{SYS_FILE_GETATTR, SYS_FILE_SETATTR};
 use crate::real::{Errno, SignalsBlocked, sys, syscall};
@@ -15,12 +16,13 @@ use daxshim_core::fnv::Fnv64;
 use daxshim_core::holders::{self, Found, Holding, Target};
 use daxshim_core::lease::{F_SETSIG, Hold};
 use daxshim_core::line::Line;
-use daxshim_core::proc::Own;
+use daxshim_core::proc::{Own, decimal, each_entry};
 use daxshim_core::requests::{FS_IOC_FSSETXATTR, FS_IOC_SETFLAGS};
 use daxshim_core::tag::change::{self, Flags, Plan, Refusal};
 use daxshim_core::tag::{self, Record, Value, XATTR, XATTR_EMULATED};
 use daxshim_core::{dax, extents};
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd};
+use rustix::fs::CWD;
 use rustix::thread::CapabilitySet;
 
 /// Inode flags, in the form in which a program sets them.
@@ -188,7 +190,7 @@ pub fn set(place: Place, wanted: InodeFlags) -> Result<(), Errno> {
     let _blocked = SignalsBlocked::new();
     let emulate = process::config().emulate;
     change::may_change(!emulate).map_err(errno)?;
-    let file = open(place)?;
+    let file = File::of(place)?;
     let lease = Lease::on(&file);
     // The program's own descriptors are no obstacle, which a lease can't tell from others.
     if !matches!(lease.hold, Hold::Alone | Hold::NoWriters) && may_change_elsewhere(&file) {
@@ -245,8 +247,8 @@ fn was_nodefrag_ours(fd: BorrowedFd<'_>, identity: &tag::Identity) -> bool {
 #[inline(never)]
 pub fn clear(place: Place, wanted: InodeFlags, tag: &Tag) -> Result<(), Errno> {
     let _blocked = SignalsBlocked::new();
-    let unseen = !(may_look_everywhere() && is_only_one(place));
-    let file = open(place)?;
+    let file = File::of(place)?;
+    let unseen = !(may_look_everywhere() && is_only_one(&file));
     let fd = file.as_fd();
     let is_there = |name| !matches!(tag::read(fd, name), Ok(Value::Absent));
     let names = [XATTR, XATTR_EMULATED].map(|name| (name, is_there(name)));
@@ -287,57 +289,129 @@ pub fn clear(place: Place, wanted: InodeFlags, tag: &Tag) -> Result<(), Errno> {
     rustix::fs::fsync(fd).map_err(number)
 }
 
-/// A descriptor of our own: a lease tells nothing about others with that of the program, whose
-/// offset is not ours to move either.
-fn open(place: Place) -> Result<Own, Errno> {
-    let before = place.stat()?;
-    let flags = libc::O_RDONLY | libc::O_CLOEXEC | libc::O_NONBLOCK | libc::O_NOCTTY;
-    let (at, path, at_flags) = place.at_path();
-    let mut link = Line::<32>::new();
-    let opened = if place.is_descriptor() {
-        let link = link.c_str(format_args!("/proc/self/fd/{at}"));
-        let link = link.ok_or(libc::EBADF)?.as_ptr();
-        // SAFETY: the path is ours.
-        unsafe { sys!(SYS_openat, libc::AT_FDCWD, link, flags) }
-    } else {
-        let follow = match at_flags & libc::AT_SYMLINK_NOFOLLOW {
-            0 => 0,
-            _ => libc::O_NOFOLLOW,
-        };
-        // SAFETY: the kernel reads the path, or answers EFAULT.
-        unsafe { sys!(SYS_openat, at, path, flags | follow) }
-    };
-    let file = match opened {
-        Ok(fd) => Own::from_raw(fd as i32),
-        // Under somebody's lease.
-        Err(libc::EWOULDBLOCK) => return Err(libc::EBUSY),
-        Err(errno) => return Err(errno),
-    };
-    let now = Place::Descriptor(file.as_raw_fd()).stat()?;
-    if (now.st_dev, now.st_ino) == (before.st_dev, before.st_ino) {
-        Ok(file)
-    } else {
-        Err(libc::EBUSY)
+/// A descriptor to work on. If the program has one, that: opening the file would wake who watches it or has
+/// a lease on it, and closing it drop the program's record locks.
+enum File {
+    /// The program's.
+    Program(i32),
+    /// Ours, of a file that the program has not open: so it has no locks and no leases.
+    Own(Own),
+}
+
+impl AsRawFd for File {
+    fn as_raw_fd(&self) -> i32 {
+        match self {
+            File::Program(fd) => *fd,
+            File::Own(file) => file.as_raw_fd(),
+        }
     }
 }
 
-/// A lease, given back when dropped.
+impl AsFd for File {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        // SAFETY: not -1: the program's call by it was answered, or it was found or opened.
+        unsafe { BorrowedFd::borrow_raw(self.as_raw_fd()) }
+    }
+}
+
+impl File {
+    fn of(place: Place) -> Result<File, Errno> {
+        match place {
+            Place::Descriptor(fd) if !place.is_path_only() => Ok(File::Program(fd)),
+            _ => File::by_path(place),
+        }
+    }
+
+    /// EBUSY where there is no descriptor yet, and opening one might wake somebody in this process.
+    fn by_path(place: Place) -> Result<File, Errno> {
+        let stat = place.stat()?;
+        let (mut found, mut watches) = (None, false);
+        let listed = each_entry(CWD, c"/proc/thread-self/fd", |name| {
+            let Some(fd) = decimal::<i32>(name.to_bytes()) else {
+                return;
+            };
+            let candidate = Place::Descriptor(fd);
+            let is_it = |now: libc::stat| (now.st_dev, now.st_ino) == (stat.st_dev, stat.st_ino);
+            if candidate.stat().is_ok_and(is_it) && !candidate.is_path_only() {
+                found = Some(fd);
+            }
+            watches |= is_watch(fd);
+        });
+        match (found, listed) {
+            (Some(fd), _) => Ok(File::Program(fd)),
+            (None, Ok(())) if !watches => File::open(place, &stat),
+            (None, _) => Err(libc::EBUSY),
+        }
+    }
+
+    fn open(place: Place, before: &libc::stat) -> Result<File, Errno> {
+        let flags = libc::O_RDONLY | libc::O_CLOEXEC | libc::O_NONBLOCK | libc::O_NOCTTY;
+        let (at, path, at_flags) = place.at_path();
+        let mut link = Line::<32>::new();
+        let opened = if place.is_descriptor() {
+            let link = link.c_str(format_args!("/proc/self/fd/{at}"));
+            let link = link.ok_or(libc::EBADF)?.as_ptr();
+            // SAFETY: the path is ours.
+            unsafe { sys!(SYS_openat, libc::AT_FDCWD, link, flags) }
+        } else {
+            let follow = match at_flags & libc::AT_SYMLINK_NOFOLLOW {
+                0 => 0,
+                _ => libc::O_NOFOLLOW,
+            };
+            // SAFETY: the kernel reads the path, or answers EFAULT.
+            unsafe { sys!(SYS_openat, at, path, flags | follow) }
+        };
+        let file = match opened {
+            Ok(fd) => Own::from_raw(fd as i32),
+            // Under somebody's lease.
+            Err(libc::EWOULDBLOCK) => return Err(libc::EBUSY),
+            Err(errno) => return Err(errno),
+        };
+        let now = Place::Descriptor(file.as_raw_fd()).stat()?;
+        if (now.st_dev, now.st_ino) == (before.st_dev, before.st_ino) {
+            Ok(File::Own(file))
+        } else {
+            Err(libc::EBUSY)
+        }
+    }
+}
+
+/// Whether the descriptor is one of inotify(7) or fanotify(7).
+fn is_watch(fd: i32) -> bool {
+    let mut link = Line::<32>::new();
+    let mut target = [0_u8; 32];
+    link.c_str(format_args!("/proc/thread-self/fd/{fd}"))
+        .and_then(|link| rustix::fs::readlinkat_raw(CWD, link, &mut target).ok())
+        .and_then(|length| target.get(..length))
+        .is_some_and(|target| matches!(target, b"anon_inode:inotify" | b"anon_inode:[fanotify]"))
+}
+
+/// What a lease proves about others. One on our own descriptor is held until this is dropped.
 struct Lease<'a> {
-    file: &'a Own,
+    file: &'a File,
     hold: Hold,
 }
 
 impl Lease<'_> {
-    fn on(file: &Own) -> Lease<'_> {
-        let fd = file.as_raw_fd();
-        let hold = Hold::take(Filesystem::of(file.as_fd()), |kind| set_lease(fd, kind));
+    fn on(file: &File) -> Lease<'_> {
+        let filesystem = Filesystem::of(file.as_fd());
+        let hold = match file {
+            File::Own(own) => Hold::take(filesystem, |kind| set_lease(own.as_raw_fd(), kind)),
+            // A lease for reading is granted where nobody has it open for writing.
+            File::Program(fd) if filesystem.proves_leases() && try_lease(*fd, libc::F_RDLCK) => {
+                Hold::NoWriters
+            }
+            File::Program(_) => Hold::Unknown,
+        };
         Lease { file, hold }
     }
 }
 
 impl Drop for Lease<'_> {
     fn drop(&mut self) {
-        let _ = set_lease(self.file.as_raw_fd(), libc::F_UNLCK);
+        if let File::Own(own) = self.file {
+            let _ = set_lease(own.as_raw_fd(), libc::F_UNLCK);
+        }
     }
 }
 
@@ -357,7 +431,7 @@ fn set_lease(fd: i32, kind: i32) -> Result<(), rustix::io::Errno> {
 
 /// Whether another process could write to the file, or anybody change it through a mapping: one of
 /// this process too, as nothing is known of those made before the tag.
-fn may_change_elsewhere(file: &Own) -> bool {
+fn may_change_elsewhere(file: &File) -> bool {
     let me = rustix::process::getpid().as_raw_nonzero().get();
     let counts = |pid, holding: Holding| holding.shared || (holding.writes && pid != me);
     is_held(file, counts, !may_look_everywhere())
@@ -366,7 +440,7 @@ fn may_change_elsewhere(file: &Own) -> bool {
 /// Whether somebody holds the file so that it `counts`; `unseen` says whether those do who can't be
 /// looked at.
 #[inline(never)]
-fn is_held(file: &Own, counts: impl Fn(i32, Holding) -> bool, unseen: bool) -> bool {
+fn is_held(file: &File, counts: impl Fn(i32, Holding) -> bool, unseen: bool) -> bool {
     let Ok(stat) = Place::Descriptor(file.as_raw_fd()).stat() else {
         return true;
     };
@@ -376,7 +450,11 @@ fn is_held(file: &Own, counts: impl Fn(i32, Holding) -> bool, unseen: bool) -> b
         path: path_of(file),
     };
     let mut is_held = false;
-    let scanned = holders::scan(&target, Some(file.as_raw_fd()), &mut |found| {
+    let own = match file {
+        File::Own(own) => Some(own.as_raw_fd()),
+        File::Program(_) => None,
+    };
+    let scanned = holders::scan(&target, own, &mut |found| {
         is_held |= match found {
             Found::Process(pid, holding) => counts(pid, holding),
             Found::Unseen(_) => unseen,
@@ -393,22 +471,27 @@ fn may_look_everywhere() -> bool {
         .is_ok_and(|sets| sets.effective.contains(CapabilitySet::SYS_PTRACE))
 }
 
-/// Whether the program's descriptor (with its duplicates) is the only one of the file, by a lease on
-/// it: then nobody maps the file by another. Not asked where the program itself uses what a lease
-/// would take away: its own lease, or the descriptor's owner or signal.
-fn is_only_one(place: Place) -> bool {
-    let (fd, ..) = place.at_path();
-    if !place.is_descriptor() {
-        return false;
-    }
+/// Whether the program's descriptor (with its duplicates) is the only one of the file: then nobody maps
+/// the file by another.
+fn is_only_one(file: &File) -> bool {
+    matches!(file, File::Program(fd) if try_lease(*fd, libc::F_WRLCK))
+}
+
+/// Whether a lease would be granted on the program's descriptor. Not asked where the program itself uses
+/// what that would take away: its own lease, or the descriptor's owner or signal.
+fn try_lease(fd: i32, kind: i32) -> bool {
     let is = |command: i32, answer: i32| {
         // SAFETY: these commands take no argument.
         let now = unsafe { sys!(SYS_fcntl, fd, command) };
         now.is_ok_and(|now| now as i32 == answer)
     };
+    // The program's own says it too.
+    if is(libc::F_GETLEASE, kind) {
+        return true;
+    }
     let is_unused = is(libc::F_GETLEASE, libc::F_UNLCK) && is(libc::F_GETOWN, 0) && is(F_GETSIG, 0);
-    let is_only = is_unused && set_lease(fd, libc::F_WRLCK).is_ok();
-    if is_only {
+    let is_granted = is_unused && set_lease(fd, kind).is_ok();
+    if is_granted {
         // The owner goes with it.
         let _ = set_lease(fd, libc::F_UNLCK);
     }
@@ -416,17 +499,16 @@ fn is_only_one(place: Place) -> bool {
         // SAFETY: the command takes an int.
         let _ = unsafe { sys!(SYS_fcntl, fd, F_SETSIG, 0) };
     }
-    is_only
+    is_granted
 }
 
-/// On its own, as the path needs a buffer.
-#[inline(never)]
-fn path_of(file: &Own) -> Fnv64 {
+fn path_of(file: &File) -> Fnv64 {
     let mut link = Line::<32>::new();
-    let mut path = [0_u8; libc::PATH_MAX as usize];
+    let mut room = Room::map(libc::PATH_MAX as usize);
+    let path = room.as_mut().map(Room::bytes).unwrap_or_default();
     let len = link
         .c_str(format_args!("/proc/self/fd/{}", file.as_raw_fd()))
-        .and_then(|link| rustix::fs::readlinkat_raw(rustix::fs::CWD, link, &mut path).ok());
+        .and_then(|link| rustix::fs::readlinkat_raw(CWD, link, &mut *path).ok());
     Fnv64::of(len.and_then(|len| path.get(..len)).unwrap_or(&[]))
 }
 

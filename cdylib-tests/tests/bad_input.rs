@@ -57,6 +57,8 @@ const SIGNATURES: &[(&str, &[&str])] = &[
     ("removexattr", &["int path name"]),
     ("lremovexattr", &["int path name"]),
     ("fremovexattr", &["int fd name"]),
+    // PR_SET_NAME, PR_SET_SECCOMP.
+    ("prctl", &["int 15 name", "int 22 2 struct"]),
     ("link", &["int path target"]),
     ("linkat", &["int dirfd path dirfd target flags"]),
     ("rename", &["int path target"]),

@@ -11,6 +11,7 @@ const LACKING: i32 = 77;
 const PROGRAMS: &[&str] = &[
     "flag_by_file_setattr",
     "flag_cleared_only_by_right",
+    "flag_leaves_no_trace",
     "flag_neither_inherited_nor_revived",
     "flag_on_tiny_stack",
     "flag_preconditions",

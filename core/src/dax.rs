@@ -107,6 +107,56 @@ pub fn generation(fd: BorrowedFd<'_>) -> Option<u32> {
     asked.ok().map(|()| low)
 }
 
+/// `struct file_handle`, name_to_handle_at(2): inode number and generation of a file that nobody has to
+/// open for it. Opening wakes whoever watches the file or has a lease on it, and closing drops the record
+/// locks that the process has on it.
+#[derive(Debug)]
+#[repr(C)]
+pub struct Handle {
+    length: u32,
+    kind: i32,
+    bytes: [u8; Handle::ROOM],
+}
+
+impl Default for Handle {
+    fn default() -> Handle {
+        Handle {
+            length: Handle::ROOM as u32,
+            kind: 0,
+            bytes: [0; Handle::ROOM],
+        }
+    }
+}
+
+impl Handle {
+    /// MAX_HANDLE_SZ (linux/exportfs.h), bytes.
+    const ROOM: usize = 128;
+    /// linux/exportfs.h
+    const FILEID_INO32_GEN: i32 = 1;
+    /// linux/exportfs.h; XFS has named its own so for longer.
+    const FILEID_INO64_GEN: i32 = 0x81;
+
+    /// The generation that FS_IOC_GETVERSION would tell, if the layout is one that is known: that of ext4
+    /// and most others (generic_encode_ino32_fh), of XFS (xfs_fs_encode_fh), of tmpfs (shmem_encode_fh). A
+    /// handle that names another inode than `inode` has another layout.
+    #[must_use]
+    pub fn generation(&self, inode: u64) -> Option<u32> {
+        let word = |at: usize| {
+            let (words, _) = self.bytes.as_chunks::<4>();
+            words.get(at).map(|word| u32::from_ne_bytes(*word))
+        };
+        let wide = |low: u32, high: u32| u64::from(high) << 32 | u64::from(low);
+        let (first, second, third) = (word(0)?, word(1)?, word(2)?);
+        let (named, generation) = match (self.kind, self.length) {
+            (Handle::FILEID_INO32_GEN, 8) => (u64::from(first), second),
+            (Handle::FILEID_INO32_GEN, 12) => (wide(second, third), first),
+            (Handle::FILEID_INO64_GEN, 12) => (wide(first, second), third),
+            _ => return None,
+        };
+        (named == inode).then_some(generation)
+    }
+}
+
 /// Whether two generations are proof enough that a descriptor which was one inode's still is. They are
 /// random numbers on ext4 and XFS; a small one may be a counter's or an image maker's, and none proves
 /// nothing.
@@ -152,6 +202,35 @@ mod tests {
         assert!(!is_proof(None, None));
         assert!(!is_proof(Some(0), Some(0)));
         assert!(!is_proof(Some(7), Some(7)));
+    }
+
+    #[test]
+    fn the_layouts_of_handles_are_known() {
+        let handle = |kind, words: &[u32]| {
+            let mut handle = Handle {
+                kind,
+                length: 4 * words.len() as u32,
+                ..Handle::default()
+            };
+            for (to, word) in handle.bytes.chunks_mut(4).zip(words) {
+                to.copy_from_slice(&word.to_ne_bytes());
+            }
+            handle
+        };
+        let (inode, generation) = (0x2_0000_0007_u64, 0xdead_beef);
+        assert_eq!(handle(1, &[7, generation]).generation(7), Some(generation));
+        let tmpfs = handle(1, &[generation, 7, 2]);
+        assert_eq!(tmpfs.generation(inode), Some(generation));
+        let xfs = handle(0x81, &[7, 2, generation]);
+        assert_eq!(xfs.generation(inode), Some(generation));
+        // Another inode's, another layout.
+        assert_eq!(xfs.generation(7), None);
+        assert_eq!(tmpfs.generation(7), None);
+        assert_eq!(handle(1, &[7, generation]).generation(inode), None);
+        assert_eq!(handle(0x4d, &[7, 0, 5, 0, generation]).generation(7), None);
+        assert_eq!(handle(0xf8, &[7, generation]).generation(7), None);
+        assert_eq!(handle(2, &[7, generation, 1, 1]).generation(7), None);
+        assert_eq!(size_of::<Handle>(), 136);
     }
 
     #[test]

@@ -26,6 +26,7 @@ pub mod regions;
 pub mod report;
 pub mod requests;
 #[cfg(target_arch = "x86_64")]
+pub mod seccomp;
 pub mod sites;
 pub mod symbols;
 pub mod tag;

@@ -5,7 +5,7 @@
 //! and any signal handler; being page cache, it survives the process however it ends.
 
 use crate::contract::Operation;
-use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 /// `Page::magic`: "DAXSHIM" and the layout's version.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"DAXSHIM\x02");
@@ -182,6 +182,8 @@ events! {
     ExecLeft "a program was executed with the environment it was given, as there was no room for more: it may run without the shim",
     /// A fork or clone that the library was not told of left a lock held.
     LockTimeout "the mapping table was locked for too long and was not updated; msync went to the kernel",
+    /// seccomp(2) or prctl(2) was called.
+    Sealed "the program filtered its own system calls: from then on the shim made none, so nothing more was looked up; only what was known as tagged by then stayed refused",
 }
 
 macro_rules! unseen {
@@ -564,11 +566,25 @@ pub fn store_bytes(to: &[AtomicU8], from: &[u8]) {
     }
 }
 
+/// What is read instead of the time-stamp counter; null: nothing.
+static OTHER_CLOCK: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());
+
+/// From now on [`ticks`] reads another clock: where PR_SET_TSC (prctl(2)) or strict seccomp mode has
+/// made the time-stamp counter a SIGSEGV.
+pub fn read_instead(clock: fn() -> u64) {
+    OTHER_CLOCK.store(clock as *mut (), Ordering::SeqCst);
+}
+
 /// A clock that costs no system call and no vDSO call: the time-stamp counter (constant rate on
-/// every CPU with clwb).
+/// every CPU with clwb). It may stand still after [`read_instead`].
 #[cfg(target_arch = "x86_64")]
 #[must_use]
 pub fn ticks() -> u64 {
+    let other = OTHER_CLOCK.load(Ordering::Relaxed);
+    if !other.is_null() {
+        // SAFETY: `read_instead` stores such functions only.
+        return unsafe { core::mem::transmute::<*mut (), fn() -> u64>(other)() };
+    }
     // SAFETY: rdtsc reads a counter; every x86-64 CPU has it.
     unsafe { core::arch::x86_64::_rdtsc() }
 }

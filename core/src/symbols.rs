@@ -123,6 +123,9 @@ macro_rules! for_each_hook {
             share::clone3 [] SYS_clone3 => [Handle];
             share::unshare [unshare] SYS_unshare => [Handle];
 
+            filter::prctl [prctl] SYS_prctl => [Handle];
+            filter::seccomp [] SYS_seccomp => [Handle];
+
             exec::execve [execve] SYS_execve => [Handle];
             exec::execveat [execveat] SYS_execveat => [Handle];
             exec::fexecve [fexecve] NONE => [Handle];

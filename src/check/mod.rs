@@ -20,6 +20,7 @@ mod syncs;
 mod unmap;
 
 use crate::process;
+use crate::real;
 use core::sync::atomic::{AtomicBool, Ordering};
 use daxshim_core::config::Checking;
 
@@ -54,6 +55,9 @@ pub fn start() {
 
 /// In a forked child: a log of its own; the shadows are everybody's.
 pub fn forked() {
+    if real::is_sealed() {
+        ON.store(false, Ordering::Relaxed);
+    }
     if on() {
         shadows::forked();
         flushes::forked();

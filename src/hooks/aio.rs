@@ -8,7 +8,7 @@ use crate::descriptors;
 use crate::enforce::{Earlier, enforce};
 use crate::memory::{read_all, read_value};
 use crate::process::{self, event};
-use crate::real::{self, sys};
+use crate::real::{self, sys_of_program};
 use crate::subject;
 use crate::trampoline::{self, Step};
 use core::ffi::c_void;
@@ -55,7 +55,7 @@ pub extern "C" fn io_submit(call: &mut trampoline::Call) -> Step {
 
 fn submit(context: usize, count: usize, blocks: usize) -> Result<usize, real::Errno> {
     // SAFETY: the program's pointers; the kernel answers EFAULT to those it can't follow.
-    unsafe { sys!(SYS_io_submit, context, count, blocks) }
+    unsafe { sys_of_program!(SYS_io_submit, context, count, blocks) }
 }
 
 /// io_uring_setup(2).

@@ -2,6 +2,7 @@
 
 use super::size::idle_if;
 use crate::enforce::{Earlier, enforce};
+use crate::real::is_sealed;
 use crate::subject::{self, Place};
 use crate::trampoline::{Call, Step};
 use daxshim_core::contract::Operation;
@@ -113,6 +114,9 @@ fn set_owner(place: Place, user: usize, group: usize) -> Step {
 /// Whether the kernel would let the caller change attributes at all of what `owner` owns. (Somebody else with
 /// CAP_FOWNER is refused: that is what happens without compat too.)
 pub fn is_allowed(owner: u32) -> bool {
+    if is_sealed() {
+        return false;
+    }
     let user = rustix::process::geteuid();
     user.is_root() || user.as_raw() == owner
 }

@@ -5,7 +5,7 @@ use super::write::is_open_for_writing;
 use crate::enforce::{Earlier, enforce};
 use crate::memory::read_value;
 use crate::process;
-use crate::real::{Errno, sys, syscall};
+use crate::real::{Errno, is_sealed, sys, syscall};
 use crate::subject::{self, Place};
 use crate::trampoline::{Call, Step};
 use daxshim_core::contract::{Effect, Mode, Operation, Subject};
@@ -17,7 +17,7 @@ pub extern "C" fn sendfile(call: &mut Call) -> Step {
         // SAFETY: copies nothing; the kernel reads the offset, or answers EFAULT.
         let dry_run = unsafe { sys!(SYS_sendfile, to, from, offset, 0) };
         let negative = ((length as isize) < 0).then_some(libc::EINVAL);
-        dry_run.err().or(negative)
+        dry_run.err().filter(|_| !is_sealed()).or(negative)
     })
 }
 
@@ -54,7 +54,8 @@ pub extern "C" fn copy_file_range(call: &mut Call) -> Step {
     let dry_run = || {
         let args = [from, from_offset, to, to_offset, 0, flags];
         // SAFETY: copies nothing; the kernel reads the offsets, or answers EFAULT.
-        unsafe { syscall(libc::SYS_copy_file_range, args) }.err()
+        let refused = unsafe { syscall(libc::SYS_copy_file_range, args) }.err();
+        refused.filter(|_| !is_sealed())
     };
     let step = copy(from, to, dry_run);
     if !step.is_pass() || subject::of_descriptor(from as i32) != Subject::Tagged {
@@ -98,6 +99,8 @@ fn is_pipe(fd: i32) -> bool {
 
 /// Whether the kernel gives data out through this descriptor at all.
 pub fn is_open_for_reading(fd: i32) -> bool {
-    subject::open_flags(fd)
-        .is_some_and(|flags| flags & libc::O_PATH == 0 && flags & libc::O_ACCMODE != libc::O_WRONLY)
+    // Where that can't be asked, a tagged file matters more than EBADF.
+    subject::open_flags(fd).map_or(is_sealed(), |flags| {
+        flags & libc::O_PATH == 0 && flags & libc::O_ACCMODE != libc::O_WRONLY
+    })
 }

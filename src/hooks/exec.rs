@@ -4,7 +4,7 @@
 use crate::check;
 use crate::environment;
 use crate::process::{self, event};
-use crate::real::syscall;
+use crate::real::syscall_of_program;
 use crate::trampoline::{Call, Step};
 use crate::unseen;
 use daxshim_core::contract::Mode;
@@ -133,7 +133,9 @@ impl Execution {
         check::executing();
         // SAFETY: the program's pointers, or an environment that was completed; the kernel answers
         // EFAULT to those it can't follow.
-        let errno = unsafe { syscall(number, arguments) }.err().unwrap_or(0);
+        let errno = unsafe { syscall_of_program(number, arguments) }
+            .err()
+            .unwrap_or(0);
         check::execution_failed();
         errno
     }

@@ -17,7 +17,7 @@ use crate::mappings::{
 use crate::memory::{PAGE, read_value, vector_error};
 use crate::modules;
 use crate::process::{self, config, event};
-use crate::real::{Errno, sys, syscall};
+use crate::real::{Errno, sys, syscall_of_program};
 use crate::subject::{self, Place, Tag};
 use crate::trampoline::{Call, Step};
 use core::ffi::c_long;
@@ -101,7 +101,7 @@ fn fixed_over(call: &Call) -> Option<Range> {
 /// What the program has called, made here.
 fn kernel(call: &Call) -> Result<usize, Errno> {
     // SAFETY: the program's own call; the kernel checks it all.
-    unsafe { syscall(call.number() as c_long, call.args) }
+    unsafe { syscall_of_program(call.number() as c_long, call.args) }
 }
 
 fn answer(result: Result<usize, Errno>) -> Step {

@@ -7,6 +7,7 @@ pub mod check;
 pub mod copy;
 pub mod descriptors;
 pub mod exec;
+pub mod filter;
 pub mod flags;
 pub mod ioctl;
 pub mod map;

@@ -2,6 +2,7 @@
 
 use crate::enforce::{Earlier, enforce};
 use crate::memory;
+use crate::real::is_sealed;
 use crate::subject::{self, Place};
 use crate::trampoline::{Call, Step};
 use daxshim_core::contract::Operation;
@@ -71,12 +72,18 @@ fn at_or_itself(at: usize, path: usize, follow: bool) -> Place {
 fn set(place: Place, times: usize, earlier: fn(usize) -> Earlier) -> Step {
     let tag = subject::tag_at(place);
     let is_allowed = || tag.is_some_and(|tag| super::attributes::is_allowed(tag.file.owner));
+    let subject = match tag {
+        None if is_sealed() => subject::of(place),
+        tag => subject::subject(tag),
+    };
     enforce(
         Operation::SetTimes,
-        subject::subject(tag),
+        subject,
         || match (place.is_path_only(), times) {
             (true, _) => Earlier::Refuses,
             (false, 0) => Earlier::Nothing,
+            // What they are can't be looked at.
+            (false, _) if is_sealed() => Earlier::Nothing,
             (false, times) => earlier(times),
         },
         || super::size::idle_if(is_allowed()),

@@ -299,7 +299,7 @@ impl Verification<'_> {
             return Err(nothing_watched(ended));
         }
         let crash = self.crash;
-        let unseen = [Event::MapFull, Event::LockTimeout];
+        let unseen = [Event::MapFull, Event::LockTimeout, Event::Sealed];
         let mut outcome = Outcome {
             schema: SCHEMA,
             version: env!("CARGO_PKG_VERSION"),

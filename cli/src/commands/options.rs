@@ -5,7 +5,7 @@ use std::path::Path;
 use clap::Args;
 
 use crate::run::environment::Environment;
-use crate::run::library;
+use crate::run::{filters, library};
 
 /// How the shim treats tagged files.
 #[derive(Args)]
@@ -38,6 +38,7 @@ impl ShimOptions {
         let mut environment = Environment::inherited();
         let preload = library::preload(library, environment.get("LD_PRELOAD"));
         environment.set("LD_PRELOAD", preload);
+        filters::tell(&mut environment);
         let values = [
             ("DAXSHIM_MODE", self.mode.as_deref()),
             ("DAXSHIM_READS", self.reads.as_deref()),

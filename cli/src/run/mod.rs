@@ -15,6 +15,7 @@ pub mod conclusion;
 pub mod destination;
 pub mod directory;
 pub mod environment;
+pub mod filters;
 pub mod launch;
 pub mod library;
 pub mod lookup;

@@ -1,0 +1,75 @@
+//! Programs that put themselves under a system call filter, and those that are under one from the start.
+//!
+//! A filter may kill for any call that its author did not think of, so from then on the shim makes none,
+//! [`real::is_sealed`]: nothing is looked at any more, and what was known stays. A filter is never taken
+//! off.
+
+use crate::check;
+use crate::process::event;
+use crate::real::{self, sys};
+use crate::subject;
+use core::ffi::CStr;
+use daxshim_core::proc::{decimal, each_entry};
+use daxshim_core::report::{Event, read_instead};
+use daxshim_core::seccomp::Status;
+use rustix::fs::CWD;
+
+/// Whether the process is under filters of which nobody knows what they kill for; learnt with calls that the
+/// dynamic loader makes in every program. `tried` is the value of
+/// [`HARMLESS`](daxshim_core::seccomp::HARMLESS). Where nothing can be learnt, any filter is possible.
+pub fn are_untried(tried: Option<&CStr>) -> bool {
+    let harmless = |status: Status| status.is_harmless(tried.map(CStr::to_bytes));
+    !Status::of_self().is_ok_and(harmless)
+}
+
+/// What was inherited is in force from now on.
+pub fn begin(is_filtered: bool) {
+    if is_filtered {
+        no_counter();
+        real::seal();
+    } else if is_counter_off() {
+        no_counter();
+    }
+}
+
+/// PR_SET_TSC is inherited over execve(2).
+fn is_counter_off() -> bool {
+    // linux/prctl.h
+    const PR_GET_TSC: i32 = 25;
+    const PR_TSC_SIGSEGV: i32 = 2;
+    let mut mode = 0_i32;
+    // SAFETY: the kernel writes an int.
+    let asked = unsafe { sys!(SYS_prctl, PR_GET_TSC, &raw mut mode, 0, 0, 0) };
+    asked.is_ok() && mode == PR_TSC_SIGSEGV
+}
+
+/// Right before the call that sets up a filter. What is open of tagged files is looked up while that can
+/// still be done.
+#[cold]
+#[inline(never)]
+pub fn set_up() {
+    if !real::is_sealed() {
+        event(Event::Sealed);
+        check::blame::give_up();
+        remember_tagged();
+        // Strict mode switches the time-stamp counter off.
+        no_counter();
+    }
+    real::seal();
+}
+
+/// The time-stamp counter is about to be switched off, in one thread at least and its children.
+pub fn no_counter() {
+    read_instead(real::monotonic_ns);
+}
+
+fn remember_tagged() {
+    if !subject::can_bind() {
+        return;
+    }
+    let _ = each_entry(CWD, c"/proc/thread-self/fd", |name| {
+        if let Some(fd) = decimal::<i32>(name.to_bytes()) {
+            subject::remember(fd);
+        }
+    });
+}
