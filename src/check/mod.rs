@@ -52,6 +52,15 @@ pub fn start() {
     }
 }
 
+/// A thread or process is about to be made, with a stack that ends at `stack` if that is not 0, and words
+/// that the kernel stores to then and at its end.
+#[inline]
+pub fn cloning(stack: usize, words: [usize; 2]) {
+    if on() {
+        blame::cloning(stack, words);
+    }
+}
+
 /// In a forked child: a log of its own; the shadows are everybody's.
 pub fn forked() {
     if on() {
