@@ -14,6 +14,7 @@ mod facts;
 mod flushes;
 mod journal;
 mod log;
+mod scratch;
 mod shadows;
 mod stack;
 mod syncs;
@@ -61,11 +62,26 @@ pub fn cloning(stack: usize, words: [usize; 2]) {
     }
 }
 
+/// The program is about to put itself under a filter of system calls, which may kill it for any of ours:
+/// nothing is looked at from now on, and that is said. Pages that were taken are the program's again, and
+/// so is SIGSEGV: nothing of that may need a system call later.
+#[cold]
+#[inline(never)]
+pub fn sealing() {
+    if on() {
+        blame::sealing();
+        ON.store(false, Ordering::Relaxed);
+        shadows::unwatch();
+        log::sealed();
+    }
+}
+
 /// In a forked child: a log of its own; the shadows are everybody's.
 pub fn forked() {
     if on() {
         shadows::forked();
         flushes::forked();
+        scratch::forked();
         blame::forked();
         if log::reopen().is_err() {
             ON.store(false, Ordering::Relaxed);

@@ -5,7 +5,6 @@ use super::shadows::{self, Part, Shadow, all, each_chunk, each_part, wait};
 use super::{blame, budget, journal, log};
 use crate::memory::{self, PAGE};
 use crate::process;
-use crate::real::sys;
 use core::sync::atomic::Ordering;
 use daxshim_core::check::Code;
 use daxshim_core::check::lines::{self, Digest, Dirty, LINE};
@@ -107,7 +106,10 @@ fn msync(start: usize, end: usize, drains: bool) {
         }
         found.add(&part, dirty);
     });
-    found.uncertain |= !complete;
+    if !complete {
+        found.uncertain = true;
+        shadows::skip_all();
+    }
     judge(&found, Code::Redundant);
 }
 
@@ -175,7 +177,8 @@ fn file_range(fd: i32, start: usize, end: usize) {
     found.uncertain |= !complete;
     if let Some(header) = shadow.header() {
         header.msyncs.fetch_add(1, Ordering::Relaxed);
-        if header.elsewhere.load(Ordering::Relaxed) != 0 || found.first.is_none() {
+        let partly = !complete || header.elsewhere.load(Ordering::Relaxed) != 0;
+        if partly || found.first.is_none() {
             found.uncertain = true;
             header.skip(start as u64, end as u64);
         }
@@ -215,10 +218,14 @@ fn whole_file(shadow: &'static Shadow, fd: Option<i32>) {
         }
     });
     found.uncertain |= !complete;
-    if header.elsewhere.load(Ordering::Relaxed) != 0 || found.first.is_none() {
+    if !complete || header.elsewhere.load(Ordering::Relaxed) != 0 || found.first.is_none() {
         // What lies where nothing is mapped here is taken from the file, uncompared.
         found.uncertain = true;
-        take_rest(shadow, fd);
+        if complete && is_mapped_whole(shadow) {
+            header.elsewhere.store(0, Ordering::Relaxed);
+        } else {
+            take_rest(shadow, fd);
+        }
     }
     header.fsyncs.fetch_add(1, Ordering::Relaxed);
     if found.uncertain {
@@ -235,6 +242,25 @@ fn whole_file(shadow: &'static Shadow, fd: Option<i32>) {
     } else {
         judge(&found, Code::Redundant);
     }
+}
+
+/// Whether readable mappings here hold all of a file: then they were its parts.
+fn is_mapped_whole(shadow: &Shadow) -> bool {
+    let mut end = 0;
+    while end < shadow.size() {
+        let from = end;
+        each_part(0, usize::MAX, |part| {
+            let held = core::ptr::eq(part.shadow, shadow)
+                && !matches!(part.kind, Kind::Private | Kind::Suspended);
+            if held && part.offset <= end {
+                end = end.max(part.end());
+            }
+        });
+        if end == from {
+            return false;
+        }
+    }
+    true
 }
 
 /// All of the shadow's lines, as the file has them. Its digests must be locked.
@@ -261,7 +287,7 @@ fn take_rest(shadow: &'static Shadow, fd: Option<i32>) {
         && locked(shadow, || {
             budget::spend(|| match fd {
                 Some(fd) if digest_file(shadow, fd).is_ok() => true,
-                _ => digest_by_path(shadow),
+                _ => digest_by_another(shadow),
             })
         }) == Some(true);
     if digested {
@@ -272,25 +298,19 @@ fn take_rest(shadow: &'static Shadow, fd: Option<i32>) {
     }
 }
 
-/// Where the descriptor is not readable, or there is none: by the path of when it was mapped.
-fn digest_by_path(shadow: &'static Shadow) -> bool {
-    let mut path = [0u8; PATH_LEN + 1];
-    let mut known = [0u8; PATH_LEN];
-    let len = shadow.path(&mut known);
-    for (to, from) in path.iter_mut().zip(known.iter().take(len)) {
-        *to = *from;
-    }
-    let flags = libc::O_RDONLY | libc::O_CLOEXEC | libc::O_NOATIME;
-    // SAFETY: the path is ours and ends in NUL; the descriptor is closed below.
-    let fd = unsafe { sys!(SYS_openat, libc::AT_FDCWD, path.as_ptr(), flags) };
-    let Ok(fd) = fd else { return false };
-    let fd = fd as i32;
-    let stat = crate::subject::Place::Descriptor(fd).stat();
-    let same = stat.is_ok_and(|stat| (stat.st_dev, stat.st_ino) == shadow.identity());
-    let digested = same && digest_file(shadow, fd).is_ok();
-    // SAFETY: opened above.
-    let _ = unsafe { sys!(SYS_close, fd) };
-    digested
+/// Descriptors that are looked at for one of a file.
+const DESCRIPTORS: i32 = 1024;
+
+/// Where the call's descriptor is not readable, or there is none: by another one that the program has. The
+/// file is not opened: those who watch it, lease it or lock it would notice.
+fn digest_by_another(shadow: &'static Shadow) -> bool {
+    let is_it = |fd: &i32| {
+        let stat = crate::subject::Place::Descriptor(*fd).stat();
+        stat.is_ok_and(|stat| (stat.st_dev, stat.st_ino) == shadow.identity())
+    };
+    let mut found = (0..DESCRIPTORS).filter(is_it);
+    // Another thread may have put another file there meanwhile: then it is not known what was read.
+    found.any(|fd| digest_file(shadow, fd).is_ok() && is_it(&fd))
 }
 
 /// Does it while no other process or thread changes the digests. `None`: it could not be locked.
@@ -498,9 +518,12 @@ pub fn sync_failed(start: usize, end: usize) {
 #[cold]
 #[inline(never)]
 fn failed(start: usize, end: usize) {
-    each_part(start, end, |part| {
+    let complete = each_part(start, end, |part| {
         if let Some(header) = part.shadow.header() {
             header.skip(part.offset as u64, part.end() as u64);
         }
     });
+    if !complete {
+        shadows::skip_all();
+    }
 }

@@ -246,6 +246,37 @@ impl Assembly<'_> {
             let text = counted(unwatched, "mapping");
             self.findings.push(Finding::of_run(Code::Unshadowed, text));
         }
+        self.not_looked_at(report);
+    }
+
+    /// What processes say that they could not look at.
+    fn not_looked_at(&mut self, report: &Report) {
+        let mut add = |process, text: String| {
+            let finding = Finding::of_run(Code::NotLooked, text);
+            self.findings.push(Finding { process, ..finding });
+        };
+        for process in &self.checked.processes {
+            if process.sealed {
+                let text =
+                    "from the moment it filtered its own system calls, nothing was looked at";
+                add(Some(process.pid), text.to_owned());
+            }
+            if process.unlooked > 0 {
+                let times = number(process.unlooked);
+                let text = format!("what was mapped could not be looked at: {times} times");
+                add(Some(process.pid), text);
+            }
+            if process.uncompared > 0 {
+                let answers = counted(process.uncompared, "answer");
+                let text = format!("{answers} given while what was synced was not all compared");
+                add(Some(process.pid), text);
+            }
+        }
+        for event in [Event::MapFull, Event::LockTimeout] {
+            if report.total.event(event) > 0 {
+                add(None, event.words().to_owned());
+            }
+        }
     }
 
     /// Modules that make system calls themselves. Those of libc and of its loader are watched, or what
@@ -290,7 +321,11 @@ impl Assembly<'_> {
             without_stack: sum(|process| process.unsampled),
             syncs_not_compared: self.checked.shadows.iter().map(|s| s.skipped).sum(),
             files_not_watched: sum(|process| process.unshadowed),
-            stores_without_stack: blames.map(|blame| blame.unsampled).sum(),
+            stores_without_stack: blames.clone().map(|blame| blame.unsampled).sum(),
+            pages_of_kernel: blames.map(|blame| blame.by_kernel).sum(),
+            mappings_not_looked_at: sum(|process| process.unlooked),
+            answers_not_compared: sum(|process| process.uncompared),
+            processes_sealed: sum(|process| process.sealed.into()),
         }
     }
 }

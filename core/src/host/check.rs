@@ -41,6 +41,12 @@ pub struct ProcessLog {
     pub unsampled: u64,
     /// Mappings of files that have no shadow.
     pub unshadowed: u64,
+    /// Times that what is mapped could not be looked at.
+    pub unlooked: u64,
+    /// Answers at which large ranges were not compared.
+    pub uncompared: u64,
+    /// Whether nothing was looked at from some moment on, as it filters its system calls.
+    pub sealed: bool,
 }
 
 /// A file that a process used.
@@ -252,6 +258,9 @@ fn read_log(file: &Path, numbers: &str) -> Option<ProcessLog> {
         left_out: wide(&log.left_out),
         unsampled: wide(&log.unsampled),
         unshadowed: wide(&log.unshadowed),
+        unlooked: wide(&log.unlooked),
+        uncompared: wide(&log.uncompared),
+        sealed: wide(&log.sealed) != 0,
     })
 }
 

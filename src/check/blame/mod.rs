@@ -17,11 +17,10 @@
 
 mod calls;
 mod robust;
-mod scratch;
 mod signals;
 
 use super::shadows::{Part, each_part};
-use super::{budget, stack};
+use super::{budget, scratch, stack};
 use crate::mappings::{self, Attributes, Flush, page_end};
 use crate::memory::PAGE;
 use crate::process;
@@ -84,7 +83,6 @@ pub fn start() {
 /// In a forked child.
 pub fn forked() {
     RELEASING.store(0, Ordering::Relaxed);
-    scratch::forked();
     signals::forked();
 }
 
@@ -174,7 +172,8 @@ fn take(part: &Part) {
     let (Some(protection), Some((_, numbers))) = (part.lent, numbers(part)) else {
         return;
     };
-    if !part.is_meant() || !signals::is_armed() {
+    // Who gives everything back for good waits for us, or has said so before we published.
+    if !part.is_meant() || !signals::is_armed() || !on() {
         return;
     }
     // Somebody's own system call may have put another handler there.
@@ -313,6 +312,14 @@ pub fn release(address: usize, length: usize) -> usize {
 pub fn give_up() {
     if ON.swap(false, Ordering::AcqRel) {
         give_all_back();
+    }
+}
+
+/// See [`check::sealing`](super::sealing).
+pub fn sealing() {
+    if is_asked() {
+        give_up();
+        signals::hand_over();
     }
 }
 
