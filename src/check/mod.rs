@@ -62,6 +62,18 @@ pub fn cloning(stack: usize, words: [usize; 2]) {
     }
 }
 
+/// The record of mappings is about to be lost, or has a gap: of what this process has mapped, neither stores
+/// nor syncs can be told any more.
+#[cold]
+#[inline(never)]
+pub fn missed() {
+    if on() {
+        blame::give_up();
+        shadows::unwatch();
+        log::unlooked();
+    }
+}
+
 /// The program is about to put itself under a filter of system calls, which may kill it for any of ours:
 /// nothing is looked at from now on, and that is said. Pages that were taken are the program's again, and
 /// so is SIGSEGV: nothing of that may need a system call later.

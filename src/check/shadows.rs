@@ -232,26 +232,46 @@ impl Part {
 /// Calls `look` for each part of `[start, end)` that belongs to a watched file, in order of addresses.
 /// While it runs, the part stays mapped. Whether all of the range could be looked at; where not, that is
 /// counted.
-pub fn each_part(start: usize, end: usize, mut look: impl FnMut(Part)) -> bool {
-    let Some(_published) = Flush::publish(mappings::stack_pointer()) else {
+pub fn each_part(start: usize, end: usize, look: impl FnMut(Part)) -> bool {
+    let whole = each_part_in(start, end, look).is_some();
+    if !whole {
         super::log::unlooked();
-        return false;
-    };
+    }
+    whole
+}
+
+/// `None`: not all could be looked at.
+fn each_part_in(start: usize, end: usize, mut look: impl FnMut(Part)) -> Option<()> {
+    /// Writers that are waited for at one address.
+    const WRITERS: usize = 100;
     let mut cursor = start;
-    while cursor < end {
-        let Ok(found) = region_from(cursor) else {
-            super::log::unlooked();
-            return false;
+    let mut writers = 0;
+    let mut flush = None;
+    while cursor < end && !mappings::is_empty() {
+        let published = match &flush {
+            Some(published) => published,
+            None => flush.insert(Flush::publish(mappings::stack_pointer())?),
         };
+        let Ok(found) = published.look_up(cursor) else {
+            // It waits for who is published: not the other way round.
+            flush = None;
+            region_from(cursor).ok()?;
+            writers += 1;
+            if writers == WRITERS {
+                return None;
+            }
+            continue;
+        };
+        writers = 0;
         let Some(region) = found.filter(|region| region.start < end) else {
             break;
         };
-        if let Some(part) = Part::of(region, start, end) {
+        if let Some(part) = Part::of(region, start.max(cursor), end) {
             look(part);
         }
         cursor = region.end;
     }
-    true
+    Some(())
 }
 
 /// The mapping that holds an address, or the next above it. A writer in the way is waited for: it must not

@@ -8,11 +8,12 @@ enum end { RETURNS, IS_KILLED, CRASHES, EXITS };
 
 static char *big;
 
-/* Of different kinds, in pages of their own; mutex 1 and 2 share one. */
+/* Of different kinds, in pages of their own but for the first two, and others each way. */
 #define MUTEXES 6
+static int way;
 static pthread_mutex_t *mutex(int i)
 {
-	return (void *)(big + (i < 2 ? 4 * PAGE + 256 * i : (4 + 2 * i) * PAGE));
+	return (void *)(big + (4 + 16 * way) * PAGE + (i < 2 ? 256 * i : 2 * i * PAGE));
 }
 
 static void make(int i)
@@ -31,8 +32,11 @@ static void *own(void *unused)
 {
 	(void)unused;
 	for (int i = 0; i < MUTEXES; i++) {
+		/* Its page is not the lock's to open. */
+		if (syncs)
+			((char *)mutex(i))[1024] ^= 1;
 		must(pthread_mutex_lock(mutex(i)) == 0, "lock");
-		big[40 * PAGE] ^= 1;
+		big[60 * PAGE] ^= 1;
 		if (syncs)
 			sync_range(big, 64);
 	}
@@ -85,7 +89,7 @@ int main(int argc, char **argv)
 	char *p = mapped("file", 4);
 	big = mapped("big", 64);
 	for (enum end end = RETURNS; end <= EXITS; end++) {
-		for (int way = 0; way < 3; way++) {
+		for (way = 0; way < 3; way++) {
 			for (int i = 0; i < MUTEXES; i++)
 				make(i);
 			sync_range(big, 64);

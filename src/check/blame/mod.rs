@@ -132,10 +132,11 @@ pub fn lend(start: usize, end: usize, protection: i32) {
     spend(0, || each_part(start, end, |part| take(&part)));
 }
 
+/// Whatever the record's state: what was taken must not stay so.
 fn next(start: usize, end: usize) -> Option<Region> {
-    mappings::first_in(start, end.saturating_sub(start))
-        .ok()
-        .flatten()
+    let found = mappings::first_in(start, end.saturating_sub(start));
+    let found = found.unwrap_or_else(|_| mappings::RECORD.regions.recall(start));
+    found.filter(|region| region.start < end && start < region.end)
 }
 
 /// A sync of a part begins: what is stored from now on has a new writer. The caller has published a
@@ -347,10 +348,12 @@ fn stored(address: usize) -> bool {
         // What is lent stays so while this lives.
         let flush = Flush::publish(mappings::stack_pointer());
         let page = address & !(PAGE - 1);
-        let region = mappings::first_in(page, PAGE);
-        let lent = region
-            .ok()
-            .flatten()
+        let regions = &mappings::RECORD.regions;
+        // A writer at work waits for this flush, so it is not waited for.
+        let is_changing = regions.at_or_after(page).is_err() && !regions.is_missed();
+        let lent = regions
+            .recall(page)
+            .filter(|region| (region.start..region.end).contains(&page))
             .and_then(|region| Some((region, Attributes::of(region).lent()?)));
         if flush.is_some()
             && let Some((region, protection)) = lent
@@ -359,7 +362,7 @@ fn stored(address: usize) -> bool {
             // As one, it needs no room for a mapping more.
             return given.or_else(|_| protect(region.start, region.end, protection)) == Ok(());
         }
-        is_passing(address)
+        is_changing || is_passing(address)
     })
 }
 
