@@ -358,6 +358,12 @@ pub fn holding(start: usize, end: usize) {
 #[cold]
 #[inline(never)]
 pub fn watch(fd: i32, stat: &libc::stat, kind: Kind) -> Option<usize> {
+    let mut found = None;
+    super::scratch::spacious(|| found = watch_here(fd, stat, kind));
+    found
+}
+
+fn watch_here(fd: i32, stat: &libc::stat, kind: Kind) -> Option<usize> {
     let length = crate::mappings::page_end(0, stat.st_size as usize);
     let log = log()?;
     log.add_file(stat.st_dev, stat.st_ino);

@@ -2,7 +2,7 @@
 
 use super::log::note;
 use super::shadows::{self, Part, Shadow, all, each_chunk, each_part, wait};
-use super::{blame, budget, journal, log};
+use super::{blame, budget, journal, log, scratch};
 use crate::memory::{self, PAGE};
 use crate::process;
 use core::sync::atomic::Ordering;
@@ -55,6 +55,10 @@ impl Found {
 
 /// Notes a finding about a part of a file.
 pub fn report(code: Code, part: &Part, range: (u64, u64), asked: u64, dirty: Dirty) {
+    scratch::spacious(|| report_here(code, part, range, asked, dirty));
+}
+
+fn report_here(code: Code, part: &Part, range: (u64, u64), asked: u64, dirty: Dirty) {
     let mut path = [0; PATH_LEN];
     let len = part.shadow.path(&mut path);
     let (device, inode) = part.shadow.identity();
@@ -78,7 +82,7 @@ pub fn sync_begins(start: usize, end: usize) {
         // It ends with a fence, whatever it is of.
         let drains = super::drained();
         match journal::on() {
-            true => journal::msync(start, end),
+            true => scratch::spacious(|| journal::msync(start, end)),
             false => msync(start, end, drains),
         }
     }
@@ -119,7 +123,7 @@ pub fn file_sync_begins(fd: i32) {
     if super::on() {
         super::drained();
         match journal::on() {
-            true => journal::fsync(fd, 0..usize::MAX),
+            true => scratch::spacious(|| journal::fsync(fd, 0..usize::MAX)),
             false => fsync(fd),
         }
     }
@@ -131,7 +135,7 @@ fn fsync(fd: i32) {
     let stat = crate::subject::Place::Descriptor(fd).stat();
     let Ok(stat) = stat else { return };
     if let Some(shadow) = shadows::find(stat.st_dev, stat.st_ino) {
-        whole_file(shadow, Some(fd));
+        scratch::spacious(|| whole_file(shadow, Some(fd)));
     }
 }
 
@@ -199,8 +203,8 @@ pub fn all_files(filesystem: Option<i32>) {
             None => true,
         };
         match meant {
-            true if journal::on() => journal::sync(shadow),
-            true => whole_file(shadow, None),
+            true if journal::on() => scratch::spacious(|| journal::sync(shadow)),
+            true => scratch::spacious(|| whole_file(shadow, None)),
             false => {}
         }
     }

@@ -76,6 +76,7 @@ pub fn start() {
     if !possible {
         log::warn!("DAXSHIM_BLAME: who stores first cannot be noted here");
     }
+    robust::start();
     STARTED.store(budget::clock(), Ordering::Relaxed);
     ON.store(possible, Ordering::Release);
 }
@@ -250,6 +251,7 @@ fn leave(address: usize, length: usize) {
 #[cold]
 #[inline(never)]
 pub fn cloning(stack: usize, words: [usize; 2]) {
+    robust::cloning();
     if stack != 0 {
         leave_stack(stack - 1);
     }

@@ -8,6 +8,8 @@
 
 use crate::memory::read_value;
 use crate::real::sys;
+use core::ptr;
+use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 
 /// struct robust_list_head of linux/futex.h.
 #[derive(Clone, Copy)]
@@ -26,8 +28,10 @@ const IS_PI: usize = 1;
 /// As many entries the kernel looks at: linux/futex.h.
 const ROBUST_LIST_LIMIT: usize = 2048;
 
-/// `st_nlink` of /proc/self/task where there is one thread.
-const ALONE: u64 = 3;
+/// `__libc_single_threaded` of glibc from 2.32 on; null where there is none.
+static SINGLE_THREADED: AtomicPtr<u8> = AtomicPtr::new(ptr::null_mut());
+/// Whether a thread was made that libc may not know of.
+static OTHERS: AtomicBool = AtomicBool::new(false);
 
 impl Head {
     fn word(self, entry: usize) -> usize {
@@ -62,29 +66,50 @@ pub fn pending() -> Option<usize> {
     read_value::<Head>(head)?.pending()
 }
 
+/// Once, by the constructor.
+pub fn start() {
+    // SAFETY: a C string with its NUL; the default lookup order.
+    let found = unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"__libc_single_threaded".as_ptr()) };
+    SINGLE_THREADED.store(found.cast(), Ordering::Relaxed);
+}
+
+/// A thread may be about to be made past libc.
+pub fn cloning() {
+    OTHERS.store(true, Ordering::Relaxed);
+}
+
+/// Whether there is no other thread, as libc says.
+fn is_alone() -> bool {
+    let said = SINGLE_THREADED.load(Ordering::Relaxed);
+    // SAFETY: null, or a char of libc's.
+    !OTHERS.load(Ordering::Relaxed) && !said.is_null() && unsafe { said.read_volatile() } != 0
+}
+
 /// Calls `look` for each place. Whether all threads could be looked at.
 pub fn each_place(mut look: impl FnMut(Place)) -> bool {
     // If the present thread's can be read, so can all.
-    let readable = match head_of(0) {
+    let own = match head_of(0) {
         Ok(0) => true,
-        Ok(head) => read_value::<Head>(head).is_some(),
+        Ok(head) => each_of(head, &mut look),
         Err(_) => false,
     };
-    readable
-        && each_thread(|thread| match head_of(thread) {
+    own && (is_alone()
+        || each_thread(&mut |thread| match head_of(thread) {
+            Ok(0) => true,
             Ok(head) => {
+                // What cannot be read has ended meanwhile.
                 each_of(head, &mut look);
                 true
             }
-            // It has ended.
             Err(errno) => errno == libc::ESRCH,
-        })
+        }))
 }
 
-fn each_of(head: usize, look: &mut impl FnMut(Place)) {
+/// Whether it could be read.
+fn each_of(head: usize, look: &mut impl FnMut(Place)) -> bool {
     look(Place::Thread(head));
     let Some(list) = read_value::<Head>(head) else {
-        return;
+        return false;
     };
     if let Some(word) = list.pending() {
         look(Place::Word(word));
@@ -92,21 +117,20 @@ fn each_of(head: usize, look: &mut impl FnMut(Place)) {
     let mut entry = list.first;
     for _ in 0..ROBUST_LIST_LIMIT {
         if entry & !IS_PI == head {
-            return;
+            break;
         }
         look(Place::Word(list.word(entry)));
         match read_value(entry & !IS_PI) {
             Some(next) => entry = next,
-            None => return,
+            None => break,
         }
     }
+    true
 }
 
 /// Calls `look` for each thread, as long as it says so. Whether all were there.
-fn each_thread(mut look: impl FnMut(usize) -> bool) -> bool {
-    if is_alone() {
-        return look(0);
-    }
+#[inline(never)]
+fn each_thread(look: &mut dyn FnMut(usize) -> bool) -> bool {
     let path = c"/proc/self/task".as_ptr();
     let flags = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_CLOEXEC;
     // SAFETY: the path ends in NUL.
@@ -122,23 +146,13 @@ fn each_thread(mut look: impl FnMut(usize) -> bool) -> bool {
             Ok(length) => buffer.get(..length).unwrap_or(&[]),
             Err(_) => break false,
         };
-        if !threads(entries).all(&mut look) {
+        if !threads(entries).all(&mut *look) {
             break false;
         }
     };
     // SAFETY: opened above.
     let _ = unsafe { sys!(SYS_close, directory) };
     whole
-}
-
-fn is_alone() -> bool {
-    let mut stat = core::mem::MaybeUninit::<libc::stat>::zeroed();
-    let path = c"/proc/self/task".as_ptr();
-    // SAFETY: path and buffer are ours; zeros are a valid stat.
-    unsafe {
-        let asked = sys!(SYS_newfstatat, libc::AT_FDCWD, path, stat.as_mut_ptr(), 0);
-        asked.is_ok() && stat.assume_init().st_nlink == ALONE
-    }
 }
 
 /// The numbers among the names of getdents64(2).
