@@ -95,7 +95,14 @@ pub fn forked() {
         flushes::forked();
         scratch::forked();
         blame::forked();
+        let parent = log::log();
         if log::reopen().is_err() {
+            // The parent says it, as this child has nowhere to.
+            if let Some(parent) = parent {
+                parent.unwatched.fetch_add(1, Ordering::Relaxed);
+            }
+            blame::give_up();
+            shadows::unwatch();
             ON.store(false, Ordering::Relaxed);
         }
         shadows::log_files();

@@ -266,6 +266,11 @@ impl Assembly<'_> {
                 let text = format!("what was mapped could not be looked at: {times} times");
                 add(Some(process.pid), text);
             }
+            if process.unwatched > 0 {
+                let children = counted_children(process.unwatched);
+                let text = format!("{children} not watched: no descriptor or no room for a log");
+                add(Some(process.pid), text);
+            }
             if process.uncompared > 0 {
                 let answers = counted(process.uncompared, "answer");
                 let text = format!("{answers} given while what was synced was not all compared");
@@ -326,6 +331,7 @@ impl Assembly<'_> {
             mappings_not_looked_at: sum(|process| process.unlooked),
             answers_not_compared: sum(|process| process.uncompared),
             processes_sealed: sum(|process| process.sealed.into()),
+            children_not_watched: sum(|process| process.unwatched),
         }
     }
 }
@@ -349,6 +355,13 @@ fn own_calls(path: &Path) -> u64 {
 fn syncs(count: u64) -> String {
     let plural = if count == 1 { " was" } else { "s were" };
     format!("{} sync{plural}", number(count))
+}
+
+fn counted_children(count: u64) -> String {
+    match count {
+        1 => "a forked child was".to_owned(),
+        count => format!("{} forked children were", number(count)),
+    }
 }
 
 fn lines(count: u64) -> String {

@@ -54,6 +54,8 @@ pub struct Limits {
     pub answers_not_compared: u64,
     /// Processes that were not watched from some moment on, as they filter their system calls.
     pub processes_sealed: u64,
+    /// Forked children of which nothing was looked at, as there was no room for their logs.
+    pub children_not_watched: u64,
 }
 
 /// One finding.

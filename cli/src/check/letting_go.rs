@@ -102,6 +102,7 @@ mod tests {
             unlooked: 0,
             uncompared: 0,
             sealed: false,
+            unwatched: 0,
         }
     }
 

@@ -177,6 +177,10 @@ fn summary(findings: &Findings) -> String {
             number(limits.left_out)
         );
     }
+    if limits.stores_without_stack > 0 {
+        let times = number(limits.stores_without_stack);
+        text += &format!("; {times} times it was not noted who stored first");
+    }
     if limits.pages_of_kernel > 0 {
         let pages = counted(limits.pages_of_kernel, "page");
         text += &format!("; {pages} that the kernel stores to, whoever else stored there first");

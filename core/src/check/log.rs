@@ -219,6 +219,8 @@ pub struct Log {
     pub uncompared: AtomicU64,
     /// 1 from when nothing could be looked at any more.
     pub sealed: AtomicU64,
+    /// Forked children that have no log.
+    pub unwatched: AtomicU64,
     /// Files mapped.
     pub files: [FileUse; FILES],
     /// Code.

@@ -47,6 +47,8 @@ pub struct ProcessLog {
     pub uncompared: u64,
     /// Whether nothing was looked at from some moment on, as it filters its system calls.
     pub sealed: bool,
+    /// Forked children of which nothing was looked at.
+    pub unwatched: u64,
 }
 
 /// A file that a process used.
@@ -261,6 +263,7 @@ fn read_log(file: &Path, numbers: &str) -> Option<ProcessLog> {
         unlooked: wide(&log.unlooked),
         uncompared: wide(&log.uncompared),
         sealed: wide(&log.sealed) != 0,
+        unwatched: wide(&log.unwatched),
     })
 }
 

@@ -19,7 +19,7 @@ mod calls;
 mod robust;
 mod signals;
 
-use super::shadows::{Part, each_part};
+use super::shadows::{Part, Shadow, each_part};
 use super::{budget, scratch, stack};
 use crate::mappings::{self, Attributes, Flush, page_end};
 use crate::memory::PAGE;
@@ -315,6 +315,10 @@ pub fn release(address: usize, length: usize) -> usize {
 pub fn give_up() {
     if ON.swap(false, Ordering::AcqRel) {
         give_all_back();
+        // Of what is stored from now on.
+        for (table, _) in super::shadows::all().filter_map(Shadow::blame) {
+            table.unsampled.fetch_add(1, Ordering::Relaxed);
+        }
     }
 }
 
