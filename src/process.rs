@@ -1,5 +1,6 @@
 //! What the process is set up with: configuration, flush instruction, report page.
 
+use crate::memory::{Room, leak, leak_bytes};
 use crate::{
     check, descriptors, environment, logger, mappings, modules, quick, real, scratch, sites, sync,
     trampoline,
@@ -13,7 +14,6 @@ use daxshim_core::contract::Mode;
 use daxshim_core::flush::WriteBack;
 use daxshim_core::line::Line;
 use daxshim_core::report::{self, Event, Page};
-use crate::memory::{Room, leak, leak_bytes};
 use once_cell::race::OnceRef;
 use rustix::fd::OwnedFd;
 use rustix::fs::{FallocateFlags, OFlags, fallocate, ftruncate, openat, readlinkat_raw};

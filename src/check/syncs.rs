@@ -210,6 +210,7 @@ pub fn all_files(filesystem: Option<i32>) {
     }
 }
 
+#[inline(never)]
 fn whole_file(shadow: &'static Shadow, fd: Option<i32>) {
     let Some(header) = shadow.header() else {
         return;
@@ -390,6 +391,7 @@ fn timed<T>(length: usize, work: impl FnOnce() -> T) -> T {
 }
 
 /// Stores between the end of the file and the end of its last page.
+#[inline(never)]
 pub fn beyond_end(part: &Part) {
     let size = part.shadow.size();
     if size.is_multiple_of(PAGE) || part.end() <= size || part.kind == Kind::Suspended {
@@ -443,6 +445,7 @@ pub fn beyond_end(part: &Part) {
 }
 
 /// A private mapping is synced: if it was stored to, somebody expects that to reach the file.
+#[inline(never)]
 fn private(part: &Part) {
     if let Some(dirty) = compare(part).filter(|dirty| !dirty.is_empty()) {
         let range = (
@@ -454,6 +457,7 @@ fn private(part: &Part) {
 }
 
 /// A sync was compared; `idle` is what it is called if nothing was dirty anywhere.
+#[inline(never)]
 fn judge(found: &Found, idle: Code) {
     let Some(part) = found.first.filter(|_| !found.uncertain) else {
         return;
@@ -471,6 +475,7 @@ fn judge(found: &Found, idle: Code) {
 }
 
 /// Nothing dirty where it was synced: is it elsewhere?
+#[inline(never)]
 fn nothing_dirty(found: &Found, synced: &Part, idle: Code) {
     let (mut here, mut there) = (None::<(Part, Dirty)>, None::<(Part, Dirty)>);
     let mut certain = each_part(0, usize::MAX, |part| {

@@ -108,7 +108,14 @@ impl Assembly<'_> {
             let written_first = self.written_first(shadow, &lines);
             self.logged(process, &found, written_first);
         }
-        if unsynced.uncertain_lines > 0 || shadow.skipped > 0 {
+        if shadow.unwatched && unsynced.uncertain_lines > 0 {
+            let lines = lines(unsynced.uncertain_lines);
+            let text = format!("{lines} changed while not all was watched, durable or not");
+            let mut finding = Finding::of_run(Code::NotLooked, text);
+            finding.file = Some(shown(&shadow.path));
+            finding.lines = unsynced.uncertain_lines;
+            self.findings.push(finding);
+        } else if unsynced.uncertain_lines > 0 || shadow.skipped > 0 {
             let mut finding = Finding::of_run(
                 Code::Sampled,
                 format!(

@@ -115,6 +115,8 @@ pub struct ShadowFile {
     pub skipped: u64,
     /// Where a difference may be durable nevertheless.
     pub uncertain: Option<(u64, u64)>,
+    /// Whether a process that is not watched may have synced it.
+    pub unwatched: bool,
     /// Whether its content is meant to be durable.
     pub meant: bool,
     /// Who stored first to its pages, if that was asked.
@@ -310,6 +312,7 @@ fn read_shadow(file: &Path) -> Option<ShadowFile> {
         ),
         skipped: wide(&header.skipped),
         uncertain: header.skipped_range(),
+        unwatched: header.unwatched.load(Ordering::Relaxed) != 0,
         meant: header.is_meant(),
         msyncs: Syncs::of(&header.msyncs, &header.msyncs_found),
         fsyncs: Syncs::of(&header.fsyncs, &header.fsyncs_found),
@@ -397,6 +400,7 @@ mod tests {
             path,
             skipped: 0,
             uncertain: None,
+            unwatched: false,
             meant: true,
             msyncs: Syncs::default(),
             fsyncs: Syncs::default(),
