@@ -1,6 +1,7 @@
 //! Which addresses are mappings of tagged files, and who is flushing them now: a
 //! [`Record`], whose module says what it rests on. Here is what it is asked and told.
 
+use crate::check;
 use crate::files;
 use crate::memory::PAGE;
 use crate::passes::{self, Passes};
@@ -144,6 +145,15 @@ impl Attributes {
         Attributes(self.0 | if asked { Attributes::MAP_SYNC } else { 0 })
     }
 
+    /// Of a mapping that only the kernel syncs from now on.
+    fn never_flushed(bits: usize) -> usize {
+        if Kind::from_u8((bits & Attributes::KIND) as u8).is_sync() {
+            bits & !Attributes::KIND | Kind::Broken as usize | Attributes::MAP_SYNC
+        } else {
+            bits
+        }
+    }
+
     /// Of one from which flushes are kept for these reasons.
     pub fn suspended_for(self, reasons: Reasons) -> Attributes {
         Attributes(self.0 | reasons.0)
@@ -244,9 +254,14 @@ pub fn page_end(start: usize, length: usize) -> usize {
 /// Becomes the writer, with signals blocked, so never in a handler that has interrupted one.
 fn begin() -> Option<Change<'static>> {
     settle();
+    // Now, as the next writer forgets everything.
+    if RECORD.regions.is_missed() {
+        check::missed();
+    }
     let change = RECORD.change(&Me);
     if change.is_none() {
         event(Event::LockTimeout);
+        check::missed();
     }
     change
 }
@@ -257,6 +272,7 @@ fn write(change: impl FnOnce(&Writing<'static>) -> Result<(), Full>) {
         && change(&writing).is_err()
     {
         event(Event::MapFull);
+        check::missed();
     }
 }
 
@@ -275,6 +291,7 @@ pub fn during<T>(
         && settle(&change, &result).is_err()
     {
         event(Event::MapFull);
+        check::missed();
     }
     result
 }
@@ -282,7 +299,12 @@ pub fn during<T>(
 /// Whatever may have happened to the files or to their mappings was let through: nothing that is
 /// recorded can be relied on.
 pub fn give_up() {
-    RECORD.miss();
+    if check::on() {
+        // Where the mappings are is known still, and looked at.
+        change(0, usize::MAX, Attributes::never_flushed);
+    } else {
+        RECORD.miss();
+    }
     drain(0, usize::MAX);
 }
 
@@ -529,14 +551,22 @@ impl Flush {
     /// touched until another is looked up. `None` also where a writer was in the way: the kernel's way is
     /// always right. What is plainly flushable is remembered for [`quick`](crate::quick).
     pub fn at_or_after(&self, address: usize) -> Option<Region> {
-        let is_plain = |region: &Region| Attributes::of(*region).is_plainly_flushable();
-        match RECORD.look_up(self.0, address, is_plain) {
+        match self.look_up(address) {
             Ok(found) => found,
             Err(Busy) => {
                 event(Event::MapBusy);
                 None
             }
         }
+    }
+
+    /// As [`Flush::at_or_after`].
+    ///
+    /// # Errors
+    /// [`Busy`]: a writer was in the way, or it is not known what is there.
+    pub fn look_up(&self, address: usize) -> Result<Option<Region>, Busy> {
+        let is_plain = |region: &Region| Attributes::of(*region).is_plainly_flushable();
+        RECORD.look_up(self.0, address, is_plain)
     }
 
     /// All of `[start, end)`, which was looked up piece by piece since the record was at `sequence`, may

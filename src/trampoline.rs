@@ -216,6 +216,12 @@ impl Call {
         (&raw const *self as usize) + FRAME
     }
 
+    /// The seventh argument, where a symbol that has one was called.
+    pub fn seventh(&self) -> usize {
+        // SAFETY: as in `return_address`, above which the caller's stack goes on.
+        unsafe { (&raw const *self).cast::<usize>().add(FRAME / 8 + 1).read() }
+    }
+
     /// The number of the system call.
     pub fn number(&self) -> usize {
         // SAFETY: the slot that the call came through, which lives as long as the library.

@@ -19,6 +19,9 @@ const PROGRAMS: &[(&str, &str, i64)] = &[
     ("crashes", "DAX005", 139),
     ("ignored", "DAX003", 0),
     ("ignored_crashes", "DAX005", 139),
+    ("robust_mutex", "DAX005", 0),
+    ("kernel_words", "DAX003", 0),
+    ("stack_in_mapping", "DAX003", 0),
 ];
 
 /// Exact: how much of the time blaming takes does not matter.

@@ -125,6 +125,10 @@ const SEEDED: &[Seeded] = &[
     seeded("no_allocation", "DAX101"),
     Seeded {
         function: "",
+        ..seeded("no_descriptor", "DAX406")
+    },
+    Seeded {
+        function: "",
         ..seeded("too_many_files", "DAX405")
     },
 ];
@@ -159,6 +163,7 @@ const TRIALS: &[Test] = &[
     ("sarif", sarif),
     ("sarif says who stored first", sarif_blames),
     ("nothing is left behind", nothing_left),
+    ("others see nothing of it", no_trace),
 ];
 
 fn main() {
@@ -590,6 +595,48 @@ fn watched() -> Outcome {
     let (none, said) = run(&["true"])?;
     if none["watched"] != serde_json::json!([]) || !said.contains("nothing was watched: ") {
         fail!("{said}: {none:#}");
+    }
+    Ok(())
+}
+
+/// What a program of programs/check prints, natively and under check.
+fn printed(name: &str, options: &[&[&str]]) -> Result<Vec<String>, Failed> {
+    let mut printed = Vec::new();
+    let ways = options.iter().map(|options| Some(*options));
+    for options in [None].into_iter().chain(ways) {
+        let scene = scene(name)?;
+        let program = program("check").join(name);
+        let mut command = match options {
+            Some(options) => {
+                let mut command = check(options);
+                command.arg("--").arg(program);
+                command
+            }
+            None => Command::new(program),
+        };
+        let done = command.arg("right").arg(scene.dir()).output()?;
+        let said = String::from_utf8_lossy(&done.stderr);
+        if said.contains("the program itself failed") {
+            fail!("{options:?}: {said}");
+        }
+        printed.push(String::from_utf8_lossy(&done.stdout).into_owned());
+    }
+    Ok(printed)
+}
+
+fn no_trace() -> Outcome {
+    let ways: &[&[&str]] = &[&["--exact"], &[], &["--blame", "--exact"], &["--blame"]];
+    let printed = printed("no_trace", ways)?;
+    let Some((native, rest)) = printed.split_first() else {
+        fail!("nothing was run");
+    };
+    if native.lines().count() < 20 {
+        fail!("{native}");
+    }
+    for (other, way) in rest.iter().zip(ways) {
+        if other != native {
+            fail!("{way:?}: {other} instead of {native}");
+        }
     }
     Ok(())
 }

@@ -273,6 +273,16 @@ impl Regions {
         self.find(address).map(|(found, _)| found)
     }
 
+    /// As [`at_or_after`](Regions::at_or_after), as far as anything is known: also where something was
+    /// missed, or while a writer is at work, of whom it may be one half.
+    #[must_use]
+    pub fn recall(&self, address: usize) -> Option<Region> {
+        match self.find(address) {
+            Ok((found, _)) => found,
+            Err(Busy) => self.search(address),
+        }
+    }
+
     /// The sequence number: what was found at it still holds while it is the same.
     #[must_use]
     #[inline]

@@ -2,10 +2,12 @@
 
 use super::flushes;
 use super::journal;
+use super::log::log;
 use super::shadows::each_part;
 use super::syncs::{compare, report};
 use crate::mappings;
 use crate::subject::Place;
+use core::sync::atomic::Ordering;
 use daxshim_core::check::Code;
 use daxshim_core::check::journal::Moment;
 use daxshim_core::check::lines::Dirty;
@@ -44,9 +46,15 @@ fn answers(fd: i32) {
         if !part.is_meant() {
             return;
         }
-        let Some(dirty) = compare(&part).filter(|dirty| !dirty.is_empty()) else {
+        let Some(dirty) = compare(&part) else {
+            if let Some(log) = log() {
+                log.uncompared.fetch_add(1, Ordering::Relaxed);
+            }
             return;
         };
+        if dirty.is_empty() {
+            return;
+        }
         let shifted = Dirty::default().with(dirty, part.offset as u64);
         let range = (shifted.first, shifted.end);
         report(Code::Acknowledged, &part, range, 0, shifted);

@@ -24,14 +24,19 @@ static SPENT: AtomicU64 = AtomicU64::new(0);
 
 /// Time begins.
 pub fn start() {
-    STARTED.store(now(libc::CLOCK_MONOTONIC), Ordering::Relaxed);
+    STARTED.store(clock(), Ordering::Relaxed);
 }
 
 /// Whether something that takes its time may be done now.
 pub fn allows() -> bool {
     let beyond = SPENT.load(Ordering::Relaxed).saturating_sub(HEAD_START);
-    let elapsed = || now(libc::CLOCK_MONOTONIC).wrapping_sub(STARTED.load(Ordering::Relaxed));
+    let elapsed = || clock().saturating_sub(STARTED.load(Ordering::Relaxed));
     is_exact() || beyond == 0 || beyond < elapsed() / SHARE
+}
+
+/// The time, ns, by the kernel: the program may have switched the CPU's counter off, prctl(PR_SET_TSC).
+pub fn clock() -> u64 {
+    now(libc::CLOCK_MONOTONIC)
 }
 
 /// Whether time does not matter.
@@ -43,7 +48,7 @@ pub fn is_exact() -> bool {
 pub fn spend<T>(work: impl FnOnce() -> T) -> T {
     let started = now(libc::CLOCK_THREAD_CPUTIME_ID);
     let result = work();
-    let spent = now(libc::CLOCK_THREAD_CPUTIME_ID).wrapping_sub(started);
+    let spent = now(libc::CLOCK_THREAD_CPUTIME_ID).saturating_sub(started);
     SPENT.fetch_add(spent, Ordering::Relaxed);
     result
 }

@@ -1,6 +1,7 @@
 //! Facts about mappings, and operations that were refused.
 
 use super::log::{last_looked_at, note};
+use super::scratch;
 use super::shadows::{self, each_part};
 use crate::mappings;
 use crate::memory::PAGE;
@@ -34,6 +35,17 @@ pub fn kind_of_untagged(fd: i32) -> Option<Kind> {
 #[cold]
 #[inline(never)]
 pub fn mapped(
+    fd: i32,
+    stat: &libc::stat,
+    kind: Kind,
+    address: usize,
+    length: usize,
+    offset: usize,
+) {
+    scratch::spacious(|| mapped_here(fd, stat, kind, address, length, offset));
+}
+
+fn mapped_here(
     fd: i32,
     stat: &libc::stat,
     kind: Kind,
@@ -90,7 +102,7 @@ pub fn mapped(
 #[inline]
 pub fn refused(operation: Operation, code: Code) {
     if super::on() {
-        refuses(operation, code);
+        scratch::spacious(|| refuses(operation, code));
     }
 }
 

@@ -6,6 +6,7 @@
 
 use super::journal;
 use super::log::{self, note, note_of};
+use super::scratch;
 use super::shadows::{Part, Shadow, each_part};
 use super::stack;
 use super::syncs::{compare, take_over};
@@ -111,7 +112,7 @@ fn flushes(address: usize, length: usize, caller: usize) {
     let end = address.saturating_add(length);
     let end = end.checked_next_multiple_of(LINE).unwrap_or(end);
     let mut watched = false;
-    each_part(start, end, |part| {
+    let complete = each_part(start, end, |part| {
         watched = true;
         if !part.map_sync {
             // To read what was not stored to is nobody's loss.
@@ -139,7 +140,9 @@ fn flushes(address: usize, length: usize, caller: usize) {
             wait_for_drain(&part, caller);
         }
     });
-    if !watched && !journal::on() && mappings::first_in(start, end - start) == Ok(None) {
+    if !complete {
+        super::shadows::skip_all();
+    } else if !watched && !journal::on() && mappings::first_in(start, end - start) == Ok(None) {
         unwatched(address, length);
     }
 }
@@ -279,7 +282,7 @@ fn unwatched(address: usize, length: usize) {
     if last.contains(&address) || log::log().is_none() || !budget::allows() {
         return;
     }
-    budget::spend(|| {
+    let look = || {
         let mut parser = Parser::new();
         let _ = stack::each_byte(c"/proc/self/maps", |byte| {
             let line = parser.push(byte);
@@ -305,5 +308,6 @@ fn unwatched(address: usize, length: usize) {
             }
             ControlFlow::Break(())
         });
-    });
+    };
+    budget::spend(|| scratch::spacious(look));
 }

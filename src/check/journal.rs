@@ -6,10 +6,8 @@
 //! command to read and for other threads and processes to end their records; where that takes too
 //! long the journal is closed, as a journal with a gap would show states that could not have been.
 
-use super::log::log;
-use super::shadows::{Part, Shadow, all};
-use super::stack;
-use crate::mappings;
+use super::scratch;
+use super::shadows::{Part, Shadow, all, region_from};
 use crate::memory;
 use crate::process;
 use crate::real::{SignalsBlocked, sys};
@@ -242,11 +240,7 @@ impl<'a> Recording<'a> {
 }
 
 fn here() -> Stack {
-    let stack = stack::here();
-    if let Some(log) = log() {
-        stack::note_modules(log, &stack);
-    }
-    stack
+    scratch::stack().unwrap_or_default()
 }
 
 /// Records a moment of a file; in `range`, what is not durable will be.
@@ -335,10 +329,13 @@ fn record_file(device: u64, inode: u64, moment: Moment, range: Range<usize>) {
 pub fn msync(start: usize, end: usize) {
     let mut cursor = start;
     while cursor < end {
-        // Not by a published flush: where a writer is in its way it would see nothing, and a sync
-        // that is not seen makes states that could not have been.
-        let region = mappings::first_in(cursor, end - cursor).ok().flatten();
-        let Some(region) = region.filter(|region| region.end > cursor) else {
+        let Ok(found) = region_from(cursor) else {
+            // A sync that is not seen makes states that could not have been.
+            super::log::unlooked();
+            super::shadows::skip_all();
+            return;
+        };
+        let Some(region) = found.filter(|region| region.start < end) else {
             break;
         };
         if let Some(part) = Part::of(region, start, end).filter(|part| part.kind != Kind::Private) {

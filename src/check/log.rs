@@ -1,6 +1,7 @@
 //! The process's log, and which file a call was about.
 
-use super::{budget, stack};
+use super::budget::clock;
+use super::{budget, scratch, stack};
 use crate::memory;
 use crate::process;
 use crate::subject::Place;
@@ -8,7 +9,7 @@ use core::ptr;
 use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 use daxshim_core::check::log::{self, Ending, Finding, Log, Stack};
 use daxshim_core::line::Line;
-use daxshim_core::report::{PATH_LEN, ticks};
+use daxshim_core::report::PATH_LEN;
 use rustix::io::Errno;
 
 static LOG: AtomicPtr<Log> = AtomicPtr::new(ptr::null_mut());
@@ -37,7 +38,7 @@ fn open_at(at: *mut Log) -> Result<(), Errno> {
     let length = size_of::<Log>() as u64;
     filled.pid.store(process::pid(), Ordering::Relaxed);
     filled.length.store(length, Ordering::Relaxed);
-    filled.began.store(ticks(), Ordering::Relaxed);
+    filled.began.store(clock(), Ordering::Relaxed);
     // Last: whoever sees it sees the rest.
     filled.magic.store(log::MAGIC, Ordering::Release);
     LOG.store(new, Ordering::Release);
@@ -57,13 +58,16 @@ pub fn warn(errno: Errno) {
 pub fn note(finding: &Finding) {
     let Some(log) = log() else { return };
     if !budget::allows() {
-        log.note(finding, None);
+        log.note(finding, None, clock());
         return;
     }
     budget::spend(|| {
-        let stack = stack::here();
-        stack::note_modules(log, &stack);
-        log.note(finding, Some(&stack));
+        let stack = scratch::stack();
+        log.note(
+            finding,
+            Some(stack.as_ref().unwrap_or(&Stack::new())),
+            clock(),
+        );
     });
 }
 
@@ -74,14 +78,28 @@ pub fn note_of(finding: &Finding, caller: usize) {
     let Some(log) = log() else { return };
     let mut stack = Stack::new();
     stack.push(caller as u64);
-    stack::note_modules(log, &stack);
-    log.note(finding, Some(&stack));
+    scratch::spacious(|| stack::note_modules(log, &stack));
+    log.note(finding, Some(&stack), clock());
+}
+
+/// Nothing can be looked at from now on.
+pub fn sealed() {
+    if let Some(log) = log() {
+        log.sealed.store(1, Ordering::Relaxed);
+    }
+}
+
+/// Something of the mappings could not be looked at.
+pub fn unlooked() {
+    if let Some(log) = log() {
+        log.unlooked.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 /// How the process ends, unless the call that ends it fails.
 pub fn set_ending(ending: Ending) {
     if let Some(log) = log() {
-        log.ended.store(ticks(), Ordering::Relaxed);
+        log.ended.store(clock(), Ordering::Relaxed);
         log.ending.store(ending as u8, Ordering::Relaxed);
     }
 }

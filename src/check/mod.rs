@@ -14,6 +14,7 @@ mod facts;
 mod flushes;
 mod journal;
 mod log;
+mod scratch;
 mod shadows;
 mod stack;
 mod syncs;
@@ -53,6 +54,42 @@ pub fn start() {
     }
 }
 
+/// A thread or process is about to be made, with a stack that ends at `stack` if that is not 0, and words
+/// that the kernel stores to then and at its end.
+#[inline]
+pub fn cloning(stack: usize, words: [usize; 2]) {
+    if on() {
+        blame::cloning(stack, words);
+    }
+}
+
+/// The record of mappings is about to be lost, or has a gap: of what this process has mapped, neither stores
+/// nor syncs can be told any more.
+#[cold]
+#[inline(never)]
+pub fn missed() {
+    if on() {
+        blame::give_up();
+        shadows::unwatch();
+        log::unlooked();
+    }
+}
+
+/// The program is about to put itself under a filter of system calls, which may kill it for any of ours:
+/// nothing is looked at from now on, and that is said. Pages that were taken are the program's again, and
+/// so is SIGSEGV: nothing of that may need a system call later.
+#[allow(dead_code)] // Until prctl(2) and seccomp(2) are hooked.
+#[cold]
+#[inline(never)]
+pub fn sealing() {
+    if on() {
+        blame::sealing();
+        ON.store(false, Ordering::Relaxed);
+        shadows::unwatch();
+        log::sealed();
+    }
+}
+
 /// In a forked child: a log of its own; the shadows are everybody's.
 pub fn forked() {
     if real::is_sealed() {
@@ -61,8 +98,16 @@ pub fn forked() {
     if on() {
         shadows::forked();
         flushes::forked();
+        scratch::forked();
         blame::forked();
+        let parent = log::log();
         if log::reopen().is_err() {
+            // The parent says it, as this child has nowhere to.
+            if let Some(parent) = parent {
+                parent.unwatched.fetch_add(1, Ordering::Relaxed);
+            }
+            blame::give_up();
+            shadows::unwatch();
             ON.store(false, Ordering::Relaxed);
         }
         shadows::log_files();

@@ -2,7 +2,8 @@
 
 use super::log::{log, path_of};
 use super::{blame, journal};
-use crate::mappings::{Attributes, Flush};
+use crate::mappings::{self, Attributes, Flush};
+use crate::memory;
 use crate::process;
 use crate::real::{SignalsBlocked, sys};
 use core::ffi::CStr;
@@ -13,7 +14,7 @@ use daxshim_core::check::journal::Journal;
 use daxshim_core::check::lines::{self, Digest, LINE, PAGE};
 use daxshim_core::check::shadow::{self, DIGESTS, Header, TAIL};
 use daxshim_core::line::Line;
-use daxshim_core::regions::Region;
+use daxshim_core::regions::{Busy, Region};
 use daxshim_core::report::{Kind, PATH_LEN, store_bytes};
 use parking_lot::lock_api::RawMutex as _;
 use rustix::fd::OwnedFd;
@@ -229,25 +230,54 @@ impl Part {
 }
 
 /// Calls `look` for each part of `[start, end)` that belongs to a watched file, in order of addresses.
-/// While it runs, the part stays mapped. Whether all of the range could be looked at.
-pub fn each_part(start: usize, end: usize, mut look: impl FnMut(Part)) -> bool {
-    let Some(flush) = Flush::publish(crate::mappings::stack_pointer()) else {
-        return false;
-    };
+/// While it runs, the part stays mapped. Whether all of the range could be looked at; where not, that is
+/// counted.
+pub fn each_part(start: usize, end: usize, look: impl FnMut(Part)) -> bool {
+    let whole = each_part_in(start, end, look).is_some();
+    if !whole {
+        super::log::unlooked();
+    }
+    whole
+}
+
+/// `None`: not all could be looked at.
+fn each_part_in(start: usize, end: usize, mut look: impl FnMut(Part)) -> Option<()> {
+    /// Writers that are waited for at one address.
+    const WRITERS: usize = 100;
     let mut cursor = start;
-    while cursor < end {
-        let Some(region) = flush
-            .at_or_after(cursor)
-            .filter(|region| region.start < end)
-        else {
+    let mut writers = 0;
+    let mut flush = None;
+    while cursor < end && !mappings::is_empty() {
+        let published = match &flush {
+            Some(published) => published,
+            None => flush.insert(Flush::publish(mappings::stack_pointer())?),
+        };
+        let Ok(found) = published.look_up(cursor) else {
+            // It waits for who is published: not the other way round.
+            flush = None;
+            region_from(cursor).ok()?;
+            writers += 1;
+            if writers == WRITERS {
+                return None;
+            }
+            continue;
+        };
+        writers = 0;
+        let Some(region) = found.filter(|region| region.start < end) else {
             break;
         };
-        if let Some(part) = Part::of(region, start, end) {
+        if let Some(part) = Part::of(region, start.max(cursor), end) {
             look(part);
         }
         cursor = region.end;
     }
-    true
+    Some(())
+}
+
+/// The mapping that holds an address, or the next above it. A writer in the way is waited for: it must not
+/// look like nothing there.
+pub fn region_from(address: usize) -> Result<Option<Region>, Busy> {
+    mappings::first_in(address, usize::MAX - address)
 }
 
 /// The shadow of a file, if it is watched.
@@ -277,6 +307,31 @@ pub fn forked() {
     }
 }
 
+/// This process is not watched any more, and may sync what it has.
+pub fn unwatch() {
+    for shadow in all() {
+        if let Some(header) = shadow.header() {
+            header.unwatched.store(1, Ordering::Relaxed);
+        }
+        // States after this would be ones that could not have been.
+        if let Some(journal) = shadow.journal() {
+            journal.close();
+        }
+    }
+}
+
+/// A sync, of which files is not known, was not looked at.
+pub fn skip_all() {
+    for shadow in all() {
+        if let Some(header) = shadow.header() {
+            header.skip(0, shadow.size() as u64);
+        }
+        if let Some(journal) = shadow.journal() {
+            journal.close();
+        }
+    }
+}
+
 /// The process's log lists the files that it has.
 pub fn log_files() {
     if let Some(log) = log() {
@@ -303,6 +358,12 @@ pub fn holding(start: usize, end: usize) {
 #[cold]
 #[inline(never)]
 pub fn watch(fd: i32, stat: &libc::stat, kind: Kind) -> Option<usize> {
+    let mut found = None;
+    super::scratch::spacious(|| found = watch_here(fd, stat, kind));
+    found
+}
+
+fn watch_here(fd: i32, stat: &libc::stat, kind: Kind) -> Option<usize> {
     let length = crate::mappings::page_end(0, stat.st_size as usize);
     let log = log()?;
     log.add_file(stat.st_dev, stat.st_ino);
@@ -451,7 +512,8 @@ fn fill(shadow: &OwnedFd, fd: i32, size: usize, length: u64) -> Result<(), Errno
 const CHUNK: usize = 256 << 10;
 
 /// Calls `take` with the digests of a file's first `size` bytes, in pieces, and the offset of each.
-/// The kernel copies the file: no page of the program's mapping is touched, and nothing can fault.
+/// The kernel copies them out of a mapping of our own: nothing can fault, and nobody who watches the file
+/// is told of a read(2).
 pub fn each_chunk(
     fd: i32,
     size: usize,
@@ -459,50 +521,60 @@ pub fn each_chunk(
 ) -> Result<(), Errno> {
     const DIGESTED: usize = CHUNK / LINE;
     const WHOLE: usize = CHUNK + DIGESTED * size_of::<Digest>();
-    let anywhere = ptr::null_mut();
-    let protection = ProtFlags::READ | ProtFlags::WRITE;
-    // SAFETY: a new mapping at an address of the kernel's choice.
-    let chunk =
-        unsafe { rustix::mm::mmap_anonymous(anywhere, WHOLE, protection, MapFlags::PRIVATE)? };
-    // SAFETY: the mapping's two parts, integers both, which nobody else has.
-    let (bytes, digests) = unsafe {
-        (
-            &mut *chunk.cast::<[u8; CHUNK]>(),
-            &mut *chunk.cast::<u8>().add(CHUNK).cast::<[Digest; DIGESTED]>(),
-        )
-    };
-    let done = (0..size).step_by(CHUNK).try_for_each(|offset| {
+    let window = Window::map(fd, size)?;
+    let mut room = memory::Room::map(WHOLE).ok_or(Errno::NOMEM)?;
+    let (bytes, digests) = room.bytes().split_at_mut(CHUNK);
+    // SAFETY: the second part of pages, aligned for integers, which any bytes are.
+    let digests = unsafe { &mut *digests.as_mut_ptr().cast::<[Digest; DIGESTED]>() };
+    (0..size).step_by(CHUNK).try_for_each(|offset| {
         let bytes = bytes
             .get_mut(..CHUNK.min(size - offset))
             .unwrap_or_default();
-        read_at(fd, bytes, offset)?;
+        window.copy(bytes, offset);
         for (digest, found) in digests.iter_mut().zip(lines::digests(bytes)) {
             *digest = found;
         }
         let lines = bytes.len().div_ceil(LINE);
         take(offset, digests.get(..lines).unwrap_or_default())
-    });
-    // SAFETY: mapped above, and no longer used.
-    unsafe { rustix::mm::munmap(chunk, WHOLE)? };
-    done
+    })
 }
 
-/// Zeros where the file has ended meanwhile.
-fn read_at(fd: i32, bytes: &mut [u8], offset: usize) -> Result<(), Errno> {
-    let file = crate::subject::borrow(fd).ok_or(Errno::BADF)?;
-    let mut done = 0;
-    while let Some(left) = bytes.get_mut(done..).filter(|left| !left.is_empty()) {
-        match rustix::io::pread(file, &mut *left, (offset + done) as u64) {
-            Ok(0) => {
-                left.fill(0);
-                break;
+/// A file's bytes, mapped for the length of a look: private and readable, which counts for no writer.
+struct Window {
+    address: usize,
+    length: usize,
+}
+
+impl Window {
+    /// The first `length` bytes, by a descriptor that is readable.
+    fn map(fd: i32, length: usize) -> Result<Window, Errno> {
+        let length = length.max(1);
+        let (protection, flags) = (libc::PROT_READ, libc::MAP_PRIVATE | libc::MAP_NORESERVE);
+        // SAFETY: a new mapping at an address of the kernel's choice.
+        let mapped = unsafe { sys!(SYS_mmap, 0, length, protection, flags, fd, 0) };
+        let address = mapped.map_err(Errno::from_raw_os_error)?;
+        Ok(Window { address, length })
+    }
+
+    /// Copies what is at an offset; zeros where the file has ended meanwhile.
+    fn copy(&self, into: &mut [u8], offset: usize) {
+        let from = self.address + offset;
+        if memory::copy(from, into) {
+            return;
+        }
+        for (i, page) in into.chunks_mut(PAGE).enumerate() {
+            if !memory::copy(from + i * PAGE, page) {
+                page.fill(0);
             }
-            Ok(read) => done += read,
-            Err(Errno::INTR) => {}
-            Err(errno) => return Err(errno),
         }
     }
-    Ok(())
+}
+
+impl Drop for Window {
+    fn drop(&mut self) {
+        // SAFETY: mapped by `map`.
+        let _ = unsafe { sys!(SYS_munmap, self.address, self.length) };
+    }
 }
 
 fn write_all(file: &OwnedFd, mut bytes: &[u8], mut at: u64) -> Result<(), Errno> {

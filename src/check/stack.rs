@@ -9,6 +9,7 @@ use crate::sites::{Code, code_at};
 use crate::trampoline::{keep_wide, look_at_wide_registers};
 use core::ffi::{CStr, c_int, c_void};
 use core::ops::ControlFlow;
+use core::ptr;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use daxshim_core::check::log::{Log, Stack};
 use daxshim_core::check::modules::Parser;
@@ -41,12 +42,12 @@ pub fn start() {
     USABLE.store(!found.is_null(), Ordering::Relaxed);
     look_at_wide_registers();
     // The unwinder prepares itself at its first use, which must not be inside a hook.
-    let _ = here();
+    fill(&mut Stack::new());
 }
 
 extern "C" fn visit(context: *mut c_void, stack: *mut c_void) -> c_int {
     let mut before = 0;
-    // SAFETY: the unwinder's own context, and what `here` handed it.
+    // SAFETY: the unwinder's own context, and what `fill` handed it.
     let (address, stack) = unsafe {
         let address = _Unwind_GetIPInfo(context, &raw mut before);
         (address, &mut *stack.cast::<Stack>())
@@ -71,15 +72,13 @@ pub fn is_usable() -> bool {
     USABLE.load(Ordering::Relaxed)
 }
 
-/// The present stack, without our own frames.
+/// Fills in the present stack, without our own frames. Needs some 2 KiB of it.
 #[inline(never)]
-pub fn here() -> Stack {
-    let mut stack = Stack::new();
+pub fn fill(stack: &mut Stack) {
     if USABLE.load(Ordering::Relaxed) {
         // SAFETY: `unwind` gets the stack that it expects.
-        unsafe { keep_wide(unwind, (&raw mut stack).cast()) };
+        unsafe { keep_wide(unwind, ptr::from_mut(stack).cast()) };
     }
-    stack
 }
 
 /// Has the log know the modules that a stack leads through.

@@ -2,10 +2,9 @@
 
 use super::log::note;
 use super::shadows::{self, Part, Shadow, all, each_chunk, each_part, wait};
-use super::{blame, budget, journal, log};
+use super::{blame, budget, journal, log, scratch};
 use crate::memory::{self, PAGE};
 use crate::process;
-use crate::real::sys;
 use core::sync::atomic::Ordering;
 use daxshim_core::check::Code;
 use daxshim_core::check::lines::{self, Digest, Dirty, LINE};
@@ -56,6 +55,10 @@ impl Found {
 
 /// Notes a finding about a part of a file.
 pub fn report(code: Code, part: &Part, range: (u64, u64), asked: u64, dirty: Dirty) {
+    scratch::spacious(|| report_here(code, part, range, asked, dirty));
+}
+
+fn report_here(code: Code, part: &Part, range: (u64, u64), asked: u64, dirty: Dirty) {
     let mut path = [0; PATH_LEN];
     let len = part.shadow.path(&mut path);
     let (device, inode) = part.shadow.identity();
@@ -79,7 +82,7 @@ pub fn sync_begins(start: usize, end: usize) {
         // It ends with a fence, whatever it is of.
         let drains = super::drained();
         match journal::on() {
-            true => journal::msync(start, end),
+            true => scratch::spacious(|| journal::msync(start, end)),
             false => msync(start, end, drains),
         }
     }
@@ -107,7 +110,10 @@ fn msync(start: usize, end: usize, drains: bool) {
         }
         found.add(&part, dirty);
     });
-    found.uncertain |= !complete;
+    if !complete {
+        found.uncertain = true;
+        shadows::skip_all();
+    }
     judge(&found, Code::Redundant);
 }
 
@@ -117,7 +123,7 @@ pub fn file_sync_begins(fd: i32) {
     if super::on() {
         super::drained();
         match journal::on() {
-            true => journal::fsync(fd, 0..usize::MAX),
+            true => scratch::spacious(|| journal::fsync(fd, 0..usize::MAX)),
             false => fsync(fd),
         }
     }
@@ -129,7 +135,7 @@ fn fsync(fd: i32) {
     let stat = crate::subject::Place::Descriptor(fd).stat();
     let Ok(stat) = stat else { return };
     if let Some(shadow) = shadows::find(stat.st_dev, stat.st_ino) {
-        whole_file(shadow, Some(fd));
+        scratch::spacious(|| whole_file(shadow, Some(fd)));
     }
 }
 
@@ -175,7 +181,8 @@ fn file_range(fd: i32, start: usize, end: usize) {
     found.uncertain |= !complete;
     if let Some(header) = shadow.header() {
         header.msyncs.fetch_add(1, Ordering::Relaxed);
-        if header.elsewhere.load(Ordering::Relaxed) != 0 || found.first.is_none() {
+        let partly = !complete || header.elsewhere.load(Ordering::Relaxed) != 0;
+        if partly || found.first.is_none() {
             found.uncertain = true;
             header.skip(start as u64, end as u64);
         }
@@ -196,13 +203,14 @@ pub fn all_files(filesystem: Option<i32>) {
             None => true,
         };
         match meant {
-            true if journal::on() => journal::sync(shadow),
-            true => whole_file(shadow, None),
+            true if journal::on() => scratch::spacious(|| journal::sync(shadow)),
+            true => scratch::spacious(|| whole_file(shadow, None)),
             false => {}
         }
     }
 }
 
+#[inline(never)]
 fn whole_file(shadow: &'static Shadow, fd: Option<i32>) {
     let Some(header) = shadow.header() else {
         return;
@@ -215,10 +223,14 @@ fn whole_file(shadow: &'static Shadow, fd: Option<i32>) {
         }
     });
     found.uncertain |= !complete;
-    if header.elsewhere.load(Ordering::Relaxed) != 0 || found.first.is_none() {
+    if !complete || header.elsewhere.load(Ordering::Relaxed) != 0 || found.first.is_none() {
         // What lies where nothing is mapped here is taken from the file, uncompared.
         found.uncertain = true;
-        take_rest(shadow, fd);
+        if complete && is_mapped_whole(shadow) {
+            header.elsewhere.store(0, Ordering::Relaxed);
+        } else {
+            take_rest(shadow, fd);
+        }
     }
     header.fsyncs.fetch_add(1, Ordering::Relaxed);
     if found.uncertain {
@@ -235,6 +247,25 @@ fn whole_file(shadow: &'static Shadow, fd: Option<i32>) {
     } else {
         judge(&found, Code::Redundant);
     }
+}
+
+/// Whether readable mappings here hold all of a file: then they were its parts.
+fn is_mapped_whole(shadow: &Shadow) -> bool {
+    let mut end = 0;
+    while end < shadow.size() {
+        let from = end;
+        each_part(0, usize::MAX, |part| {
+            let held = core::ptr::eq(part.shadow, shadow)
+                && !matches!(part.kind, Kind::Private | Kind::Suspended);
+            if held && part.offset <= end {
+                end = end.max(part.end());
+            }
+        });
+        if end == from {
+            return false;
+        }
+    }
+    true
 }
 
 /// All of the shadow's lines, as the file has them. Its digests must be locked.
@@ -261,7 +292,7 @@ fn take_rest(shadow: &'static Shadow, fd: Option<i32>) {
         && locked(shadow, || {
             budget::spend(|| match fd {
                 Some(fd) if digest_file(shadow, fd).is_ok() => true,
-                _ => digest_by_path(shadow),
+                _ => digest_by_another(shadow),
             })
         }) == Some(true);
     if digested {
@@ -272,25 +303,19 @@ fn take_rest(shadow: &'static Shadow, fd: Option<i32>) {
     }
 }
 
-/// Where the descriptor is not readable, or there is none: by the path of when it was mapped.
-fn digest_by_path(shadow: &'static Shadow) -> bool {
-    let mut path = [0u8; PATH_LEN + 1];
-    let mut known = [0u8; PATH_LEN];
-    let len = shadow.path(&mut known);
-    for (to, from) in path.iter_mut().zip(known.iter().take(len)) {
-        *to = *from;
-    }
-    let flags = libc::O_RDONLY | libc::O_CLOEXEC | libc::O_NOATIME;
-    // SAFETY: the path is ours and ends in NUL; the descriptor is closed below.
-    let fd = unsafe { sys!(SYS_openat, libc::AT_FDCWD, path.as_ptr(), flags) };
-    let Ok(fd) = fd else { return false };
-    let fd = fd as i32;
-    let stat = crate::subject::Place::Descriptor(fd).stat();
-    let same = stat.is_ok_and(|stat| (stat.st_dev, stat.st_ino) == shadow.identity());
-    let digested = same && digest_file(shadow, fd).is_ok();
-    // SAFETY: opened above.
-    let _ = unsafe { sys!(SYS_close, fd) };
-    digested
+/// Descriptors that are looked at for one of a file.
+const DESCRIPTORS: i32 = 1024;
+
+/// Where the call's descriptor is not readable, or there is none: by another one that the program has. The
+/// file is not opened: those who watch it, lease it or lock it would notice.
+fn digest_by_another(shadow: &'static Shadow) -> bool {
+    let is_it = |fd: &i32| {
+        let stat = crate::subject::Place::Descriptor(*fd).stat();
+        stat.is_ok_and(|stat| (stat.st_dev, stat.st_ino) == shadow.identity())
+    };
+    let mut found = (0..DESCRIPTORS).filter(is_it);
+    // Another thread may have put another file there meanwhile: then it is not known what was read.
+    found.any(|fd| digest_file(shadow, fd).is_ok() && is_it(&fd))
 }
 
 /// Does it while no other process or thread changes the digests. `None`: it could not be locked.
@@ -366,6 +391,7 @@ fn timed<T>(length: usize, work: impl FnOnce() -> T) -> T {
 }
 
 /// Stores between the end of the file and the end of its last page.
+#[inline(never)]
 pub fn beyond_end(part: &Part) {
     let size = part.shadow.size();
     if size.is_multiple_of(PAGE) || part.end() <= size || part.kind == Kind::Suspended {
@@ -419,6 +445,7 @@ pub fn beyond_end(part: &Part) {
 }
 
 /// A private mapping is synced: if it was stored to, somebody expects that to reach the file.
+#[inline(never)]
 fn private(part: &Part) {
     if let Some(dirty) = compare(part).filter(|dirty| !dirty.is_empty()) {
         let range = (
@@ -430,6 +457,7 @@ fn private(part: &Part) {
 }
 
 /// A sync was compared; `idle` is what it is called if nothing was dirty anywhere.
+#[inline(never)]
 fn judge(found: &Found, idle: Code) {
     let Some(part) = found.first.filter(|_| !found.uncertain) else {
         return;
@@ -447,6 +475,7 @@ fn judge(found: &Found, idle: Code) {
 }
 
 /// Nothing dirty where it was synced: is it elsewhere?
+#[inline(never)]
 fn nothing_dirty(found: &Found, synced: &Part, idle: Code) {
     let (mut here, mut there) = (None::<(Part, Dirty)>, None::<(Part, Dirty)>);
     let mut certain = each_part(0, usize::MAX, |part| {
@@ -498,9 +527,12 @@ pub fn sync_failed(start: usize, end: usize) {
 #[cold]
 #[inline(never)]
 fn failed(start: usize, end: usize) {
-    each_part(start, end, |part| {
+    let complete = each_part(start, end, |part| {
         if let Some(header) = part.shadow.header() {
             header.skip(part.offset as u64, part.end() as u64);
         }
     });
+    if !complete {
+        shadows::skip_all();
+    }
 }

@@ -5,7 +5,7 @@ use super::blame;
 use super::flushes;
 use super::journal;
 use super::log::set_ending;
-use super::shadows::{self, each_part};
+use super::shadows::{self, Shadow, each_part};
 use super::syncs::{beyond_end, report};
 use crate::process;
 use core::sync::atomic::Ordering;
@@ -26,7 +26,7 @@ pub fn unmapping(start: usize, end: usize, code: Code) {
 #[cold]
 #[inline(never)]
 fn unmaps(start: usize, end: usize, code: Code) {
-    each_part(start, end, |part| {
+    let complete = each_part(start, end, |part| {
         if !part.is_shared() {
             return;
         }
@@ -42,6 +42,11 @@ fn unmaps(start: usize, end: usize, code: Code) {
             report(code, &part, range, (to - from) as u64, Dirty::default());
         });
     });
+    if !complete {
+        for header in shadows::all().filter_map(Shadow::header) {
+            header.elsewhere.store(1, Ordering::Relaxed);
+        }
+    }
 }
 
 /// A range was just mapped.

@@ -1,6 +1,7 @@
 //! vfork(2), clone(2), unshare(2): what is known of descriptors is known for a process, and these
 //! leave a part of one with descriptors of its own.
 
+use crate::check;
 use crate::descriptors;
 use crate::memory::read_value;
 use crate::process;
@@ -16,20 +17,26 @@ pub extern "C" fn vfork(_: &mut Call) -> Step {
 
 /// clone(2), with the flags as third argument.
 pub extern "C" fn clone(call: &mut Call) -> Step {
-    let [_, _, flags, ..] = call.args;
+    let [_, stack, flags, _, parent_tid, _] = call.args;
+    check::cloning(stack, [parent_tid, call.seventh()]);
     cloned(flags as u64)
 }
 
 /// The system call of clone(2), by number only.
 pub extern "C" fn clone_call(call: &mut Call) -> Step {
-    let [flags, ..] = call.args;
+    let [flags, stack, parent_tid, child_tid, ..] = call.args;
+    check::cloning(stack, [parent_tid, child_tid]);
     cloned(flags as u64)
 }
 
-/// clone3(2), by number only: the flags stand first in its argument.
+/// clone3(2), by number only, with a struct clone_args.
 pub extern "C" fn clone3(call: &mut Call) -> Step {
     let [arguments, ..] = call.args;
-    cloned(read_value::<u64>(arguments).unwrap_or(0))
+    let read = read_value::<[usize; 7]>(arguments).unwrap_or_default();
+    let [flags, pidfd, child_tid, parent_tid, _, stack, length] = read;
+    check::cloning(stack.wrapping_add(length), [pidfd, child_tid]);
+    check::cloning(0, [parent_tid, 0]);
+    cloned(flags as u64)
 }
 
 /// unshare(2).

@@ -108,7 +108,14 @@ impl Assembly<'_> {
             let written_first = self.written_first(shadow, &lines);
             self.logged(process, &found, written_first);
         }
-        if unsynced.uncertain_lines > 0 || shadow.skipped > 0 {
+        if shadow.unwatched && unsynced.uncertain_lines > 0 {
+            let lines = lines(unsynced.uncertain_lines);
+            let text = format!("{lines} changed while not all was watched, durable or not");
+            let mut finding = Finding::of_run(Code::NotLooked, text);
+            finding.file = Some(shown(&shadow.path));
+            finding.lines = unsynced.uncertain_lines;
+            self.findings.push(finding);
+        } else if unsynced.uncertain_lines > 0 || shadow.skipped > 0 {
             let mut finding = Finding::of_run(
                 Code::Sampled,
                 format!(
@@ -246,6 +253,42 @@ impl Assembly<'_> {
             let text = counted(unwatched, "mapping");
             self.findings.push(Finding::of_run(Code::Unshadowed, text));
         }
+        self.not_looked_at(report);
+    }
+
+    /// What processes say that they could not look at.
+    fn not_looked_at(&mut self, report: &Report) {
+        let mut add = |process, text: String| {
+            let finding = Finding::of_run(Code::NotLooked, text);
+            self.findings.push(Finding { process, ..finding });
+        };
+        for process in &self.checked.processes {
+            if process.sealed {
+                let text =
+                    "from the moment it filtered its own system calls, nothing was looked at";
+                add(Some(process.pid), text.to_owned());
+            }
+            if process.unlooked > 0 {
+                let times = number(process.unlooked);
+                let text = format!("what was mapped could not be looked at: {times} times");
+                add(Some(process.pid), text);
+            }
+            if process.unwatched > 0 {
+                let children = counted_children(process.unwatched);
+                let text = format!("{children} not watched: no descriptor or no room for a log");
+                add(Some(process.pid), text);
+            }
+            if process.uncompared > 0 {
+                let answers = counted(process.uncompared, "answer");
+                let text = format!("{answers} given while what was synced was not all compared");
+                add(Some(process.pid), text);
+            }
+        }
+        for event in [Event::MapFull, Event::LockTimeout] {
+            if report.total.event(event) > 0 {
+                add(None, event.words().to_owned());
+            }
+        }
     }
 
     /// Modules that make system calls themselves. Those of libc and of its loader are watched, or what
@@ -290,7 +333,12 @@ impl Assembly<'_> {
             without_stack: sum(|process| process.unsampled),
             syncs_not_compared: self.checked.shadows.iter().map(|s| s.skipped).sum(),
             files_not_watched: sum(|process| process.unshadowed),
-            stores_without_stack: blames.map(|blame| blame.unsampled).sum(),
+            stores_without_stack: blames.clone().map(|blame| blame.unsampled).sum(),
+            pages_of_kernel: blames.map(|blame| blame.by_kernel).sum(),
+            mappings_not_looked_at: sum(|process| process.unlooked),
+            answers_not_compared: sum(|process| process.uncompared),
+            processes_sealed: sum(|process| process.sealed.into()),
+            children_not_watched: sum(|process| process.unwatched),
         }
     }
 }
@@ -314,6 +362,13 @@ fn own_calls(path: &Path) -> u64 {
 fn syncs(count: u64) -> String {
     let plural = if count == 1 { " was" } else { "s were" };
     format!("{} sync{plural}", number(count))
+}
+
+fn counted_children(count: u64) -> String {
+    match count {
+        1 => "a forked child was".to_owned(),
+        count => format!("{} forked children were", number(count)),
+    }
 }
 
 fn lines(count: u64) -> String {

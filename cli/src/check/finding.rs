@@ -46,6 +46,16 @@ pub struct Limits {
     pub files_not_watched: u64,
     /// With `--blame`: times that pages were stored to and by whom was not noted, to save time.
     pub stores_without_stack: u64,
+    /// With `--blame`: pages that the kernel stores to, of which nobody is named.
+    pub pages_of_kernel: u64,
+    /// Times that what is mapped could not be looked at.
+    pub mappings_not_looked_at: u64,
+    /// Answers at which large ranges were not compared.
+    pub answers_not_compared: u64,
+    /// Processes that were not watched from some moment on, as they filter their system calls.
+    pub processes_sealed: u64,
+    /// Forked children of which nothing was looked at, as there was no room for their logs.
+    pub children_not_watched: u64,
 }
 
 /// One finding.

@@ -99,6 +99,10 @@ mod tests {
             left_out: 0,
             unsampled: 0,
             unshadowed: 0,
+            unlooked: 0,
+            uncompared: 0,
+            sealed: false,
+            unwatched: 0,
         }
     }
 

@@ -4,7 +4,7 @@ use anstyle::{AnsiColor, Style};
 use daxshim_core::check::{Code, Level};
 
 use super::finding::{Finding, Findings, Frame};
-use crate::output::{BAD, GOOD, ODD, number, styled};
+use crate::output::{BAD, GOOD, ODD, counted, number, styled};
 
 /// So many of those who stored first are shown.
 const WRITERS: usize = 3;
@@ -176,6 +176,14 @@ fn summary(findings: &Findings) -> String {
             "; {} findings more than there was room for",
             number(limits.left_out)
         );
+    }
+    if limits.stores_without_stack > 0 {
+        let times = number(limits.stores_without_stack);
+        text += &format!("; {times} times it was not noted who stored first");
+    }
+    if limits.pages_of_kernel > 0 {
+        let pages = counted(limits.pages_of_kernel, "page");
+        text += &format!("; {pages} that the kernel stores to, whoever else stored there first");
     }
     if let Some(first) = findings.findings.iter().find(|f| !f.suppressed) {
         text += &format!(" (daxshim explain {} says more)", first.code.id());

@@ -471,6 +471,18 @@ were not: they are counted here, and never reported as unsynced.
 "What is durable is kept in digests, an eighth as large as the file. Where there is no room for them, or more
 than 255 files are mapped, the file is not watched.
 "
+
+    /// Something could not be looked at.
+    NotLooked "DAX406" Note
+    "not everything that was done was looked at"
+    "see the note; what it names may have gone wrong without a finding"
+"A program that filters its own system calls (seccomp) could be killed for those of the shim: from then on
+nothing is looked at in the process, and lines of the files it has mapped are never reported as unsynced.
+Mappings are looked up while other threads change them; where that takes too long, or there are more mappings
+than can be recorded, a call goes unlooked at. A forked child needs a descriptor for a moment, and room in the
+report directory, for a log of its own. Answers are held against large ranges only as long as there is
+time; with --exact always.
+"
 }
 
 impl Code {

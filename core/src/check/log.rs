@@ -7,7 +7,7 @@
 use super::Code;
 use super::lines::Dirty;
 use super::modules::Mapping;
-use crate::report::{PATH_LEN, store_bytes, ticks};
+use crate::report::{PATH_LEN, store_bytes};
 use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 /// `Log::magic`.
@@ -146,7 +146,7 @@ pub struct Entry {
     pub inode: AtomicU64,
     /// How often found.
     pub count: AtomicU64,
-    /// When found last: [`ticks`], which all processes share.
+    /// When found last: CLOCK_MONOTONIC, ns, which all processes share.
     pub time: AtomicU64,
     /// Address of the mapping, the first time.
     pub address: AtomicU64,
@@ -203,9 +203,9 @@ pub struct Log {
     /// [`Ending`].
     pub ending: AtomicU8,
     padding: [u8; 3],
-    /// When it began, [`ticks`].
+    /// When it began, as [`Entry::time`].
     pub began: AtomicU64,
-    /// When it said how it ends, [`ticks`].
+    /// When it said how it ends, as [`Entry::time`].
     pub ended: AtomicU64,
     /// Findings that found no room.
     pub left_out: AtomicU64,
@@ -213,6 +213,14 @@ pub struct Log {
     pub unsampled: AtomicU64,
     /// Files that have no shadow: no memory, or too many.
     pub unshadowed: AtomicU64,
+    /// Times that what is mapped could not be looked at, wholly or in part.
+    pub unlooked: AtomicU64,
+    /// Answers at which large ranges were not compared, to save time.
+    pub uncompared: AtomicU64,
+    /// 1 from when nothing could be looked at any more.
+    pub sealed: AtomicU64,
+    /// Forked children that have no log.
+    pub unwatched: AtomicU64,
     /// Files mapped.
     pub files: [FileUse; FILES],
     /// Code.
@@ -222,9 +230,9 @@ pub struct Log {
 }
 
 impl Log {
-    /// Counts a finding. Without a stack, it counts with the last finding of its code and file, if
-    /// there is one.
-    pub fn note(&self, finding: &Finding, stack: Option<&Stack>) {
+    /// Counts a finding of now, as [`Entry::time`]. Without a stack, it counts with the last finding of its
+    /// code and file, if there is one.
+    pub fn note(&self, finding: &Finding, stack: Option<&Stack>, now: u64) {
         let entry = match stack {
             Some(stack) => self.entry(finding, stack),
             None => {
@@ -239,7 +247,7 @@ impl Log {
         };
         let (start, end) = finding.range;
         entry.count.fetch_add(1, Ordering::Relaxed);
-        entry.time.fetch_max(ticks(), Ordering::Relaxed);
+        entry.time.fetch_max(now, Ordering::Relaxed);
         entry.start.fetch_min(start, Ordering::Relaxed);
         entry.end.fetch_max(end, Ordering::Relaxed);
         entry.asked.fetch_add(finding.asked, Ordering::Relaxed);
@@ -474,10 +482,10 @@ mod tests {
     fn the_same_from_the_same_place_is_one_entry() {
         let log = log();
         let here = stack(&[1, 2, 3]);
-        log.note(&finding(Code::Redundant, 128), Some(&here));
-        log.note(&finding(Code::Redundant, 0), Some(&here));
-        log.note(&finding(Code::Redundant, 640), Some(&stack(&[1, 2, 4])));
-        log.note(&finding(Code::Amplified, 0), Some(&here));
+        log.note(&finding(Code::Redundant, 128), Some(&here), 1);
+        log.note(&finding(Code::Redundant, 0), Some(&here), 2);
+        log.note(&finding(Code::Redundant, 640), Some(&stack(&[1, 2, 4])), 3);
+        log.note(&finding(Code::Amplified, 0), Some(&here), 4);
         assert_eq!(counts(&log), [2, 1, 1]);
         let [first, ..] = &log.entries;
         assert_eq!(first.start.load(Ordering::Relaxed), 0);
@@ -490,10 +498,10 @@ mod tests {
     #[test]
     fn without_a_stack_it_counts_with_the_last_of_its_kind() {
         let log = log();
-        log.note(&finding(Code::Redundant, 0), None);
-        log.note(&finding(Code::Redundant, 0), Some(&stack(&[1])));
-        log.note(&finding(Code::Redundant, 0), Some(&stack(&[2])));
-        log.note(&finding(Code::Redundant, 0), None);
+        log.note(&finding(Code::Redundant, 0), None, 5);
+        log.note(&finding(Code::Redundant, 0), Some(&stack(&[1])), 6);
+        log.note(&finding(Code::Redundant, 0), Some(&stack(&[2])), 7);
+        log.note(&finding(Code::Redundant, 0), None, 8);
         assert_eq!(counts(&log), [1, 1, 2]);
         assert_eq!(log.left_out.load(Ordering::Relaxed), 0);
         assert_eq!(log.unsampled.load(Ordering::Relaxed), 2);
@@ -503,7 +511,7 @@ mod tests {
     fn a_full_log_counts_what_it_leaves_out() {
         let log = log();
         for place in 0..ENTRIES as u64 + 3 {
-            log.note(&finding(Code::Redundant, 0), Some(&stack(&[place])));
+            log.note(&finding(Code::Redundant, 0), Some(&stack(&[place])), 9);
         }
         assert_eq!(counts(&log).len(), ENTRIES);
         assert_eq!(log.left_out.load(Ordering::Relaxed), 3);
@@ -521,11 +529,11 @@ mod tests {
                 range: (start, end),
                 ..finding(Code::Unmapped, 0)
             };
-            log.note(&of, Some(&stack(&[1])));
+            log.note(&of, Some(&stack(&[1])), 10);
         };
         let [first, second, ..] = &log.entries;
         unmap(0, 16384);
-        log.note(&finding(Code::Redundant, 0), Some(&stack(&[1])));
+        log.note(&finding(Code::Redundant, 0), Some(&stack(&[1])), 11);
         log.holds(1, 3, (0, 16384));
         assert_eq!(range(first), (0, 16384));
         log.holds(1, 2, (12288, 65536));

@@ -46,7 +46,8 @@ pub struct Header {
     pub elsewhere: AtomicU8,
     /// 1 if the file has a tag.
     pub tagged: AtomicU8,
-    padding: [u8; 1],
+    /// 1 once a process has it mapped that is not watched any more.
+    pub unwatched: AtomicU8,
     /// The range in which syncs were not compared; empty if `skip_start >= skip_end`.
     skip_start: AtomicU64,
     /// See `skip_start`.
@@ -145,9 +146,13 @@ impl Header {
             .is_none_or(|(skip_start, skip_end)| start <= skip_start && skip_end <= end)
     }
 
-    /// The range in which a difference may be durable.
+    /// The range in which a difference may be durable. All of it, for good, once a process may sync it that
+    /// is not watched.
     #[must_use]
     pub fn skipped_range(&self) -> Option<(u64, u64)> {
+        if self.unwatched.load(Ordering::Relaxed) != 0 {
+            return Some((0, u64::MAX));
+        }
         let start = self.skip_start.load(Ordering::Relaxed);
         let end = self.skip_end.load(Ordering::Relaxed);
         (start < end).then_some((start, end))
@@ -191,6 +196,15 @@ mod tests {
         header.skip(0, 64);
         assert_eq!(header.skipped_range(), Some((0, 64)));
         assert_eq!(header.skipped.load(Ordering::Relaxed), 3);
+    }
+
+    #[test]
+    fn what_is_not_watched_any_more_stays_uncertain() {
+        let header = header();
+        header.unwatched.store(1, Ordering::Relaxed);
+        header.compared(0, u64::MAX - 1);
+        assert!(header.is_uncertain(0, 64) && !header.resolves(0, 4096));
+        assert_eq!(header.skipped_range(), Some((0, u64::MAX)));
     }
 
     #[test]

@@ -28,6 +28,8 @@ pub struct Blame {
     pages: Vec<u16>,
     /// Pages opened without taking a stack.
     pub unsampled: u64,
+    /// Pages that the kernel stores to, which are never taken: nobody is named for them.
+    pub by_kernel: u64,
 }
 
 impl Blame {
@@ -60,8 +62,10 @@ impl Blame {
             let pid = writer.pid.load(Ordering::Relaxed);
             Some((number, (pid, writer.frames()?.collect())))
         });
+        let by_kernel = pages.iter().filter(|&&page| page == blame::BY_KERNEL);
         Some(Blame {
             writers: writers.collect(),
+            by_kernel: by_kernel.count() as u64,
             pages,
             unsampled: table.unsampled.load(Ordering::Relaxed),
         })
@@ -104,6 +108,7 @@ mod tests {
             writers: writers.into_iter().collect(),
             pages: vec![1, 2, 2, 0, blame::BY_KERNEL],
             unsampled: 0,
+            by_kernel: 1,
         };
         let found = blame.of(&[
             (0, 64),

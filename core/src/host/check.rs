@@ -41,6 +41,14 @@ pub struct ProcessLog {
     pub unsampled: u64,
     /// Mappings of files that have no shadow.
     pub unshadowed: u64,
+    /// Times that what is mapped could not be looked at.
+    pub unlooked: u64,
+    /// Answers at which large ranges were not compared.
+    pub uncompared: u64,
+    /// Whether nothing was looked at from some moment on, as it filters its system calls.
+    pub sealed: bool,
+    /// Forked children of which nothing was looked at.
+    pub unwatched: u64,
 }
 
 /// A file that a process used.
@@ -107,6 +115,8 @@ pub struct ShadowFile {
     pub skipped: u64,
     /// Where a difference may be durable nevertheless.
     pub uncertain: Option<(u64, u64)>,
+    /// Whether a process that is not watched may have synced it.
+    pub unwatched: bool,
     /// Whether its content is meant to be durable.
     pub meant: bool,
     /// Who stored first to its pages, if that was asked.
@@ -252,6 +262,10 @@ fn read_log(file: &Path, numbers: &str) -> Option<ProcessLog> {
         left_out: wide(&log.left_out),
         unsampled: wide(&log.unsampled),
         unshadowed: wide(&log.unshadowed),
+        unlooked: wide(&log.unlooked),
+        uncompared: wide(&log.uncompared),
+        sealed: wide(&log.sealed) != 0,
+        unwatched: wide(&log.unwatched),
     })
 }
 
@@ -298,6 +312,7 @@ fn read_shadow(file: &Path) -> Option<ShadowFile> {
         ),
         skipped: wide(&header.skipped),
         uncertain: header.skipped_range(),
+        unwatched: header.unwatched.load(Ordering::Relaxed) != 0,
         meant: header.is_meant(),
         msyncs: Syncs::of(&header.msyncs, &header.msyncs_found),
         fsyncs: Syncs::of(&header.fsyncs, &header.fsyncs_found),
@@ -385,6 +400,7 @@ mod tests {
             path,
             skipped: 0,
             uncertain: None,
+            unwatched: false,
             meant: true,
             msyncs: Syncs::default(),
             fsyncs: Syncs::default(),

@@ -39,6 +39,11 @@ calls! {
     SYS_sched_getaffinity SYS_sched_getparam SYS_getgroups SYS_getresuid SYS_getresgid
     SYS_sendfile SYS_splice SYS_copy_file_range SYS_name_to_handle_at SYS_mq_timedreceive
     SYS_msgrcv SYS_shmctl SYS_msgctl SYS_semctl SYS_capget SYS_getcpu SYS_prctl SYS_quotactl
+    SYS_fcntl SYS_futex SYS_sigaltstack SYS_rseq SYS_set_tid_address SYS_get_robust_list SYS_sendmmsg
+    SYS_timer_create SYS_timerfd_gettime SYS_timerfd_settime SYS_adjtimex SYS_clock_adjtime
+    SYS_sched_getattr SYS_sched_rr_get_interval SYS_get_mempolicy SYS_move_pages SYS_mq_getsetattr
+    SYS_io_setup SYS_vmsplice SYS_ustat SYS_syslog SYS_modify_ldt SYS_arch_prctl SYS_ptrace
+    SYS_bpf SYS_perf_event_open SYS_keyctl SYS_lookup_dcookie SYS_get_thread_area
 }
 
 /// Those without which nothing may be taken.
@@ -89,7 +94,10 @@ extern "C" fn ask(call: &mut Call) -> Step {
 
 /// `None`: the call goes its usual way.
 fn before(call: &mut Call, number: c_long) -> Option<Step> {
-    let [_, second, third, ..] = call.args;
+    let [first, second, third, ..] = call.args;
+    if number == libc::SYS_futex && !stores_to_word(second) {
+        return None;
+    }
     let length = length(number, call.args);
     for address in call.args {
         super::lend_to_kernel(address, length);
@@ -98,10 +106,17 @@ fn before(call: &mut Call, number: c_long) -> Option<Step> {
         libc::SYS_readv | libc::SYS_preadv | libc::SYS_preadv2 | libc::SYS_process_vm_readv => {
             vector(second, third)
         }
+        libc::SYS_vmsplice => vector(second, third),
         libc::SYS_recvmsg => message(second),
         libc::SYS_recvmmsg => {
             for i in 0..third.min(VECTOR) {
                 message(second.saturating_add(i * size_of::<libc::mmsghdr>()));
+            }
+        }
+        // stack_t: frames of signals are put there.
+        libc::SYS_sigaltstack => {
+            if let Some([stack, _, length]) = read_value::<[usize; 3]>(first) {
+                super::lend_to_kernel(stack, length);
             }
         }
         libc::SYS_rt_sigaction => return signals::action(call),
@@ -113,6 +128,22 @@ fn before(call: &mut Call, number: c_long) -> Option<Step> {
         _ => {}
     }
     None
+}
+
+/// Whether futex(2) stores to its words: those with an owner, and FUTEX_WAKE_OP.
+fn stores_to_word(operation: usize) -> bool {
+    /// linux/futex.h; libc has no name for it.
+    const FUTEX_LOCK_PI2: i32 = 13;
+    matches!(
+        operation as i32 & libc::FUTEX_CMD_MASK,
+        libc::FUTEX_WAKE_OP
+            | libc::FUTEX_LOCK_PI
+            | libc::FUTEX_UNLOCK_PI
+            | libc::FUTEX_TRYLOCK_PI
+            | libc::FUTEX_WAIT_REQUEUE_PI
+            | libc::FUTEX_CMP_REQUEUE_PI
+            | FUTEX_LOCK_PI2
+    )
 }
 
 /// How far behind its pointers a call stores.
@@ -131,6 +162,11 @@ fn length(number: c_long, arguments: [usize; 6]) -> usize {
         libc::SYS_epoll_wait | libc::SYS_epoll_pwait | libc::SYS_epoll_pwait2 => {
             third.saturating_mul(size_of::<libc::epoll_event>())
         }
+        libc::SYS_futex | libc::SYS_set_tid_address => size_of::<u32>(),
+        libc::SYS_sendmmsg => third.saturating_mul(size_of::<libc::mmsghdr>()),
+        libc::SYS_syslog | libc::SYS_modify_ldt => third,
+        libc::SYS_keyctl => fourth,
+        libc::SYS_move_pages => second.saturating_mul(size_of::<i32>()),
         libc::SYS_getgroups => first.saturating_mul(size_of::<libc::gid_t>()),
         libc::SYS_ioctl | libc::SYS_getsockopt | libc::SYS_prctl => REQUEST,
         _ => STRUCTURE,

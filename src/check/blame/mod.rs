@@ -7,8 +7,8 @@
 //! may happen to is *lent*: its region's attributes then have the program's own protection.
 //!
 //! Where the kernel would store (read(2) into the mapping), the page is given back before the call, and
-//! not taken again ([`calls`]). Where the program changes a mapping, it has all of it back before it
-//! does. The first fault that is the program's own gives everything back, and is the program's to
+//! not taken again ([`calls`]); nor is one that it stores to when a thread ends ([`robust`]), or that a
+//! thread's stack lies on. Where the program changes a mapping, it has all of it back before it does. The first fault that is the program's own gives everything back, and is the program's to
 //! handle, by the kernel's own delivery; the next sync begins anew.
 //!
 //! All of that may take a quarter of the time since the process began, and a head start: beyond it pages
@@ -16,11 +16,11 @@
 //! no such limit.
 
 mod calls;
-mod scratch;
+mod robust;
 mod signals;
 
-use super::shadows::{Part, each_part};
-use super::{budget, stack};
+use super::shadows::{Part, Shadow, each_part};
+use super::{budget, scratch, stack};
 use crate::mappings::{self, Attributes, Flush, page_end};
 use crate::memory::PAGE;
 use crate::process;
@@ -29,7 +29,7 @@ use core::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, AtomicUsize, Ordering
 use daxshim_core::check::blame::{BY_KERNEL, Pages, Table, UNKNOWN};
 use daxshim_core::config::Checking;
 use daxshim_core::regions::Region;
-use daxshim_core::report::{Kind, ticks};
+use daxshim_core::report::Kind;
 use libc::{PROT_READ, PROT_WRITE};
 
 pub use calls::{site, sites};
@@ -47,16 +47,16 @@ static RELEASING: AtomicUsize = AtomicUsize::new(0);
 /// How often that was done.
 static RELEASED: AtomicUsize = AtomicUsize::new(0);
 
-/// When it began, ticks.
+/// When it began, ns.
 static STARTED: AtomicU64 = AtomicU64::new(0);
-/// Time spent, ticks.
+/// Time spent, ns.
 static SPENT: AtomicU64 = AtomicU64::new(0);
-/// The head start, ticks: some 50 ms.
-const HEAD_START: u64 = 1 << 27;
+/// The head start, ns.
+const HEAD_START: u64 = 50_000_000;
 /// One part in so many is ours.
 const SHARE: u64 = 4;
-/// What the kernel takes for a fault and the return from it, and for the store's own fault then, ticks.
-const FAULT: u64 = 1 << 15;
+/// What the kernel takes for a fault and the return from it, and for the store's own fault then, ns.
+const FAULT: u64 = 13_000;
 /// What is given back at once where time is short, bytes.
 const PIECE: usize = 2 << 20;
 
@@ -76,14 +76,14 @@ pub fn start() {
     if !possible {
         log::warn!("DAXSHIM_BLAME: who stores first cannot be noted here");
     }
-    STARTED.store(ticks(), Ordering::Relaxed);
+    robust::start();
+    STARTED.store(budget::clock(), Ordering::Relaxed);
     ON.store(possible, Ordering::Release);
 }
 
 /// In a forked child.
 pub fn forked() {
     RELEASING.store(0, Ordering::Relaxed);
-    scratch::forked();
     signals::forked();
 }
 
@@ -93,14 +93,14 @@ fn on() -> bool {
 
 /// Whether there is time for more.
 fn is_affordable() -> bool {
-    let elapsed = ticks().wrapping_sub(STARTED.load(Ordering::Relaxed));
+    let elapsed = budget::clock().saturating_sub(STARTED.load(Ordering::Relaxed));
     budget::is_exact() || SPENT.load(Ordering::Relaxed) < elapsed / SHARE + HEAD_START
 }
 
 fn spend<T>(extra: u64, work: impl FnOnce() -> T) -> T {
-    let started = ticks();
+    let started = budget::clock();
     let result = work();
-    let spent = ticks().wrapping_sub(started) + extra;
+    let spent = budget::clock().saturating_sub(started) + extra;
     SPENT.fetch_add(spent, Ordering::Relaxed);
     result
 }
@@ -133,10 +133,11 @@ pub fn lend(start: usize, end: usize, protection: i32) {
     spend(0, || each_part(start, end, |part| take(&part)));
 }
 
+/// Whatever the record's state: what was taken must not stay so.
 fn next(start: usize, end: usize) -> Option<Region> {
-    mappings::first_in(start, end.saturating_sub(start))
-        .ok()
-        .flatten()
+    let found = mappings::first_in(start, end.saturating_sub(start));
+    let found = found.unwrap_or_else(|_| mappings::RECORD.regions.recall(start));
+    found.filter(|region| region.start < end && start < region.end)
 }
 
 /// A sync of a part begins: what is stored from now on has a new writer. The caller has published a
@@ -173,7 +174,8 @@ fn take(part: &Part) {
     let (Some(protection), Some((_, numbers))) = (part.lent, numbers(part)) else {
         return;
     };
-    if !part.is_meant() || !signals::is_armed() {
+    // Who gives everything back for good waits for us, or has said so before we published.
+    if !part.is_meant() || !signals::is_armed() || !on() {
         return;
     }
     // Somebody's own system call may have put another handler there.
@@ -182,19 +184,106 @@ fn take(part: &Part) {
         return;
     }
     let taken = protection & !(PROT_WRITE as usize) | PROT_READ as usize;
+    // Too many mappings, or threads that cannot be looked at.
+    let mut done = spare();
+    let before = kernels(numbers);
+    done = done && protect_runs(part, numbers, taken, |number| number != BY_KERNEL);
+    done = done && spare();
+    if kernels(numbers) != before {
+        // They have become so since they were looked at.
+        done &= protect_runs(part, numbers, protection, |number| number == BY_KERNEL);
+    }
+    if !done {
+        give_up();
+    }
+}
+
+/// Pages that are the kernel's.
+fn kernels(numbers: &Pages) -> usize {
+    let is_kernels = |number: &&AtomicU16| number.load(Ordering::Relaxed) == BY_KERNEL;
+    numbers.iter().filter(is_kernels).count()
+}
+
+/// Protects each run of a part's pages that are meant; whether that could be done.
+fn protect_runs(
+    part: &Part,
+    numbers: &Pages,
+    protection: usize,
+    is_meant: impl Fn(u16) -> bool,
+) -> bool {
     let first = part.address & !(PAGE - 1);
-    let is_ours = |number: &&AtomicU16| number.load(Ordering::Relaxed) != BY_KERNEL;
     let mut page = 0;
     while page < numbers.len() {
-        let rest = numbers.get(page..).unwrap_or(&[]);
-        let run = rest.iter().take_while(is_ours).count();
+        let rest = numbers.get(page..).unwrap_or(&[]).iter();
+        let run = rest.take_while(|number| is_meant(number.load(Ordering::Relaxed)));
+        let run = run.count();
         let start = first + page * PAGE;
-        if run > 0 && protect(start, start + run * PAGE, taken).is_err() {
-            // Too many mappings.
-            give_up();
-            return;
+        if run > 0 && protect(start, start + run * PAGE, protection).is_err() {
+            return false;
         }
         page += run + 1;
+    }
+    true
+}
+
+/// Leaves to the kernel what it stores to when a thread ends, and stacks; whether that is known.
+fn spare() -> bool {
+    let here = 0u8;
+    leave_stack(&raw const here as usize);
+    robust::each_place(|place| match place {
+        robust::Place::Word(word) => leave(word, WORD),
+        robust::Place::Thread(address) => leave_stack(address),
+    })
+}
+
+/// Bytes of a futex.
+const WORD: usize = 4;
+
+/// The pages of a range are the kernel's from now on.
+fn leave(address: usize, length: usize) {
+    if reaches(address, length) {
+        let end = page_end(address, length);
+        each_part(address & !(PAGE - 1), end, |part| disown(&part));
+    }
+}
+
+/// See [`check::cloning`](super::cloning).
+#[cold]
+#[inline(never)]
+pub fn cloning(stack: usize, words: [usize; 2]) {
+    robust::cloning();
+    if stack != 0 {
+        leave_stack(stack - 1);
+    }
+    for word in words {
+        lend_to_kernel(word, WORD);
+    }
+}
+
+/// Makes the pages of a part the kernel's: they get writable, if they were not its own already.
+fn disown(part: &Part) {
+    let (Some(protection), Some((_, numbers))) = (part.lent, numbers(part)) else {
+        return;
+    };
+    let mut new = false;
+    for number in numbers {
+        new |= number.swap(BY_KERNEL, Ordering::Relaxed) != BY_KERNEL;
+    }
+    if new {
+        let start = part.address & !(PAGE - 1);
+        let _ = protect(start, page_end(part.address, part.length), protection);
+    }
+}
+
+/// A thread runs, or will, on a stack in whose mapping this is: the mapping is the kernel's. How far the
+/// stack reaches nobody says, and no fault can be handled where there is none to be had.
+pub fn leave_stack(address: usize) {
+    if on() && reaches(address, 1) {
+        each_part(0, usize::MAX, |part| {
+            if (part.address..part.address + part.length).contains(&address) {
+                disown(&part);
+            }
+        });
     }
 }
 
@@ -226,6 +315,18 @@ pub fn release(address: usize, length: usize) -> usize {
 pub fn give_up() {
     if ON.swap(false, Ordering::AcqRel) {
         give_all_back();
+        // Of what is stored from now on.
+        for (table, _) in super::shadows::all().filter_map(Shadow::blame) {
+            table.unsampled.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// See [`check::sealing`](super::sealing).
+pub fn sealing() {
+    if is_asked() {
+        give_up();
+        signals::hand_over();
     }
 }
 
@@ -253,10 +354,12 @@ fn stored(address: usize) -> bool {
         // What is lent stays so while this lives.
         let flush = Flush::publish(mappings::stack_pointer());
         let page = address & !(PAGE - 1);
-        let region = mappings::first_in(page, PAGE);
-        let lent = region
-            .ok()
-            .flatten()
+        let regions = &mappings::RECORD.regions;
+        // A writer at work waits for this flush, so it is not waited for.
+        let is_changing = regions.at_or_after(page).is_err() && !regions.is_missed();
+        let lent = regions
+            .recall(page)
+            .filter(|region| (region.start..region.end).contains(&page))
             .and_then(|region| Some((region, Attributes::of(region).lent()?)));
         if flush.is_some()
             && let Some((region, protection)) = lent
@@ -265,7 +368,7 @@ fn stored(address: usize) -> bool {
             // As one, it needs no room for a mapping more.
             return given.or_else(|_| protect(region.start, region.end, protection)) == Ok(());
         }
-        is_passing(address)
+        is_changing || is_passing(address)
     })
 }
 
@@ -283,6 +386,11 @@ fn give(region: Region, page: usize, protection: usize) -> Result<(), i32> {
         let from = (page & !(PIECE - 1)).max(region.start);
         let to = ((page | (PIECE - 1)) + 1).min(region.end);
         return protect(from, to, protection);
+    }
+    let is_here = |word: usize| (page..page + PAGE).contains(&word);
+    if robust::pending().is_some_and(is_here) {
+        // A robust mutex is being locked.
+        number.store(BY_KERNEL, Ordering::Relaxed);
     }
     if number.load(Ordering::Relaxed) == UNKNOWN {
         match scratch::stack().and_then(|stack| table.writer(&stack, process::owner())) {
@@ -316,8 +424,8 @@ fn is_passing(address: usize) -> bool {
     !again
 }
 
-/// The kernel is about to store to a range: it gets the pages, for good.
-fn lend_to_kernel(address: usize, length: usize) {
+/// The kernel is about to store to a range, or may do so later: it gets the pages, for good.
+pub fn lend_to_kernel(address: usize, length: usize) {
     if !reaches(address, length) {
         return;
     }

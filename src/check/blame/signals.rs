@@ -6,7 +6,8 @@
 //! program ignores is ignored by our handler, and by the kernel again when another program is executed,
 //! which inherits that.
 
-use super::{give_all_back, give_up, scratch, stored};
+use super::super::scratch;
+use super::{give_all_back, give_up, stored};
 use crate::memory::{read_value, write_value};
 use crate::process;
 use crate::real::{SignalsBlocked, sys};
@@ -211,7 +212,7 @@ pub fn is_ours() -> bool {
 }
 
 /// The program gets SIGSEGV, and all its pages.
-fn hand_over() {
+pub fn hand_over() {
     changing(|| {
         if ARMED.swap(false, Ordering::AcqRel) {
             // First of all: from then on other threads' faults are the program's.
