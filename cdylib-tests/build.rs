@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::{env, fs};
 
-/// Where the programs for `daxshim check` (`--blame`) and `daxshim crash` are, in programs/ and in OUT_DIR.
-const DIRECTORIES: [&str; 3] = ["blame", "check", "crash"];
+/// Where the programs for `daxshim check` (`--blame`) and `daxshim crash` are, and the fuzzer, in programs/ and in OUT_DIR.
+const DIRECTORIES: [&str; 4] = ["blame", "check", "crash", "fuzz"];
 
 fn main() {
     println!("cargo:rerun-if-changed=programs");
