@@ -87,7 +87,7 @@ static unsigned char *kept;
 static char **arguments;
 
 /* Families of operations that can be left out: without=1 leaves out the first, and so on by bits. */
-enum family { BY_HANDLE = 1, GUARD = 2, KEY = 4, BY_PATH = 8, SEGMENT = 16, FORK = 32, EXEC = 64, HANDLER = 128, BY_INSTRUCTION = 256 };
+enum family { BY_HANDLE = 1, GUARD = 2, KEY = 4, BY_PATH = 8, SEGMENT = 16, FORK = 32, EXEC = 64, HANDLER = 128, BY_INSTRUCTION = 256, REMAP = 1024 };
 
 /* ---- files ---- */
 
@@ -760,6 +760,8 @@ static long op_remap_file_pages(void)
 {
 	struct range r = some_range(4);
 	enum file file = me->pages[r.page].file;
+	if (without & REMAP)
+		return 0;
 	long offset = file == S ? me->number * STRIDE + below(ARENA_PAGES) : below(FILE_PAGES);
 	long result = CALL(remap_file_pages, r.address, r.pages * PAGE, one_in(16) ? PROT_READ : 0, offset, 0);
 	mapped(r.page, r.pages, result == 0 ? file : UNKNOWN, me->pages[r.page].shared, offset);
@@ -955,7 +957,7 @@ static long op_write(void)
 	if (is_left_alone("write", false, slot->file))
 		return 0;
 	struct aim aim = aim_at("write", false, slot->file, slot);
-	if (slot->flags & O_APPEND && !aim.on_copy && slot->fd >= 0) {
+	if (slot->flags & O_APPEND && aim.verdict == ALLOW && slot->fd >= 0) {
 		struct stat st;
 		if (raw(SYS_fstat, slot->fd, &st) == 0 && st.st_size > 2 * FILE_PAGES * PAGE)
 			return 0;
