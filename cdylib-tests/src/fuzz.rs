@@ -23,7 +23,7 @@ pub const LENGTH: usize = 2000;
 const THREADS: usize = 4;
 /// Bytes of a file of one thread's, and of the one they share (fuzz.c: `size_of`).
 const FILE_SIZE: usize = 32 * 4096;
-const SHARED_SIZE: usize = THREADS * 68 * 4096;
+const SHARED_SIZE: usize = THREADS * 65 * 4096;
 
 /// To be left out, the last of the bits: audit mode. The others are in fuzz.c.
 const AUDIT: u64 = 512;
@@ -81,17 +81,32 @@ impl Entry {
         let mut text = String::new();
         let mut say = |what: &str, native: String, shimmed: String| {
             if native != shimmed {
-                let _ = write!(text, "; {what} {native} natively, {shimmed} under the library");
+                let _ = write!(
+                    text,
+                    "; {what} {native} natively, {shimmed} under the library"
+                );
             }
         };
         say("done", self.done.to_string(), other.done.to_string());
         say("result", self.result.to_string(), other.result.to_string());
         say("errno", errno(self.error), errno(other.error));
         say("signal", signal(self.signal), signal(other.signal));
-        say("record locks", format!("{:x}", self.locks), format!("{:x}", other.locks));
-        say("content", format!("{:x}", self.digest), format!("{:x}", other.digest));
+        say(
+            "record locks",
+            format!("{:x}", self.locks),
+            format!("{:x}", other.locks),
+        );
+        say(
+            "content",
+            format!("{:x}", self.digest),
+            format!("{:x}", other.digest),
+        );
         if other.dirty > self.dirty {
-            say("dirty pages left", self.dirty.to_string(), other.dirty.to_string());
+            say(
+                "dirty pages left",
+                self.dirty.to_string(),
+                other.dirty.to_string(),
+            );
         }
         let text = text.trim_start_matches("; ");
         (!text.is_empty()).then(|| text.to_owned())
@@ -173,7 +188,11 @@ impl Program {
             "{} threads, {} operations of each between barriers, signals {}, DAXSHIM_MODE={} DAXSHIM_COMPAT={} DAXSHIM_FLUSH={}",
             self.threads,
             self.phase,
-            if self.pestered { "at any moment" } else { "by raise() alone" },
+            if self.pestered {
+                "at any moment"
+            } else {
+                "by raise() alone"
+            },
             self.mode(),
             u8::from(self.policy.compat),
             self.flush
@@ -190,15 +209,19 @@ impl Program {
 
     /// What the contract says of each operation on a tagged file: one that changes it, one that does not.
     fn verdicts(&self) -> String {
-        let letter = |&operation, effect| match verdict(operation, Subject::Tagged, effect, self.policy) {
-            Verdict::Allow | Verdict::Record => 'A',
-            Verdict::Refuse { .. } => 'R',
-            Verdict::Pretend => 'P',
-        };
-        Operation::ALL.iter().fold(String::from("verdicts="), |text, operation| {
-            let [changes, idle] = [Effect::Changes, Effect::Idle].map(|effect| letter(operation, effect));
-            text + &format!(",{}:{changes}{idle}", operation.word())
-        })
+        let letter =
+            |&operation, effect| match verdict(operation, Subject::Tagged, effect, self.policy) {
+                Verdict::Allow | Verdict::Record => 'A',
+                Verdict::Refuse { .. } => 'R',
+                Verdict::Pretend => 'P',
+            };
+        Operation::ALL
+            .iter()
+            .fold(String::from("verdicts="), |text, operation| {
+                let [changes, idle] =
+                    [Effect::Changes, Effect::Idle].map(|effect| letter(operation, effect));
+                text + &format!(",{}:{changes}{idle}", operation.word())
+            })
     }
 
     /// Runs both legs once.
@@ -208,18 +231,31 @@ impl Program {
     pub fn compare(&self, kept: Option<&Kept>) -> Result<Option<Difference>, Failed> {
         let native = self.run(false, kept, false)?;
         if !native.status.success() {
-            fail!("seed {}: natively {}\n{}", self.seed, native.status, native.output);
+            fail!(
+                "seed {}: natively {}\n{}",
+                self.seed,
+                native.status,
+                native.output
+            );
         }
         let shimmed = self.run(true, kept, false)?;
         for (number, (a, b)) in native.entries.iter().zip(&shimmed.entries).enumerate() {
-            if let Some(text) = a.difference(b) {
+            if let Some(mut text) = a.difference(b) {
+                if shimmed.status != native.status {
+                    let _ = write!(text, "; it ends with {} {}", shimmed.status, shimmed.output);
+                }
                 let operation = Some(number);
                 return Ok(Some(Difference { operation, text }));
             }
         }
         let text = if shimmed.status != native.status {
             format!("it ends with {}\n{}", shimmed.status, shimmed.output)
-        } else if let Some((a, b)) = native.files.iter().zip(&shimmed.files).find(|(a, b)| a != b) {
+        } else if let Some((a, b)) = native
+            .files
+            .iter()
+            .zip(&shimmed.files)
+            .find(|(a, b)| a != b)
+        {
             format!("{} is {} natively, {} under the library", a.0, a.1, b.1)
         } else {
             return Ok(None);
@@ -268,7 +304,10 @@ impl Program {
             command.arg(format!("keep={}", path.display()));
         }
         let done = command.output()?;
-        let entries = fs::read(&log)?.chunks(ENTRY_SIZE).filter_map(Entry::parse).collect();
+        let entries = fs::read(&log)?
+            .chunks(ENTRY_SIZE)
+            .filter_map(Entry::parse)
+            .collect();
         Ok(Leg {
             entries,
             status: done.status,
@@ -288,20 +327,36 @@ struct Files {
 
 impl Files {
     fn new(threads: usize, tagged: bool) -> Result<Files, Failed> {
-        let make = |root: &Path| tempfile::Builder::new().prefix("daxshim-fuzz-").tempdir_in(root);
+        let make = |root: &Path| {
+            tempfile::Builder::new()
+                .prefix("daxshim-fuzz-")
+                .tempdir_in(root)
+        };
         let disk = if scene::real() {
             None
         } else {
             Some(make(Path::new(env!("OUT_DIR")))?)
         };
-        let mut files = Files { dir: make(&scene::root())?, disk, names: Vec::new() };
+        let mut files = Files {
+            dir: make(&scene::root())?,
+            disk,
+            names: Vec::new(),
+        };
         let (dir, disk) = (files.dir.path().to_owned(), files.disk().to_owned());
         files.add(dir.join("S0"), SHARED_SIZE, true, tagged)?;
         for thread in 0..threads {
-            for (folder, name, takes_tag) in
-                [(&dir, "T", true), (&dir, "U", false), (&disk, "D", false), (&disk, "E", true)]
-            {
-                files.add(folder.join(format!("{name}{thread}")), FILE_SIZE, takes_tag, tagged)?;
+            for (folder, name, takes_tag) in [
+                (&dir, "T", true),
+                (&dir, "U", false),
+                (&disk, "D", false),
+                (&disk, "E", true),
+            ] {
+                files.add(
+                    folder.join(format!("{name}{thread}")),
+                    FILE_SIZE,
+                    takes_tag,
+                    tagged,
+                )?;
             }
             for folder in [&dir, &disk] {
                 fs::write(folder.join(format!("copy{thread}")), vec![0; FILE_SIZE])?;
@@ -314,15 +369,25 @@ impl Files {
         self.disk.as_ref().unwrap_or(&self.dir).path()
     }
 
-    fn add(&mut self, path: PathBuf, size: usize, takes_tag: bool, tagged: bool) -> Result<(), Failed> {
+    fn add(
+        &mut self,
+        path: PathBuf,
+        size: usize,
+        takes_tag: bool,
+        tagged: bool,
+    ) -> Result<(), Failed> {
         fs::write(&path, scene::pattern(size))?;
         let real = scene::real();
         if takes_tag && real {
             let options = PrepareOptions::default();
-            prepare(&path, &options, &mut |_| ControlFlow::Continue(())).map_err(|e| e.to_string())?;
+            prepare(&path, &options, &mut |_| ControlFlow::Continue(()))
+                .map_err(|e| e.to_string())?;
         }
         if takes_tag && tagged {
-            let options = TagOptions { emulate: !real, set_dax: false };
+            let options = TagOptions {
+                emulate: !real,
+                set_dax: false,
+            };
             tag(&path, &options).map_err(|e| e.to_string())?;
         }
         self.names.push(path);
@@ -332,10 +397,19 @@ impl Files {
     /// What came of each file.
     fn contents(&self) -> Result<Vec<(String, String)>, Failed> {
         let one = |path: &PathBuf| -> Result<(String, String), Failed> {
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let name = path
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned();
             let meta = fs::metadata(path)?;
-            let sum = fs::read(path)?.iter().fold(0, |sum, &byte| mix(sum ^ u64::from(byte)));
-            Ok((name, format!("{:o}, {} bytes, {sum:016x}", meta.mode(), meta.len())))
+            let sum = fs::read(path)?
+                .iter()
+                .fold(0, |sum, &byte| mix(sum ^ u64::from(byte)));
+            Ok((
+                name,
+                format!("{:o}, {} bytes, {sum:016x}", meta.mode(), meta.len()),
+            ))
         };
         self.names.iter().map(one).collect()
     }
@@ -368,8 +442,14 @@ pub fn shrink(program: &Program, found: &Difference, kept: Option<Kept>) -> Resu
     for _ in 0..AGAIN {
         failed_again += usize::from(program.compare(Some(&all))?.is_some());
     }
-    let mut shrunk = Shrunk { kept: all, difference: found.clone(), failed_again };
-    let tries = AGAIN.checked_div(failed_again).map_or(0, |tries| 2 * tries - 1);
+    let mut shrunk = Shrunk {
+        kept: all,
+        difference: found.clone(),
+        failed_again,
+    };
+    let tries = AGAIN
+        .checked_div(failed_again)
+        .map_or(0, |tries| 2 * tries - 1);
     let mut runs = 0;
     let mut fails = |kept: &Kept| -> Result<Option<Difference>, Failed> {
         for _ in 0..tries {
@@ -393,7 +473,13 @@ pub fn shrink(program: &Program, found: &Difference, kept: Option<Kept>) -> Resu
         let mut smaller = None;
         for at in (0..shrunk.kept.len()).step_by(size) {
             let outside = |&(n, _): &(usize, &usize)| n < at || n >= at + size;
-            let rest: Kept = shrunk.kept.iter().enumerate().filter(outside).map(|(_, &n)| n).collect();
+            let rest: Kept = shrunk
+                .kept
+                .iter()
+                .enumerate()
+                .filter(outside)
+                .map(|(_, &n)| n)
+                .collect();
             if let Some(difference) = fails(&rest)? {
                 smaller = Some((rest, difference));
                 break;

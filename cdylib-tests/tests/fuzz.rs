@@ -72,7 +72,10 @@ fn run(seed: u64, programs: usize) -> Outcome {
     });
     match stopped.into_inner().map_err(|e| e.to_string())? {
         None => {
-            println!("seed {seed}: {} operations of {programs} programs, no difference", programs * LENGTH);
+            println!(
+                "seed {seed}: {} operations of {programs} programs, no difference",
+                programs * LENGTH
+            );
             Ok(())
         }
         Some(Err(failed)) => Err(failed),
@@ -103,10 +106,15 @@ fn failure(
     difference: &daxshim_tests::fuzz::Difference,
     kept: Option<Vec<usize>>,
 ) -> Result<Failed, Failed> {
-    let at = |operation: Option<usize>| operation.map_or("its end".to_owned(), |n| format!("operation {n}"));
+    let at = |operation: Option<usize>| {
+        operation.map_or("its end".to_owned(), |n| format!("operation {n}"))
+    };
     let shrunk = shrink(program, difference, kept)?;
     let list: Vec<String> = shrunk.kept.iter().map(usize::to_string).collect();
-    let calls = program.describe(&shrunk.kept)?;
+    let calls = match shrunk.failed_again {
+        0 => String::new(),
+        _ => program.describe(&shrunk.kept)?,
+    };
     Ok(format!(
         "{which}, of seed {} ({}), {}: {}\n\
          of 10 more runs {} failed; with {} operations {}: {}\n{calls}\n\

@@ -42,13 +42,14 @@
 #define PAGE 4096L
 #define THREADS 4
 #define ARENA_PAGES 64
-/* Behind each arena: pages that only the handler of SIGUSR2 maps. */
-#define HANDLER_PAGES 4
-#define STRIDE (ARENA_PAGES + HANDLER_PAGES)
+/* Behind each arena is a page that is always mapped, so that nothing grows into the next. */
+#define STRIDE (ARENA_PAGES + 1)
 #define BASE 0x100000000000L
 /* Where nothing is mapped by itself: one thread's segment of System V, so that it lives on once removed. */
 #define SEGMENTS (BASE + (1L << 32))
 #define SEGMENT_PAGES 4
+/* What only the handlers of SIGUSR2 map. */
+#define PESTERED (BASE + (2L << 32))
 #define SLOTS 8
 /* Slots below have the number that the kernel chose, those above their own. */
 #define FIXED_SLOT 4
@@ -87,7 +88,7 @@ static unsigned char *kept;
 static char **arguments;
 
 /* Families of operations that can be left out: without=1 leaves out the first, and so on by bits. */
-enum family { BY_HANDLE = 1, GUARD = 2, KEY = 4, BY_PATH = 8, SEGMENT = 16, FORK = 32, EXEC = 64, HANDLER = 128, BY_INSTRUCTION = 256, REMAP = 1024 };
+enum family { BY_HANDLE = 1, GUARD = 2, KEY = 4, BY_PATH = 8, SEGMENT = 16, FORK = 32, EXEC = 64, HANDLER = 128, BY_INSTRUCTION = 256, REMAP = 1024, PUNCH = 2048 };
 
 /* ---- files ---- */
 
@@ -700,7 +701,7 @@ static long op_punch(void)
 	const struct page *p = &me->pages[r.page];
 	char content[PAGE];
 	bool plays;
-	if (p->file == UNKNOWN || (p->file == S && (!is_own(r.page) || verdict("madvise MADV_REMOVE", false, S) == ALLOW)))
+	if (without & PUNCH || p->file == UNKNOWN || (p->file == S && (!is_own(r.page) || verdict("madvise MADV_REMOVE", false, S) == ALLOW)))
 		return 0;
 	plays = native && p->file < FILES && verdict("madvise MADV_REMOVE", false, p->file) == REFUSE;
 	long offset = p->at * PAGE, held = plays ? raw(SYS_pread64, watch_fd(p->file), content, PAGE, offset) : 0;
@@ -718,7 +719,7 @@ static long op_msync(void)
 	struct range r = some_range(one_in(8) ? ARENA_PAGES : 8);
 	long fault = below(24);
 	int flags = (int)PICK(MS_SYNC, MS_SYNC, MS_SYNC, MS_SYNC, MS_SYNC, MS_ASYNC, MS_SYNC | MS_INVALIDATE, 0, MS_SYNC | MS_ASYNC, 64);
-	long length = fault == 1 ? 0 : fault == 2 ? -PAGE : fault == 3 ? (1L << 46) : r.length;
+	long length = fault == 1 ? 0 : fault == 2 ? -PAGE : fault == 3 ? -16 * PAGE : r.length;
 	long result = CALL(msync, r.address + (fault == 0), length, flags);
 	if (fault > 3 && (flags & ~MS_INVALIDATE) == MS_SYNC && (result == 0 || errno == ENOMEM)) {
 		int error = errno;
@@ -839,7 +840,7 @@ static long op_open(void)
 	int flags = (int)PICK(O_RDWR, O_RDWR, O_RDWR, O_RDWR, O_RDONLY, O_WRONLY, O_RDWR | O_APPEND, O_PATH, O_RDWR | O_CREAT | O_EXCL, O_RDWR | O_NOFOLLOW);
 	if (one_in(8))
 		flags |= O_CLOEXEC;
-	if (one_in(12) && !(flags & (O_PATH | O_EXCL)) && !is_left_alone("open with O_TRUNC", false, file)) {
+	if (one_in(12) && !(without & BY_PATH) && !(flags & (O_PATH | O_EXCL)) && !is_left_alone("open with O_TRUNC", false, file)) {
 		struct aim aim = aim_at("open with O_TRUNC", false, file, NULL);
 		long fd = CALL(open, aim.path, flags | O_TRUNC, 0644);
 		if (aim.on_copy && fd >= 0)
@@ -1132,7 +1133,7 @@ static void on_pestered(int number)
 		me->leave = NULL;
 		siglongjmp(*leave, 1);
 	}
-	char *place = (char *)at(ARENA_PAGES);
+	char *place = (char *)(PESTERED + me->number * 16 * PAGE);
 	int fd = watch_fd(T), failures = 0;
 	failures += mmap(place, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0) != place;
 	failures += msync(place, 2 * PAGE, MS_SYNC) != 0;
@@ -1320,7 +1321,6 @@ static void between_phases(long first)
 	}
 	if (one_in(2)) { /* one mapping, and a part of it each thread's */
 		long length = threads * STRIDE * PAGE;
-		munmap((void *)BASE, (size_t)length);
 		char *p = mmap((void *)BASE, (size_t)length, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, watch_fd(S), 0);
 		if (p != (char *)BASE)
 			die("mmap of S", -errno);
@@ -1378,6 +1378,7 @@ static void prepare_thread(long number, bool is_child)
 		thread->slots[i] = (struct slot){-1, U, 0};
 	memset(thread->pages, 0, sizeof thread->pages);
 	mapped(0, ARENA_PAGES, NONE, false, 0);
+	raw(SYS_mmap, at(ARENA_PAGES), PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
 	for (int file = 0; file < FILES; file++) {
 		long to = watch_fd((enum file)file);
 		if (raw(SYS_fcntl, to, F_GETFD) >= 0) /* it came with the exec: closing another would drop locks */
