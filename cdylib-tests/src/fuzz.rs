@@ -211,7 +211,7 @@ impl Program {
     fn verdicts(&self) -> String {
         let letter =
             |&operation, effect| match verdict(operation, Subject::Tagged, effect, self.policy) {
-                Verdict::Allow | Verdict::Record => 'A',
+                Verdict::Allow | Verdict::Record | Verdict::LetThrough => 'A',
                 Verdict::Refuse { .. } => 'R',
                 Verdict::Pretend => 'P',
             };
@@ -427,7 +427,7 @@ pub struct Shrunk {
 }
 
 /// Runs spent on making a failing program smaller.
-const SHRINKING: usize = 400;
+const SHRINKING: usize = 200;
 /// Runs that say how often it fails.
 const AGAIN: usize = 10;
 
