@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::{env, fs};
 
-/// Where the programs for `daxshim check` (`--blame`) and `daxshim crash` are, and modules, in programs/ and in
-/// OUT_DIR.
-const DIRECTORIES: [&str; 4] = ["blame", "check", "crash", MODULES];
+/// Where the programs for `daxshim check` (`--blame`) and `daxshim crash` are, the fuzzer, and modules, in
+/// programs/ and in OUT_DIR.
+const DIRECTORIES: [&str; 5] = ["blame", "check", "crash", "fuzz", MODULES];
 /// Where the shared libraries are that programs load.
 const MODULES: &str = "modules";
 

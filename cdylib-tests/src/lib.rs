@@ -12,6 +12,7 @@
 //! the lines in `programs/NAME.tagged.expected`: what the contract answers differently.
 
 pub mod callgraph;
+pub mod fuzz;
 pub mod interleave;
 pub mod scene;
 pub mod snapshot;

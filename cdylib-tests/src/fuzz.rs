@@ -1,0 +1,498 @@
+//! Random programs (`programs/fuzz/fuzz.c`), each run without the library and with it: all that can be seen of each
+//! operation must be the same.
+//!
+//! A program follows from its seed: its settings here, its operations in fuzz.c. Where the contract refuses, the
+//! native leg plays it (see there), so nothing is left to allow for. What a sync left dirty on a disk must not be
+//! more than natively: nothing.
+
+use crate::{Failed, Shim, fail, program, scene};
+use daxshim_core::contract::{Effect, Mode, Operation, Policy, Subject, Verdict, verdict};
+use daxshim_core::host::{PrepareOptions, TagOptions, prepare, tag};
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::ops::ControlFlow;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
+use tempfile::TempDir;
+
+/// Operations of a program.
+pub const LENGTH: usize = 2000;
+
+/// The threads of a program are at most so many (`THREADS` in fuzz.c).
+const THREADS: usize = 4;
+/// Bytes of a file of one thread's, and of the one they share (fuzz.c: `size_of`).
+const FILE_SIZE: usize = 32 * 4096;
+const SHARED_SIZE: usize = THREADS * 65 * 4096;
+
+/// To be left out, the last of the bits: audit mode. The others are in fuzz.c.
+const AUDIT: u64 = 512;
+
+/// Which operations of a program are executed.
+pub type Kept = Vec<usize>;
+
+/// A program.
+#[derive(Clone, Debug)]
+pub struct Program {
+    /// What all of it follows from.
+    pub seed: u64,
+    without: u64,
+    threads: usize,
+    phase: usize,
+    pestered: bool,
+    policy: Policy,
+    flush: &'static str,
+}
+
+/// A result of an operation: `struct entry` of fuzz.c.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Entry {
+    result: i64,
+    error: i32,
+    signal: u16,
+    done: bool,
+    locks: u64,
+    digest: u64,
+    dirty: u32,
+}
+
+const ENTRY_SIZE: usize = 40;
+
+impl Entry {
+    fn parse(bytes: &[u8]) -> Option<Entry> {
+        let part = |at: usize, n: usize| -> Option<u64> {
+            let mut value = [0; 8];
+            value.get_mut(..n)?.copy_from_slice(bytes.get(at..at + n)?);
+            Some(u64::from_le_bytes(value))
+        };
+        Some(Entry {
+            result: part(0, 8)? as i64,
+            error: part(8, 4)? as i32,
+            signal: part(12, 2)? as u16,
+            done: part(14, 2)? != 0,
+            locks: part(16, 8)?,
+            digest: part(24, 8)?,
+            dirty: part(32, 4)? as u32,
+        })
+    }
+
+    /// How the library's differs from this, the native one.
+    fn difference(&self, other: &Entry) -> Option<String> {
+        let mut text = String::new();
+        let mut say = |what: &str, native: String, shimmed: String| {
+            if native != shimmed {
+                let _ = write!(
+                    text,
+                    "; {what} {native} natively, {shimmed} under the library"
+                );
+            }
+        };
+        say("done", self.done.to_string(), other.done.to_string());
+        say("result", self.result.to_string(), other.result.to_string());
+        say("errno", errno(self.error), errno(other.error));
+        say("signal", signal(self.signal), signal(other.signal));
+        say(
+            "record locks",
+            format!("{:x}", self.locks),
+            format!("{:x}", other.locks),
+        );
+        say(
+            "content",
+            format!("{:x}", self.digest),
+            format!("{:x}", other.digest),
+        );
+        if other.dirty > self.dirty {
+            say(
+                "dirty pages left",
+                self.dirty.to_string(),
+                other.dirty.to_string(),
+            );
+        }
+        let text = text.trim_start_matches("; ");
+        (!text.is_empty()).then(|| text.to_owned())
+    }
+}
+
+fn errno(error: i32) -> String {
+    match error {
+        0 => "0".to_owned(),
+        error => std::io::Error::from_raw_os_error(error).to_string(),
+    }
+}
+
+fn signal(signal: u16) -> String {
+    match (signal >> 8, signal) {
+        (0, 0) => "none".to_owned(),
+        (_, 0x7fff) => "not over".to_owned(),
+        (11, _) => format!("SIGSEGV (code {})", signal & 0xff),
+        (7, _) => format!("SIGBUS (code {})", signal & 0xff),
+        _ => signal.to_string(),
+    }
+}
+
+/// Where the two legs part.
+#[derive(Clone, Debug)]
+pub struct Difference {
+    /// The first operation that differs, if it is one.
+    pub operation: Option<usize>,
+    /// What differs.
+    pub text: String,
+}
+
+/// What a leg came to.
+struct Leg {
+    entries: Vec<Entry>,
+    status: ExitStatus,
+    output: String,
+    files: Vec<(String, String)>,
+}
+
+/// SplitMix64: a number as good as random, for each number.
+#[must_use]
+pub fn mix(number: u64) -> u64 {
+    let x = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    x ^ (x >> 31)
+}
+
+impl Program {
+    /// The program of a seed. `without`: what to leave out, by bits (`enum family` in fuzz.c).
+    #[must_use]
+    pub fn of(seed: u64, without: u64) -> Program {
+        let bits = mix(seed);
+        let choice = |shift: u32, n: u64| ((bits >> shift) & 0xff) % n;
+        Program {
+            seed,
+            without,
+            threads: 2 + choice(0, 3) as usize,
+            phase: [4, 16, 64, 256][choice(8, 4) as usize],
+            pestered: choice(16, 2) == 0,
+            policy: Policy {
+                mode: if choice(24, 3) == 0 && without & AUDIT == 0 {
+                    Mode::Audit
+                } else {
+                    Mode::Enforce
+                },
+                compat: choice(32, 3) == 0,
+                deny_reads: false,
+            },
+            flush: ["user", "user", "auto", "kernel"][choice(40, 4) as usize],
+        }
+    }
+
+    /// How it runs, in a line.
+    #[must_use]
+    pub fn settings(&self) -> String {
+        format!(
+            "{} threads, {} operations of each between barriers, signals {}, DAXSHIM_MODE={} DAXSHIM_COMPAT={} DAXSHIM_FLUSH={}",
+            self.threads,
+            self.phase,
+            if self.pestered {
+                "at any moment"
+            } else {
+                "by raise() alone"
+            },
+            self.mode(),
+            u8::from(self.policy.compat),
+            self.flush
+        )
+    }
+
+    fn mode(&self) -> &'static str {
+        match self.policy.mode {
+            Mode::Enforce => "enforce",
+            Mode::Audit => "audit",
+            Mode::Off => "off",
+        }
+    }
+
+    /// What the contract says of each operation on a tagged file: one that changes it, one that does not.
+    fn verdicts(&self) -> String {
+        let letter =
+            |&operation, effect| match verdict(operation, Subject::Tagged, effect, self.policy) {
+                Verdict::Allow | Verdict::Record | Verdict::LetThrough => 'A',
+                Verdict::Refuse { .. } => 'R',
+                Verdict::Pretend => 'P',
+            };
+        Operation::ALL
+            .iter()
+            .fold(String::from("verdicts="), |text, operation| {
+                let [changes, idle] =
+                    [Effect::Changes, Effect::Idle].map(|effect| letter(operation, effect));
+                text + &format!(",{}:{changes}{idle}", operation.word())
+            })
+    }
+
+    /// Runs both legs once.
+    ///
+    /// # Errors
+    /// When a leg cannot be run, or the native one does not end well: that is the fuzzer's own fault.
+    pub fn compare(&self, kept: Option<&Kept>) -> Result<Option<Difference>, Failed> {
+        let native = self.run(false, kept, false)?;
+        if !native.status.success() {
+            fail!(
+                "seed {}: natively {}\n{}",
+                self.seed,
+                native.status,
+                native.output
+            );
+        }
+        let shimmed = self.run(true, kept, false)?;
+        for (number, (a, b)) in native.entries.iter().zip(&shimmed.entries).enumerate() {
+            if let Some(mut text) = a.difference(b) {
+                if shimmed.status != native.status {
+                    let _ = write!(text, "; it ends with {} {}", shimmed.status, shimmed.output);
+                }
+                let operation = Some(number);
+                return Ok(Some(Difference { operation, text }));
+            }
+        }
+        let text = if shimmed.status != native.status {
+            format!("it ends with {}\n{}", shimmed.status, shimmed.output)
+        } else if let Some((a, b)) = native
+            .files
+            .iter()
+            .zip(&shimmed.files)
+            .find(|(a, b)| a != b)
+        {
+            format!("{} is {} natively, {} under the library", a.0, a.1, b.1)
+        } else {
+            return Ok(None);
+        };
+        let operation = None;
+        Ok(Some(Difference { operation, text }))
+    }
+
+    /// The operations in words, as they run natively.
+    ///
+    /// # Errors
+    /// When they cannot be run.
+    pub fn describe(&self, kept: &Kept) -> Result<String, Failed> {
+        Ok(self.run(false, Some(kept), true)?.output)
+    }
+
+    fn run(&self, shim: bool, kept: Option<&Kept>, say: bool) -> Result<Leg, Failed> {
+        let files = Files::new(self.threads, shim)?;
+        let log = files.dir.path().join("log");
+        File::create(&log)?.set_len((LENGTH * ENTRY_SIZE) as u64)?;
+        let mut command = if shim { Shim::new() } else { Shim::none() }
+            .with("DAXSHIM_MODE", self.mode())
+            .with("DAXSHIM_COMPAT", if self.policy.compat { "1" } else { "0" })
+            .with("DAXSHIM_FLUSH", self.flush)
+            .command(program("fuzz").join("fuzz"));
+        command
+            .arg(format!("seed={}", self.seed))
+            .arg(format!("count={LENGTH}"))
+            .arg(format!("threads={}", self.threads))
+            .arg(format!("phase={}", self.phase))
+            .arg(format!("pester={}", u8::from(self.pestered)))
+            .arg(format!("native={}", u8::from(!shim)))
+            .arg(format!("without={}", self.without))
+            .arg(format!("say={}", u8::from(say)))
+            .arg(format!("dir={}", files.dir.path().display()))
+            .arg(format!("disk={}", files.disk().display()))
+            .arg(format!("log={}", log.display()))
+            .arg(self.verdicts());
+        if let Some(kept) = kept {
+            let mut flags = vec![0_u8; LENGTH];
+            for &number in kept {
+                *flags.get_mut(number).ok_or("no such operation")? = 1;
+            }
+            let path = files.dir.path().join("keep");
+            fs::write(&path, flags)?;
+            command.arg(format!("keep={}", path.display()));
+        }
+        let done = command.output()?;
+        let entries = fs::read(&log)?
+            .chunks(ENTRY_SIZE)
+            .filter_map(Entry::parse)
+            .collect();
+        Ok(Leg {
+            entries,
+            status: done.status,
+            output: String::from_utf8_lossy(&[done.stdout, done.stderr].concat()).into_owned(),
+            files: files.contents()?,
+        })
+    }
+}
+
+/// The files of a leg; gone when dropped.
+struct Files {
+    dir: TempDir,
+    /// On a disk, whose dirty pages the kernel counts; not where the tests run on real fs-DAX.
+    disk: Option<TempDir>,
+    names: Vec<PathBuf>,
+}
+
+impl Files {
+    fn new(threads: usize, tagged: bool) -> Result<Files, Failed> {
+        let make = |root: &Path| {
+            tempfile::Builder::new()
+                .prefix("daxshim-fuzz-")
+                .tempdir_in(root)
+        };
+        let disk = if scene::real() {
+            None
+        } else {
+            Some(make(Path::new(env!("OUT_DIR")))?)
+        };
+        let mut files = Files {
+            dir: make(&scene::root())?,
+            disk,
+            names: Vec::new(),
+        };
+        let (dir, disk) = (files.dir.path().to_owned(), files.disk().to_owned());
+        files.add(dir.join("S0"), SHARED_SIZE, true, tagged)?;
+        for thread in 0..threads {
+            for (folder, name, takes_tag) in [
+                (&dir, "T", true),
+                (&dir, "U", false),
+                (&disk, "D", false),
+                (&disk, "E", true),
+            ] {
+                files.add(
+                    folder.join(format!("{name}{thread}")),
+                    FILE_SIZE,
+                    takes_tag,
+                    tagged,
+                )?;
+            }
+            for folder in [&dir, &disk] {
+                fs::write(folder.join(format!("copy{thread}")), vec![0; FILE_SIZE])?;
+            }
+        }
+        Ok(files)
+    }
+
+    fn disk(&self) -> &Path {
+        self.disk.as_ref().unwrap_or(&self.dir).path()
+    }
+
+    fn add(
+        &mut self,
+        path: PathBuf,
+        size: usize,
+        takes_tag: bool,
+        tagged: bool,
+    ) -> Result<(), Failed> {
+        fs::write(&path, scene::pattern(size))?;
+        let real = scene::real();
+        if takes_tag && real {
+            let options = PrepareOptions::default();
+            prepare(&path, &options, &mut |_| ControlFlow::Continue(()))
+                .map_err(|e| e.to_string())?;
+        }
+        if takes_tag && tagged {
+            let options = TagOptions {
+                emulate: !real,
+                set_dax: false,
+            };
+            tag(&path, &options).map_err(|e| e.to_string())?;
+        }
+        self.names.push(path);
+        Ok(())
+    }
+
+    /// What came of each file.
+    fn contents(&self) -> Result<Vec<(String, String)>, Failed> {
+        let one = |path: &PathBuf| -> Result<(String, String), Failed> {
+            let name = path
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned();
+            let meta = fs::metadata(path)?;
+            let sum = fs::read(path)?
+                .iter()
+                .fold(0, |sum, &byte| mix(sum ^ u64::from(byte)));
+            Ok((
+                name,
+                format!("{:o}, {} bytes, {sum:016x}", meta.mode(), meta.len()),
+            ))
+        };
+        self.names.iter().map(one).collect()
+    }
+}
+
+/// A failing program's fewest operations, as far as they are found by leaving out.
+#[derive(Debug)]
+pub struct Shrunk {
+    /// The operations.
+    pub kept: Kept,
+    /// What differs with them.
+    pub difference: Difference,
+    /// Of ten runs of the whole program, those that failed again.
+    pub failed_again: usize,
+}
+
+/// Runs spent on making a failing program smaller.
+const SHRINKING: usize = 200;
+/// Runs that say how often it fails.
+const AGAIN: usize = 10;
+
+/// Leaves out what is not needed to fail: ddmin (Zeller), with as many tries each as its rarity asks for.
+///
+/// # Errors
+/// When it cannot be run.
+pub fn shrink(program: &Program, found: &Difference, kept: Option<Kept>) -> Result<Shrunk, Failed> {
+    let last = found.operation.map_or(LENGTH, |operation| operation + 1);
+    let all: Kept = kept.unwrap_or_else(|| (0..LENGTH).collect());
+    let mut failed_again = 0;
+    for _ in 0..AGAIN {
+        failed_again += usize::from(program.compare(Some(&all))?.is_some());
+    }
+    let mut shrunk = Shrunk {
+        kept: all,
+        difference: found.clone(),
+        failed_again,
+    };
+    let tries = AGAIN
+        .checked_div(failed_again)
+        .map_or(0, |tries| 2 * tries - 1);
+    let mut runs = 0;
+    let mut fails = |kept: &Kept| -> Result<Option<Difference>, Failed> {
+        for _ in 0..tries {
+            if runs >= SHRINKING {
+                break;
+            }
+            runs += 1;
+            if let Some(difference) = program.compare(Some(kept))? {
+                return Ok(Some(difference));
+            }
+        }
+        Ok(None)
+    };
+    let first: Kept = shrunk.kept.iter().copied().filter(|&n| n < last).collect();
+    if let Some(difference) = fails(&first)? {
+        (shrunk.kept, shrunk.difference) = (first, difference);
+    }
+    let mut parts = 2;
+    while shrunk.kept.len() > 1 {
+        let size = shrunk.kept.len().div_ceil(parts);
+        let mut smaller = None;
+        for at in (0..shrunk.kept.len()).step_by(size) {
+            let outside = |&(n, _): &(usize, &usize)| n < at || n >= at + size;
+            let rest: Kept = shrunk
+                .kept
+                .iter()
+                .enumerate()
+                .filter(outside)
+                .map(|(_, &n)| n)
+                .collect();
+            if let Some(difference) = fails(&rest)? {
+                smaller = Some((rest, difference));
+                break;
+            }
+        }
+        match smaller {
+            Some(less) => {
+                (shrunk.kept, shrunk.difference) = less;
+                parts = (parts - 1).max(2);
+            }
+            None if size == 1 => break,
+            None => parts = (2 * parts).min(shrunk.kept.len()),
+        }
+    }
+    Ok(shrunk)
+}
