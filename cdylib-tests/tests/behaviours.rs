@@ -38,6 +38,7 @@ const BEHAVIOURS: &[(&str, &str, bool)] = &[
     ("followers_wake_at_same_size", "ftruncate", true),
     ("fopen_w", "fopen", false),
     ("fork_child_msync", "msync", true),
+    ("fork_past_handlers", "fork", true),
     ("fork_storm", "fork", true),
     ("fread", "fread", false),
     ("freopen_in_place", "freopen", false),
