@@ -50,7 +50,7 @@ fn is_counter_off() -> bool {
 pub fn set_up() {
     if !real::is_sealed() {
         event(Event::Sealed);
-        check::blame::give_up();
+        check::sealing();
         remember_tagged();
         // Strict mode switches the time-stamp counter off.
         no_counter();

@@ -125,6 +125,10 @@ const SEEDED: &[Seeded] = &[
     seeded("no_allocation", "DAX101"),
     Seeded {
         function: "",
+        ..seeded("sealed", "DAX406")
+    },
+    Seeded {
+        function: "",
         ..seeded("no_descriptor", "DAX406")
     },
     Seeded {

@@ -78,7 +78,6 @@ pub fn missed() {
 /// The program is about to put itself under a filter of system calls, which may kill it for any of ours:
 /// nothing is looked at from now on, and that is said. Pages that were taken are the program's again, and
 /// so is SIGSEGV: nothing of that may need a system call later.
-#[allow(dead_code)] // Until prctl(2) and seccomp(2) are hooked.
 #[cold]
 #[inline(never)]
 pub fn sealing() {

@@ -4,7 +4,7 @@
 
 use super::log::log;
 use super::stack;
-use crate::real::sys;
+use crate::real::{sys, sys_of_program};
 use core::arch::naked_asm;
 use core::cell::UnsafeCell;
 use core::ffi::c_void;
@@ -122,8 +122,9 @@ impl Drop for HandlersHeld {
     fn drop(&mut self) {
         let Some(before) = &self.0 else { return };
         let (how, none) = (libc::SIG_SETMASK, core::ptr::null_mut::<u64>());
+        // Also where another thread has sealed the process meanwhile: held back for good would be worse.
         // SAFETY: the mask is ours and eight bytes long.
-        let _ = unsafe { sys!(SYS_rt_sigprocmask, how, &raw const *before, none, 8) };
+        let _ = unsafe { sys_of_program!(SYS_rt_sigprocmask, how, &raw const *before, none, 8) };
     }
 }
 
