@@ -83,8 +83,8 @@ pub fn turn_libc(code: Code, own: bool) -> Result<bool, i32> {
                     }
                     turned
                 }),
-                // SAFETY: as above.
                 Err(at) => by_argument(bytes, at).is_none_or(|(start, moves)| {
+                    // SAFETY: as above.
                     unsafe { turn_by_argument(stubs, code, start, moves) }.is_some()
                 }),
             };
