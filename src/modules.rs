@@ -16,7 +16,7 @@
 use crate::memory::{Room, copy};
 use crate::process;
 use crate::real::{SignalsBlocked, sys};
-use crate::sites::{self, Code, code_at, concern_modules, is_module_site, turn_libc, turn_module};
+use crate::sites::{self, Code, Places, code_at, concern_modules, turn_libc};
 use crate::trampoline::Call;
 use core::ffi::c_int;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -120,7 +120,8 @@ pub fn start() {
     }
     let loader = LOADER.code();
     if loader.start != LIBC.code().start {
-        let _ = turn_module(loader, PROT_READ | PROT_EXEC, true);
+        // SAFETY: the loader's code stays.
+        let _ = unsafe { Places::of(loader) }.turn(PROT_READ | PROT_EXEC, true);
     }
 }
 
@@ -261,18 +262,17 @@ fn is_turned(code: Code, protection: c_int, alone: bool) -> bool {
     let Some(found) = Found::look(code) else {
         return false;
     };
-    let left = match found.places {
-        true => turn_module(code, protection, alone),
-        false => Ok(0),
-    };
-    left == Ok(0) && !found.elsewise
+    let left = found.places.turn(protection, alone);
+    // What a libc has besides concerns nobody.
+    let elsewise = found.elsewise && copy_of_libc(code, protection).is_none();
+    left == Ok(0) && !elsewise
 }
 
 /// What a module has of calls that concern us.
 #[derive(Default)]
 struct Found {
     /// Of a form that can be turned.
-    places: bool,
+    places: Places,
     /// Of another.
     elsewise: bool,
 }
@@ -291,7 +291,7 @@ impl Found {
             }
             for site in daxshim_core::sites::sites(piece) {
                 match site {
-                    Ok(site) => found.places |= is_module_site(&site),
+                    Ok(site) => found.places.add(at, &site),
                     Err(at) => found.elsewise |= is_elsewise(piece, at, concern_modules()),
                 }
             }

@@ -83,8 +83,8 @@ pub fn turn_libc(code: Code, own: bool) -> Result<bool, i32> {
                     }
                     turned
                 }),
-                // SAFETY: as above.
                 Err(at) => by_argument(bytes, at).is_none_or(|(start, moves)| {
+                    // SAFETY: as above.
                     unsafe { turn_by_argument(stubs, code, start, moves) }.is_some()
                 }),
             };
@@ -104,39 +104,65 @@ pub fn turn_libc(code: Code, own: bool) -> Result<bool, i32> {
     Ok(all)
 }
 
-/// Turns the places of a module that is none: those of calls that change mappings, or what descriptors
-/// are. How many could not be. `alone`: nobody runs there yet.
-pub fn turn_module(code: Code, protection: c_int, alone: bool) -> Result<usize, i32> {
-    // SAFETY: readable, by the caller.
-    let bytes = unsafe { code.bytes() };
-    let known = || sites(bytes).filter_map(Result::ok);
-    let concerned = |site: &Site| module_slot(site.number).is_some();
-    let count = known().filter(concerned).count();
-    let (Some(first), Some(last)) = (known().find(concerned), known().filter(concerned).last())
-    else {
-        return Ok(0);
-    };
-    let part = Code {
-        // A byte more: what a `mov` is, the one before it says.
-        start: code.start + first.offset.saturating_sub(1),
-        end: code.start + last.behind,
-    };
-    let length = (count * STUB).next_multiple_of(PAGE);
-    let room = room_near(code.start, length)?;
-    let mut left = 0;
-    change(room, length, part, protection, |stubs| {
-        // SAFETY: as above.
-        let bytes = unsafe { part.bytes() };
-        for site in sites(bytes).filter_map(Result::ok) {
-            let Some(slot) = module_slot(site.number) else {
-                continue;
-            };
-            // SAFETY: code and room are writable; if others run there, the place is changed at once.
-            let turned = unsafe { turn_site(stubs, part, &site, slot, alone) };
-            left += usize::from(turned.is_none());
+/// Where in a module calls are made that change mappings, or what descriptors are, of a form that can be
+/// turned.
+#[derive(Default)]
+pub struct Places {
+    count: usize,
+    /// From the first of them to behind the last.
+    code: Code,
+}
+
+impl Places {
+    /// Takes a site in, if it is one; `start` is where the code begins that it was found in.
+    pub fn add(&mut self, start: usize, site: &Site) {
+        if module_slot(site.number).is_none() {
+            return;
         }
-    })?;
-    Ok(left)
+        if self.count == 0 {
+            // A byte more: what a `mov` is, the one before it says.
+            self.code.start = start + site.offset.saturating_sub(1);
+        }
+        self.code.end = start + site.behind;
+        // Those at the end of a piece of code may be counted twice.
+        self.count += 1;
+    }
+
+    /// All of some code.
+    ///
+    /// # Safety
+    /// It must be readable.
+    pub unsafe fn of(code: Code) -> Places {
+        let mut places = Places::default();
+        // SAFETY: by the caller's promise.
+        for site in sites(unsafe { code.bytes() }).filter_map(Result::ok) {
+            places.add(code.start, &site);
+        }
+        places
+    }
+
+    /// Turns them. How many could not be. `alone`: nobody runs there yet.
+    pub fn turn(&self, protection: c_int, alone: bool) -> Result<usize, i32> {
+        if self.count == 0 {
+            return Ok(0);
+        }
+        let length = (self.count * STUB).next_multiple_of(PAGE);
+        let room = room_near(self.code.start, length)?;
+        let mut left = 0;
+        change(room, length, self.code, protection, |stubs| {
+            // SAFETY: made writable just now.
+            let bytes = unsafe { self.code.bytes() };
+            for site in sites(bytes).filter_map(Result::ok) {
+                let Some(slot) = module_slot(site.number) else {
+                    continue;
+                };
+                // SAFETY: code and room are writable; if others run there, the place is changed at once.
+                let turned = unsafe { turn_site(stubs, self.code, &site, slot, alone) };
+                left += usize::from(turned.is_none());
+            }
+        })?;
+        Ok(left)
+    }
 }
 
 /// Makes code and room for its stubs writable for the length of `write`; both stay executable.
@@ -384,11 +410,6 @@ fn site_slot(number: u32) -> Option<&'static SiteSlot> {
     })
 }
 
-/// Whether it is turned in every module.
-pub fn is_module_site(site: &Site) -> bool {
-    module_slot(site.number).is_some()
-}
-
 fn module_slot(number: u32) -> Option<&'static SiteSlot> {
     site_slot(number).filter(|slot| matches!(slot.family, "map" | "descriptors"))
 }
@@ -475,7 +496,7 @@ pub fn is_single_threaded() -> bool {
 }
 
 /// An executable part of the program or of a library.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 pub struct Code {
     /// First address.
     pub start: usize,

@@ -16,6 +16,9 @@ int main(int argc, char **argv)
 	STEP(msync(p, FILE_SIZE, MS_SYNC), "msync of its mapping");
 	STEP(munmap_(p, PAGE), "munmap");
 	STEP(msync(p, FILE_SIZE, MS_SYNC), "msync over the hole");
+	char *q = map("file");
+	STEP(munmap_(q, PAGE), "munmap of the program's mapping");
+	STEP(msync(q, FILE_SIZE, MS_SYNC), "msync over its hole");
 	STEP(pwrite_(file, "WXYZ", 4, 0), "pwrite");
 	return end();
 }

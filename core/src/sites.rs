@@ -98,32 +98,47 @@ pub fn by_argument(code: &[u8], at: usize) -> Option<(usize, &'static [u8])> {
     (code.get(start..at)? == BY_ARGUMENT).then_some((start, &BY_ARGUMENT))
 }
 
-/// Whether the bytes of `syscall` at `at` are one, as far as can be told from what stands around them,
+/// Whether the bytes of `syscall` at `at` are one, as far as can be told from what stands before them,
 /// though of no form that is understood: its number comes from another register or from the stack, or is
 /// one of `numbers` and loaded further before. Elsewhere the two bytes are half of an address or a distance.
 #[must_use]
 pub fn is_elsewise(code: &[u8], at: usize, numbers: &[u32]) -> bool {
-    const NEAR: usize = 12;
     const FAR: usize = 48;
+    let before = |length| code.get(at.saturating_sub(length)..at).unwrap_or(&[]);
     // Those are short: what follows are their upper bytes.
     let is_distance = matches!(code.get(at + SYSCALL.len()), None | Some(0 | 0xff));
-    let before = |length| code.get(at.saturating_sub(length)..at).unwrap_or(&[]);
-    let is_move = |pair: &[u8]| match pair {
-        // mov %r, %eax
-        [0x89, modrm] => modrm & 0xc7 == 0xc0,
-        // mov disp8(%r), %eax
-        [0x8b, modrm] => modrm & 0xf8 == 0x40,
-        _ => false,
-    };
     let is_number = |bytes: &[u8]| match bytes {
-        [0xb8..=0xbf, number @ ..] => {
+        [0xb8, number @ ..] => {
             let number = number.try_into().map(u32::from_le_bytes);
             number.is_ok_and(|number| numbers.contains(&number))
         }
         _ => false,
     };
-    !is_distance
-        && (before(NEAR).windows(2).any(is_move) || before(FAR).windows(MOV).any(is_number))
+    let is_loaded = |length| {
+        let code = before(length);
+        let loaded = to_eax(code).and_then(|length| code.get(length..));
+        loaded.is_some_and(is_plain)
+    };
+    !is_distance && ((2..=MIDDLE).any(is_loaded) || before(FAR).windows(MOV).any(is_number))
+}
+
+/// The length of a `mov` from a register or the stack to eax, if that is what stands first.
+fn to_eax(code: &[u8]) -> Option<usize> {
+    let (rex, rest) = match code {
+        [rex @ 0x40..=0x4f, rest @ ..] => (*rex, rest),
+        _ => (0, code),
+    };
+    let [opcode, modrm, ..] = rest else {
+        return None;
+    };
+    let (mode, reg, rm) = (modrm >> 6, (modrm >> 3) & 7, modrm & 7);
+    let length = match (opcode, mode) {
+        (0x89, 3) if rm == 0 && rex & 1 == 0 => 2,
+        (0x8b, 3) if reg == 0 && rex & 4 == 0 => 2,
+        (0x8b, 1) if reg == 0 && rex & 4 == 0 => 3 + usize::from(rm == 4),
+        _ => return None,
+    };
+    Some(length + usize::from(rex != 0))
 }
 
 /// Where glibc, from 2.41 on, makes the system calls in which a thread can be cancelled. Their number is
@@ -385,8 +400,12 @@ mod tests {
         assert!(is(b"\x44\x89\xc8", b"\x48\x3d\x00\xf0\xff\xff"));
         assert!(is(b"\x48\x89\xd0", b"\x48\x8b"));
         assert!(is(b"\x48\x8b\x44\x24\x08", b"\x48\x3d"));
-        assert!(is(b"\xba\x0b\x00\x00\x00\x48\x8b\x7b\x50", b"\x89\xc1"));
-        assert!(!is(b"\xba\x0c\x00\x00\x00\x48\x8b\x7b\x50", b"\x89\xc1"));
+        assert!(is(b"\x44\x89\xc0\xbf\x01\x00\x00\x00", b"\x89\xc1"));
+        assert!(is(b"\xb8\x0b\x00\x00\x00\x48\x0f\xaf\xf2", b"\x89\xc1"));
+        assert!(!is(b"\xb8\x0c\x00\x00\x00\x48\x0f\xaf\xf2", b"\x89\xc1"));
+        // To r8.
+        assert!(!is(b"\x49\x89\xc0", b"\x89\xc1"));
+        assert!(!is(b"\x4d\x8b\x40\x27\x46\x8b\x5c", b"\x4d\x8b\x70"));
         assert!(!is(b"\x89\xd0\x48\x8d\x35", b"\x00\x01"));
         assert!(!is(b"\x89\xd0\xe8", b"\xff\xff"));
         assert!(!is(b"\x48\x8d\x0d\x03\x05", b"\xaa\x00"));
