@@ -8,7 +8,7 @@
 
 use crate::mappings::{self, Attributes, page_end};
 use crate::memory::PAGE;
-use crate::process::config;
+use crate::process::{self, config};
 use crate::real::{Errno, is_sealed, set_errno, sys};
 use crate::sync;
 use core::ffi::{CStr, c_int, c_uchar, c_void};
@@ -52,7 +52,9 @@ extern "C" fn daxshim_needs_msync(address: *const c_void, length: usize) -> c_in
     let Some((start, end)) = pages(address, length) else {
         return 1;
     };
-    let kernel_wanted = config().flush == FlushPolicy::Kernel || config().force_pmem == Some(false);
+    let kernel_wanted = config().flush == FlushPolicy::Kernel
+        || config().force_pmem == Some(false)
+        || process::was_let_through();
     c_int::from(kernel_wanted || !all(start, end, |kind| Some(kind.is_sync())))
 }
 

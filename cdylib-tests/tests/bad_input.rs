@@ -75,6 +75,7 @@ const SIGNATURES: &[(&str, &[&str])] = &[
     ("madvise", &["int mapping span 4", "int mapping span 9"]),
     ("process_madvise", &["long fd iovec count 9 flags"]),
     ("remap_file_pages", &["int mapping length 0 0 0"]),
+    ("shmat", &["map -1 mapping flags"]),
     ("msync", &["int mapping length 4", "int mapping 4096 flags"]),
     ("fsync", &["int fd"]),
     ("fdatasync", &["int fd"]),

@@ -40,7 +40,7 @@ const PATIENCE: usize = if cfg!(feature = "model") { 2 } else { 1 << 16 };
 /// How often a change yields to a flush that does not get on. A flush tells that it does at least each
 /// [`PIECE`], which takes some 10 µs: what does not for so many yields (0.1 s, or much longer where
 /// others want the processor) was left by a longjmp, or by a cancelled thread.
-const DRAIN_PATIENCE: usize = if cfg!(feature = "model") { 2 } else { 1 << 19 };
+pub const DRAIN_PATIENCE: usize = if cfg!(feature = "model") { 2 } else { 1 << 19 };
 
 /// Bytes that a flush may write back before it tells that it gets on, see [`Place::count`].
 pub const PIECE: usize = 128 << 10;
@@ -184,6 +184,10 @@ pub trait Thread {
     fn number(&self) -> usize;
     /// Lets other threads run.
     fn pause(&self);
+    /// How often a change yields to a flush that does not get on, before it gives up.
+    fn patience(&self) -> usize {
+        DRAIN_PATIENCE
+    }
     /// Whether it is known to be on its own stack, not on one for signal handlers.
     fn is_on_own_stack(&self) -> bool;
 }
@@ -453,7 +457,7 @@ impl Place {
         thread: &impl Thread,
     ) -> Result<(), Undrained> {
         let mut last = self.pages.load(Ordering::Relaxed);
-        let mut left = DRAIN_PATIENCE;
+        let mut left = thread.patience();
         loop {
             let owner = self.thread.load(Ordering::Acquire);
             if owner == 0 || owner == me || !self.touches(start, end) {
@@ -462,7 +466,7 @@ impl Place {
             let now = self.pages.load(Ordering::Relaxed);
             left = match now == last {
                 true => left - 1,
-                false => DRAIN_PATIENCE,
+                false => thread.patience(),
             };
             last = now;
             if left == 0 {

@@ -24,7 +24,7 @@ use core::ffi::c_long;
 use daxshim_core::check::Code;
 use daxshim_core::contract::{Effect, Operation, Subject};
 use daxshim_core::line::Line;
-use daxshim_core::regions::{Region, Writing};
+use daxshim_core::regions::{Full, Region, Writing};
 use daxshim_core::report::{Event, Kind};
 use libc::{
     MAP_ANONYMOUS, MAP_FAILED, MAP_FIXED, MAP_SHARED, MAP_SHARED_VALIDATE, MAP_SYNC, MAP_TYPE,
@@ -119,11 +119,20 @@ fn replace(
     check::unmapping(start, end, Code::MappedOver);
     check::blame::release(start, end - start);
     during((start, end), map, |regions, result| match result {
-        // Nothing was unmapped: these come first.
-        Err(libc::EBADF | libc::EEXIST | libc::EOVERFLOW) => Ok(()),
-        // Anything else may be an error of the new mapping, whose place is empty by then.
-        _ => forget_in(regions, start, end),
+        Ok(_) => forget_in(regions, start, end),
+        Err(_) => forget_unmapped(regions, start, end),
     })
+}
+
+/// Forgets a range, in a change, unless all of it is mapped: what failed may have been the new mapping,
+/// whose place is empty by then.
+fn forget_unmapped(regions: &Writing<'_>, start: usize, end: usize) -> Result<(), Full> {
+    // SAFETY: syncs nothing; it tells whether there is a hole (mm/msync.c).
+    let is_mapped = unsafe { sys!(SYS_msync, start, end - start, libc::MS_ASYNC) }.is_ok();
+    match is_mapped {
+        true => Ok(()),
+        false => forget_in(regions, start, end),
+    }
 }
 
 /// What only `DAXSHIM_CHECK` wants to know of: untagged files on DAX, private mappings of tagged ones.
@@ -395,8 +404,8 @@ pub extern "C" fn mremap(call: &mut Call) -> Step {
         // It may have unmapped already what was to make room (mremap_to in mm/mremap.c), and what
         // was too much.
         Err(_) if is_fixed => {
-            let rest = page_end(old, new_length).max(old);
-            forget_in(regions, to.0, to.1).and(forget_in(regions, rest.min(from.1), from.1))
+            let rest = page_end(old, new_length).min(from.1);
+            forget_unmapped(regions, to.0, to.1).and(forget_unmapped(regions, rest, from.1))
         }
         Err(_) => Ok(()),
     };
@@ -460,7 +469,8 @@ fn is_readable(protection: i32) -> bool {
 fn protect(call: &mut Call, reasons: Reasons, key: Reasons) -> Step {
     let [address, length, protection, ..] = call.args;
     let protection = protection as i32;
-    if !mappings::concerns(address, length) || address % PAGE != 0 {
+    let refused = address % PAGE != 0 || address.checked_add(length).is_none();
+    if refused || !mappings::concerns(address, length) {
         return Step::PASS;
     }
     let now = key.and(Reasons::UNREADABLE.only_if(!is_readable(protection)));
@@ -501,7 +511,9 @@ pub extern "C" fn madvise(call: &mut Call) -> Step {
     let [address, length, advice, ..] = call.args;
     let range = (address, page_end(address, length));
     match advice as i32 {
-        MADV_GUARD_INSTALL | MADV_GUARD_REMOVE if mappings::concerns(address, length) => {
+        MADV_GUARD_INSTALL | MADV_GUARD_REMOVE
+            if address % PAGE == 0 && mappings::concerns(address, length) =>
+        {
             let installs = advice as i32 == MADV_GUARD_INSTALL;
             let now = Reasons::GUARD.only_if(installs);
             answer(during(
