@@ -2,7 +2,7 @@
 //! also run in a virtual machine that has none.
 
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
+use std::process::{Child, Command, ExitStatus};
 use std::{env, fs};
 
 /// Where the programs for `daxshim check` (`--blame`) and `daxshim crash` are, and modules, in programs/ and in
@@ -48,6 +48,28 @@ fn main() {
         .status()
         .expect("a C compiler is installed");
     assert!(store.success(), "cc: examples/store.c: {store}");
+    foreign(&out);
+}
+
+/// A program for other loaders than this machine's: musl's, that of 32-bit programs, and one with a long name, in
+/// whose place a test puts another.
+fn foreign(out: &Path) {
+    fs::create_dir_all(out.join("foreign")).expect("OUT_DIR is ours");
+    let named = format!("-Wl,--dynamic-linker={}", "x".repeat(200));
+    for (compiler, option, program) in [
+        ("musl-gcc", "-O1", "told-musl"),
+        (&cc(), "-m32", "told-32"),
+        (&cc(), &named, "told"),
+    ] {
+        let status = Command::new(compiler)
+            .args([option, "programs/foreign/told.c", "-o"])
+            .arg(out.join("foreign").join(program))
+            .status();
+        assert!(
+            status.as_ref().is_ok_and(ExitStatus::success),
+            "{compiler} {option}: {status:?} (Debian: apt-get install musl-tools gcc-multilib)"
+        );
+    }
 }
 
 fn example(out: &Path, name: &str, language: &[&str]) {

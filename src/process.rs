@@ -1,8 +1,9 @@
 //! What the process is set up with: configuration, flush instruction, report page.
 
+use crate::memory::{Room, leak, leak_bytes};
 use crate::{
     check, descriptors, environment, logger, mappings, modules, quick, real, scratch, sites, sync,
-    trampoline,
+    trampoline, unseen,
 };
 use core::ffi::{CStr, c_char, c_int, c_void};
 use core::ptr;
@@ -13,7 +14,6 @@ use daxshim_core::contract::Mode;
 use daxshim_core::flush::WriteBack;
 use daxshim_core::line::Line;
 use daxshim_core::report::{self, Event, Page};
-use crate::memory::{Room, leak, leak_bytes};
 use once_cell::race::OnceRef;
 use rustix::fd::OwnedFd;
 use rustix::fs::{FallocateFlags, OFlags, fallocate, ftruncate, openat, readlinkat_raw};
@@ -182,6 +182,7 @@ extern "C" fn start(_: c_int, _: *const *const c_char, environment: *const *cons
         if config.policy.mode != Mode::Off {
             // SAFETY: as in `lookup`.
             unsafe { environment::remember(environment, own_path()) };
+            unseen::start();
             sites::turn();
             trampoline::ask_by_number();
             check::blame::start();
