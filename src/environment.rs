@@ -22,9 +22,9 @@ const SETTINGS: usize = 32;
 /// Bytes of a variable that are compared: longer than any name of ours.
 const PREFIX: usize = 32;
 /// Pointers read together.
-const BATCH: usize = 64;
+const BATCH: usize = 16;
 /// Bytes of a longer text that are looked at together.
-const PIECE: usize = 256;
+const PIECE: usize = 64;
 const PRELOAD: &[u8] = b"LD_PRELOAD=";
 
 /// What the environment had at start; everything in it is a copy.

@@ -185,7 +185,7 @@ impl File {
     /// `/proc/self/fd/N`.
     fn name(&self) -> Line<32> {
         let mut line = Line::new();
-        let _ = line.c_str(format_args!("/proc/self/fd/{}", self.fd));
+        let _ = line.descriptor(self.fd, "");
         line
     }
 
