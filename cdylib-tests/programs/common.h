@@ -290,6 +290,7 @@ static void put_back(void)
 static const char *depths;
 #define PAINTED (64 << 10)
 #define PAINT 0xa5
+#define GAP 64 /* where these functions are themselves */
 static volatile unsigned char *painted;
 static long deepest; /* of the last step */
 
@@ -299,7 +300,7 @@ static void UNUSED __attribute__((noinline)) paint(void)
 	if (!depths)
 		return;
 	painted = (unsigned char *)((uintptr_t)__builtin_frame_address(0) - PAINTED);
-	for (long i = 0; i < PAINTED - 256; i++)
+	for (long i = 0; i < PAINTED - GAP; i++)
 		painted[i] = PAINT;
 }
 
@@ -309,7 +310,7 @@ static void UNUSED __attribute__((noinline)) measure_depth(void)
 	long untouched = 0;
 	if (!depths)
 		return;
-	while (untouched < PAINTED - 256 && painted[untouched] == PAINT)
+	while (untouched < PAINTED - GAP && painted[untouched] == PAINT)
 		untouched++;
 	deepest = PAINTED - untouched;
 }
@@ -379,7 +380,8 @@ static void UNUSED __attribute__((format(printf, 3, 4))) step(long result, int e
  * stack is wanted. */
 #define IN_CHILD(call)                                                                                                 \
 	({                                                                                                             \
-		fflush(stdout);                                                                                        \
+		if (!depths)                                                                                           \
+			fflush(stdout);                                                                                \
 		pid_t child_ = depths ? vfork() : fork();                                                              \
 		if (child_ == 0) {                                                                                     \
 			errno = 0;                                                                                     \
