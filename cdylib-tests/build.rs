@@ -2,7 +2,7 @@
 //! also run in a virtual machine that has none.
 
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
+use std::process::{Child, Command, ExitStatus};
 use std::{env, fs};
 
 /// Where the programs for `daxshim check` (`--blame`) and `daxshim crash` are, the fuzzer, and modules, in
@@ -48,6 +48,57 @@ fn main() {
         .status()
         .expect("a C compiler is installed");
     assert!(store.success(), "cc: examples/store.c: {store}");
+    foreign(&out);
+    early(&out);
+}
+
+/// A program with a library whose constructor calls the table's functions, and the same with one that is
+/// initialised before all others.
+fn early(out: &Path) {
+    let out = out.join("early");
+    fs::create_dir_all(&out).expect("OUT_DIR is ours");
+    let run = |arguments: &[&str]| {
+        let mut command = Command::new(cc());
+        command
+            .args(["-O1", "-D_GNU_SOURCE", "-L."])
+            .args(arguments)
+            .current_dir(&out);
+        let status = command.status().expect("a C compiler is installed");
+        assert!(status.success(), "{command:?}: {status}");
+    };
+    let source = |name: &str| {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("programs/early")
+            .join(name);
+        path.to_str().expect("the path is UTF-8").to_owned()
+    };
+    let (constructor, main) = (source("constructor.c"), source("main.c"));
+    for (name, flag) in [("main", "-Wl,-z,now"), ("first", "-Wl,-z,initfirst")] {
+        let (library, link) = (format!("libearly-{name}.so"), format!("-learly-{name}"));
+        run(&["-shared", "-fPIC", flag, &constructor, "-o", &library]);
+        run(&[&main, "-o", name, &link, "-Wl,-rpath,$ORIGIN"]);
+    }
+}
+
+/// A program for other loaders than this machine's: musl's, that of 32-bit programs, and one with a long name, in
+/// whose place a test puts another.
+fn foreign(out: &Path) {
+    fs::create_dir_all(out.join("foreign")).expect("OUT_DIR is ours");
+    let named = format!("-Wl,--dynamic-linker={}", "x".repeat(200));
+    for (compiler, option, program) in [
+        ("musl-gcc", "-O1", "told-musl"),
+        (&cc(), "-m32", "told-32"),
+        (&cc(), &named, "told"),
+    ] {
+        let status = Command::new(compiler)
+            .args([option, "programs/foreign/told.c", "-o"])
+            .arg(out.join("foreign").join(program))
+            .status();
+        assert!(
+            status.as_ref().is_ok_and(ExitStatus::success),
+            "{compiler} {option}: {status:?} (Debian: apt-get install musl-tools gcc-multilib)"
+        );
+    }
 }
 
 fn example(out: &Path, name: &str, language: &[&str]) {

@@ -7,7 +7,7 @@
 //! ended.
 
 use crate::mappings::{self, Attributes, page_end};
-use crate::memory::PAGE;
+use crate::memory::{PAGE, Room};
 use crate::process::{self, config};
 use crate::real::{Errno, is_sealed, set_errno, sys};
 use crate::sync;
@@ -161,7 +161,7 @@ fn mark_sizes(start: usize, end: usize, vector: &mut [u8]) -> Result<(), Errno> 
     let path = c"/proc/thread-self/pagemap";
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
     let file = openat(CWD, path, flags, Mode::empty()).map_err(raw)?;
-    let mut room = [Pages::default(); 32];
+    let mut room = [Pages::default(); 8];
     let mut cursor = start as u64;
     while cursor < end as u64 {
         let (found, next) =
@@ -228,7 +228,8 @@ fn walk(
     }
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
     let file = openat(CWD, c"/proc/thread-self/smaps", flags, Mode::empty()).map_err(raw)?;
-    let mut buffer = [0u8; LONGEST];
+    let mut room = Room::map(LONGEST).ok_or(libc::ENOMEM)?;
+    let buffer = room.bytes();
     let (mut held, mut is_rest) = (0, false);
     let mut current = None;
     loop {

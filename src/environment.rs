@@ -22,15 +22,17 @@ const SETTINGS: usize = 32;
 /// Bytes of a variable that are compared: longer than any name of ours.
 const PREFIX: usize = 32;
 /// Pointers read together.
-const BATCH: usize = 64;
+const BATCH: usize = 16;
 /// Bytes of a longer text that are looked at together.
-const PIECE: usize = 256;
+const PIECE: usize = 64;
 const PRELOAD: &[u8] = b"LD_PRELOAD=";
 
 /// What the environment had at start; everything in it is a copy.
 struct Inherited {
     /// `LD_PRELOAD=LIST`, if the library was in the list.
     preload: Option<(&'static CStr, Preload<'static>)>,
+    /// The library's path there, if it is one.
+    library: Option<&'static CStr>,
     /// `NAME=VALUE` of what steers the library.
     settings: [Option<&'static CStr>; SETTINGS],
 }
@@ -58,6 +60,7 @@ pub unsafe fn remember(environment: *const *const c_char, library: &CStr) {
     };
     let mut inherited = Inherited {
         preload: None,
+        library: None,
         settings: [None; SETTINGS],
     };
     let mut free = inherited.settings.iter_mut();
@@ -79,6 +82,16 @@ pub unsafe fn remember(environment: *const *const c_char, library: &CStr) {
                 }
             }
         }
+    }
+    let ours = inherited.preload.as_ref().map(|(_, list)| list.ours());
+    // Without a slash the loader searches for it.
+    if let Some(ours) = ours.filter(|path| path.contains(&b'/'))
+        && let Some(copy) = leak_bytes(ours.len() + 1)
+    {
+        for (to, from) in copy.iter_mut().zip(ours) {
+            *to = *from;
+        }
+        inherited.library = CStr::from_bytes_with_nul(copy).ok();
     }
     if let Some(inherited) = leak(inherited) {
         let _ = INHERITED.set(inherited);
@@ -122,6 +135,11 @@ fn name_of(text: &[u8]) -> Option<&[u8]> {
     text.get(..=end)
 }
 
+/// The library as `LD_PRELOAD` named it, if that is a path.
+pub fn library() -> Option<&'static CStr> {
+    INHERITED.get()?.library
+}
+
 /// What an environment has, of what it should have.
 pub struct Look {
     /// The program's array.
@@ -134,10 +152,10 @@ pub struct Look {
     missing: u32,
 }
 
-/// Looks at the environment that a program is to get. `None`: it is as it should be, or can't be
-/// read, about which the kernel will have something to say.
+/// Looks at the environment that a program is to get. `None`: it can't be read, about which the kernel will
+/// have something to say, or there is nothing to hand on.
 #[inline(never)]
-pub fn look(array: usize) -> Option<Look> {
+pub fn look(array: usize, page: &mut PageCopy) -> Option<Look> {
     let inherited = INHERITED.get()?;
     let mut look = Look {
         array,
@@ -148,22 +166,29 @@ pub fn look(array: usize) -> Option<Look> {
     for (number, setting) in inherited.settings.iter().enumerate() {
         look.missing |= u32::from(setting.is_some()) << number;
     }
-    let mut page = PageCopy::new();
     // Linux takes no environment for an empty one.
     if array != 0 {
-        look.read(&mut page, inherited)?;
+        look.read(page, inherited)?;
     }
-    let is_right = match (&inherited.preload, look.preload) {
-        (Some((variable, preload)), Some((_, at))) => {
-            is_same(&mut page, at, variable) && preload.is_kept(value(variable))
-        }
-        (Some(_), None) => false,
-        (None, _) => true,
-    };
-    (!is_right || look.missing != 0).then_some(look)
+    Some(look)
 }
 
 impl Look {
+    /// Whether it is at once seen to be as it should be.
+    pub fn is_right(&self, page: &mut PageCopy) -> bool {
+        let Some(inherited) = INHERITED.get() else {
+            return true;
+        };
+        let is_kept = match (&inherited.preload, self.preload) {
+            (Some((variable, preload)), Some((_, at))) => {
+                is_same(page, at, variable) && preload.is_kept(value(variable))
+            }
+            (Some(_), None) => false,
+            (None, _) => true,
+        };
+        is_kept && self.missing == 0
+    }
+
     fn read(&mut self, page: &mut PageCopy, inherited: &Inherited) -> Option<()> {
         loop {
             let at = self.array.checked_add(self.count * size_of::<usize>())?;
@@ -195,12 +220,13 @@ impl Look {
         }
     }
 
-    /// The environment with what it lacks, in memory of ours; `Ok(None)`: it lacks nothing after
-    /// all.
+    /// The address of the environment with what it lacks, in memory of ours; `Ok(None)`: it lacks nothing
+    /// after all.
     ///
     /// # Errors
     /// There is no room for it.
-    pub fn complete(&self) -> Result<Option<Scratch>, NoRoom> {
+    #[inline(never)]
+    pub fn complete(&self, scratch: &mut Scratch) -> Result<Option<usize>, NoRoom> {
         let inherited = INHERITED.get().ok_or(NoRoom)?;
         let old = match (&inherited.preload, self.preload) {
             (Some(_), Some((_, at))) => length(at).ok_or(NoRoom)?,
@@ -212,8 +238,9 @@ impl Look {
             Some((_, preload)) => PRELOAD.len() + preload.room(&[]) + old + 1,
             None => 0,
         };
-        let mut scratch = Scratch::take(array + new + old).ok_or(NoRoom)?;
-        let (array, text) = scratch.split(array).ok_or(NoRoom)?;
+        let room = scratch.environment(array + new + old).ok_or(NoRoom)?;
+        let address = room.as_ptr() as usize;
+        let (array, text) = room.split_at_mut_checked(array).ok_or(NoRoom)?;
         let (text, was) = text.split_at_mut_checked(new).ok_or(NoRoom)?;
         let (entries, _) = array.as_chunks_mut();
         let mut list = List { entries, end: 0 };
@@ -239,7 +266,46 @@ impl Look {
             list.add(setting.as_ptr())?;
         }
         list.add(core::ptr::null())?;
-        Ok(is_changed.then_some(scratch))
+        Ok(is_changed.then_some(address))
+    }
+
+    /// The same without the library, for a program whose loader can't load it; everything else stays.
+    ///
+    /// # Errors
+    /// There is no room for it.
+    #[inline(never)]
+    pub fn strip(&self, scratch: &mut Scratch) -> Result<Option<usize>, NoRoom> {
+        let inherited = INHERITED.get().ok_or(NoRoom)?;
+        let (Some((_, preload)), Some((index, at))) = (&inherited.preload, self.preload) else {
+            return Ok(None);
+        };
+        let old = length(at).ok_or(NoRoom)?;
+        let array = (self.count + 1) * size_of::<usize>();
+        let room = scratch.environment(array + 2 * (old + 1)).ok_or(NoRoom)?;
+        let address = room.as_ptr() as usize;
+        let (array, text) = room.split_at_mut_checked(array).ok_or(NoRoom)?;
+        let (text, was) = text.split_at_mut_checked(old + 1).ok_or(NoRoom)?;
+        let was = copy_exactly(at, was.get_mut(..old).ok_or(NoRoom)?);
+        let was = was
+            .and_then(|was| was.strip_prefix(PRELOAD))
+            .ok_or(NoRoom)?;
+        if !preload.is_in(was) {
+            return Ok(None);
+        }
+        let (entries, _) = array.as_chunks_mut();
+        let mut list = List { entries, end: 0 };
+        list.copy(self.array, self.count)?;
+        let (name, value) = text.split_at_mut_checked(PRELOAD.len()).ok_or(NoRoom)?;
+        name.copy_from_slice(PRELOAD);
+        match preload.write_without(was, value).ok_or(NoRoom)? {
+            0 => list.remove(index)?,
+            end => {
+                *value.get_mut(end).ok_or(NoRoom)? = 0;
+                list.set(index, text.as_ptr().cast())?;
+            }
+        }
+        list.add(core::ptr::null())?;
+        Ok(Some(address))
     }
 
     fn missing_of(&self, inherited: &Inherited) -> impl Iterator<Item = &'static CStr> {
@@ -269,6 +335,16 @@ impl List<'_> {
 
     fn set(&mut self, index: usize, text: *const c_char) -> Result<(), NoRoom> {
         *self.entries.get_mut(index).ok_or(NoRoom)? = (text as usize).to_ne_bytes();
+        Ok(())
+    }
+
+    fn remove(&mut self, index: usize) -> Result<(), NoRoom> {
+        let behind = index + 1..self.end;
+        if behind.end > self.entries.len() || behind.start > behind.end {
+            return Err(NoRoom);
+        }
+        self.entries.copy_within(behind, index);
+        self.end -= 1;
         Ok(())
     }
 

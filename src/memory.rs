@@ -248,6 +248,11 @@ impl PageCopy {
         }
     }
 
+    /// What it was may have changed.
+    pub fn forget(&mut self) {
+        self.address = 0;
+    }
+
     /// From `address` to the end of its page. `None` if it is unreadable.
     fn from(&mut self, address: usize) -> Option<&[u8]> {
         let page = address & !(PAGE - 1);

@@ -310,7 +310,7 @@ fn name_descriptor(fd: c_int) {
         return;
     };
     let mut link = Line::<32>::new();
-    let Some(link) = link.c_str(format_args!("/proc/self/fd/{fd}")) else {
+    let Some(link) = link.descriptor(fd, "") else {
         return;
     };
     let into = room.bytes();

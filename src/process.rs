@@ -3,7 +3,7 @@
 use crate::memory::{Room, leak, leak_bytes};
 use crate::{
     check, descriptors, environment, filters, logger, mappings, modules, quick, real, scratch,
-    sites, sync, trampoline,
+    sites, sync, trampoline, unseen,
 };
 use core::ffi::{CStr, c_char, c_int, c_void};
 use core::ptr;
@@ -199,6 +199,7 @@ extern "C" fn start(_: c_int, _: *const *const c_char, environment: *const *cons
         if config.policy.mode != Mode::Off {
             // SAFETY: as in `lookup`.
             unsafe { environment::remember(environment, own_path()) };
+            unseen::start();
             sites::turn();
             trampoline::ask_by_number();
             check::blame::start();

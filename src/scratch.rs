@@ -6,14 +6,16 @@
 //! one back: at a successful exec, as at the end of a thread, it clears the word that
 //! set_tid_address(2) named, if others share the memory.
 
+use crate::memory::PageCopy;
 use crate::process::is_owner;
 use crate::real::{sys, yield_now};
 use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use daxshim_core::loader;
 
 /// How many programs can be executed from this memory at once before one has to wait.
 const SLOTS: usize = 64;
-/// Bytes of a slot: some 4000 variables.
+/// Bytes of a slot for an environment: some 4000 variables.
 const ROOM: usize = 32 << 10;
 /// How often a free slot is looked for.
 const PATIENCE: usize = 10_000;
@@ -37,25 +39,48 @@ static OWNERS: [Slot; SLOTS] = [const {
     }
 }; SLOTS];
 
-#[repr(align(8))]
-struct Memory(UnsafeCell<[u8; ROOM]>);
+/// What would be too large for the program's stack: nothing is kept there from one look to the next.
+pub struct Desk {
+    /// Of the program's memory.
+    pub page: PageCopy,
+    /// Of a file.
+    pub file: [u8; loader::BEGINNING],
+}
+
+#[repr(C, align(8))]
+struct Space {
+    environment: [u8; ROOM],
+    desk: Desk,
+}
+
+struct Memory(UnsafeCell<Space>);
 
 // SAFETY: only the owner of the slot touches it.
 unsafe impl Sync for Memory {}
 
-static MEMORY: [Memory; SLOTS] = [const { Memory(UnsafeCell::new([0; ROOM])) }; SLOTS];
+static MEMORY: [Memory; SLOTS] = [const {
+    Memory(UnsafeCell::new(Space {
+        environment: [0; ROOM],
+        desk: Desk {
+            page: PageCopy::new(),
+            file: [0; loader::BEGINNING],
+        },
+    }))
+}; SLOTS];
 
 /// A slot that is ours until this is dropped or a program executed.
 pub struct Scratch {
     slot: &'static Slot,
-    memory: &'static mut [u8],
+    /// Where one looks at things.
+    pub desk: &'static mut Desk,
+    environment: &'static mut [u8],
     /// What the kernel would have cleared otherwise.
     cleared: usize,
 }
 
 impl Scratch {
-    /// At least `length` bytes. `None` where there is no memory, or no slot for too long.
-    pub fn take(length: usize) -> Option<Scratch> {
+    /// `None`: no slot is free for too long.
+    pub fn take() -> Option<Scratch> {
         // SAFETY: gettid takes nothing.
         let me = unsafe { sys!(SYS_gettid) }.ok()? as u32;
         for _ in 0..PATIENCE {
@@ -63,7 +88,7 @@ impl Scratch {
                 let order = (Ordering::Acquire, Ordering::Relaxed);
                 let taken = slot.owner.compare_exchange(0, me, order.0, order.1);
                 if taken.is_ok() {
-                    return Scratch::of(slot, memory, length);
+                    return Some(Scratch::of(slot, memory));
                 }
             }
             yield_now();
@@ -71,12 +96,15 @@ impl Scratch {
         None
     }
 
-    fn of(slot: &'static Slot, memory: &'static Memory, length: usize) -> Option<Scratch> {
+    fn of(slot: &'static Slot, memory: &'static Memory) -> Scratch {
         // SAFETY: the slot was just taken, so nobody else has a reference into it.
-        let memory = unsafe { &mut *memory.0.get() };
+        let Space { environment, desk } = unsafe { &mut *memory.0.get() };
+        // Of whoever had the slot before.
+        desk.page.forget();
         let mut scratch = Scratch {
             slot,
-            memory,
+            desk,
+            environment,
             cleared: 0,
         };
         // In a process of its own the word belongs to libc, and the memory goes with the exec.
@@ -89,20 +117,16 @@ impl Scratch {
             name_word(slot.owner.as_ptr() as usize);
         }
         slot.unmap();
-        if length > ROOM {
-            scratch.memory = slot.map(length)?;
+        scratch
+    }
+
+    /// At least `length` bytes for an environment, from a multiple of 8. `None` where there is no memory.
+    pub fn environment(&mut self, length: usize) -> Option<&mut [u8]> {
+        if length > self.environment.len() {
+            self.slot.unmap();
+            self.environment = self.slot.map(length)?;
         }
-        Some(scratch)
-    }
-
-    /// Where it begins: a multiple of 8.
-    pub fn address(&self) -> usize {
-        self.memory.as_ptr() as usize
-    }
-
-    /// Its first `at` bytes and the others.
-    pub fn split(&mut self, at: usize) -> Option<(&mut [u8], &mut [u8])> {
-        self.memory.split_at_mut_checked(at)
+        Some(self.environment)
     }
 }
 

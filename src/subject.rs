@@ -296,6 +296,7 @@ impl Place {
     /// Inode number, generation and size, and all that stat(2) tells. Where the call has only a path the
     /// file is not opened to ask for the generation: this process maps it and so has asked before, or its
     /// handle says it.
+    #[inline(never)]
     fn identity(self) -> Result<(Identity, libc::stat), Errno> {
         let stat = self.stat()?;
         let generation = match self {
@@ -363,17 +364,18 @@ const FD_PREFIX: usize = 32;
 /// Writes `/proc/self/fd/N/` so that it ends at [`FD_PREFIX`]; where it begins. `None` for
 /// AT_FDCWD, which needs no prefix.
 fn proc_prefix(fd: i32, into: &mut [u8]) -> Option<usize> {
-    let fd = u32::try_from(fd).ok()?;
     let mut line = Line::<FD_PREFIX>::new();
-    let text = line.c_str(format_args!("/proc/self/fd/{fd}/"))?.to_bytes();
+    let text = line.descriptor(fd, "/")?.to_bytes();
     let begin = FD_PREFIX.checked_sub(text.len())?;
     into.get_mut(begin..FD_PREFIX)?.copy_from_slice(text);
     Some(begin)
 }
 
+#[cold]
+#[inline(never)]
 fn xattr_by_name(fd: i32, name: *const c_char, value: *mut u8, len: usize) -> Result<usize, Errno> {
     let mut line = Line::<FD_PREFIX>::new();
-    let path = line.c_str(format_args!("/proc/self/fd/{fd}"));
+    let path = line.descriptor(fd, "");
     let path = path.ok_or(libc::EBADF)?.as_ptr();
     // SAFETY: all three are ours or the caller's.
     unsafe { sys!(SYS_getxattr, path, name, value, len) }

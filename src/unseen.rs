@@ -1,191 +1,325 @@
-//! Programs that the library will not be loaded into: what the report has to name.
+//! Programs that the library will not be loaded into: those whose loader can't load it, which must be executed
+//! without it, and all that the report has to name.
 
+use crate::environment;
 use crate::process::{self, link_target};
 use crate::real::sys;
+use crate::scratch::Desk;
 use crate::subject::{Place, borrow};
-use core::ffi::CStr;
+use core::ffi::{CStr, c_void};
+use core::sync::atomic::{AtomicU64, Ordering};
 use daxshim_core::line::Line;
-use daxshim_core::preload::file_name;
+use daxshim_core::loader;
 use daxshim_core::report::{Executions, PATH_LEN, Unseen};
 use rustix::fs::{StatVfsMountFlags, fstatvfs};
 
-/// Where an execution is to be counted, if the report is to name it; the arguments are those of
-/// execveat(2). What can't be looked at is taken for good.
+/// How many scripts the kernel follows to their interpreters, one after the other (exec_binprm in fs/exec.c).
+const SCRIPTS: usize = 5;
+
+/// The loader that loaded this program, which can load the library: `st_dev`, `st_ino`. 0: not known.
+static LOADER: [AtomicU64; 2] = [AtomicU64::new(0), AtomicU64::new(0)];
+
+/// Notes this program's loader. Once, by the constructor.
+pub fn start() {
+    let mut found = core::mem::MaybeUninit::<libc::Dl_info>::zeroed();
+    // SAFETY: getauxval(3) looks at what the kernel handed over; dladdr(3) fills `found` in, or leaves zeros,
+    // and its name lives as long as the loader.
+    let name = unsafe {
+        let base = libc::getauxval(libc::AT_BASE) as *const c_void;
+        libc::dladdr(base, found.as_mut_ptr());
+        found.assume_init().dli_fname
+    };
+    if !name.is_null()
+        && let Ok(stat) = Place::path(name as usize, true).stat()
+    {
+        let [device, inode] = &LOADER;
+        device.store(stat.st_dev, Ordering::Relaxed);
+        inode.store(stat.st_ino, Ordering::Relaxed);
+    }
+}
+
+fn is_own_loader(stat: &libc::stat) -> bool {
+    let [device, inode] = &LOADER;
+    (stat.st_dev, stat.st_ino)
+        == (
+            device.load(Ordering::Relaxed),
+            inode.load(Ordering::Relaxed),
+        )
+}
+
+/// A program that the library will not be in.
+pub struct Found {
+    reason: Unseen,
+    /// Where its executions are counted, if there is a report.
+    pub counter: Option<Executions<'static>>,
+}
+
+impl Found {
+    /// Whether its loader would fail, or complain, if it were told to load the library. One that loads nothing
+    /// may hand on what it is told.
+    pub fn cannot_load(&self) -> bool {
+        matches!(
+            self.reason,
+            Unseen::Machine | Unseen::Loader | Unseen::NotFound
+        )
+    }
+}
+
+/// Looks at what is to be executed; the arguments are those of execveat(2). What can't be looked at is taken
+/// for good.
 #[inline(never)]
-pub fn look(at: i32, path: usize, flags: i32) -> Option<Executions<'static>> {
-    process::page()?;
-    let follow = match flags & libc::AT_SYMLINK_NOFOLLOW {
-        0 => 0,
-        _ => libc::O_NOFOLLOW,
-    };
-    let program = Open::at(at, path, libc::O_PATH | follow);
-    let program = match flags & libc::AT_EMPTY_PATH {
-        0 => program?,
-        _ => program.or_else(|| {
-            let name = proc_name(at);
-            Open::at(
-                libc::AT_FDCWD,
-                name.as_bytes().as_ptr() as usize,
-                libc::O_PATH,
-            )
-        })?,
-    };
-    match look_at(&program)? {
-        Look::Unseen(reason) => count(&program, reason),
-        Look::Script(interpreter) => match look_at(&interpreter)? {
-            Look::Unseen(reason) => count(&interpreter, reason),
-            Look::Script(_) => None,
-        },
+pub fn look(at: i32, path: usize, flags: i32, desk: &mut Desk) -> Option<Found> {
+    let mut program = File::of(at, path, flags)?;
+    for _ in 0..SCRIPTS {
+        let stat = program.stat()?;
+        if stat.st_mode & libc::S_IFMT != libc::S_IFREG || stat.st_mode & 0o111 == 0 {
+            return None;
+        }
+        let reason = match program.format(&stat, desk) {
+            Format::Script => {
+                program = interpreter(&mut desk.file)?;
+                continue;
+            }
+            Format::Unseen(reason) => Some(reason),
+            // Only the report wants to know: their loaders ignore LD_PRELOAD.
+            Format::Good if process::page().is_some() => privileges(&program, &stat),
+            Format::Good => None,
+        };
+        let reason = reason.or_else(|| is_lost().then_some(Unseen::NotFound))?;
+        return Some(Found {
+            reason,
+            counter: count(&program, reason),
+        });
     }
+    None
 }
 
-enum Look {
-    Unseen(Unseen),
-    /// Its interpreter.
-    Script(Open),
-}
-
-fn look_at(program: &Open) -> Option<Look> {
-    let stat = program.stat()?;
-    if stat.st_mode & libc::S_IFMT != libc::S_IFREG || stat.st_mode & 0o111 == 0 {
-        return None;
-    }
-    match program.format() {
-        Format::Script(interpreter) => Some(Look::Script(interpreter?)),
-        Format::Unseen(reason) => Some(Look::Unseen(reason)),
-        Format::Good => privileges(program, &stat).map(Look::Unseen),
-    }
+/// Whether a loader would look for the library in vain: after chroot(2), or chdir(2) where it was named by a
+/// relative path.
+fn is_lost() -> bool {
+    environment::library().is_some_and(|library| {
+        let stat = Place::path(library.as_ptr() as usize, true).stat();
+        matches!(stat, Err(libc::ENOENT | libc::ENOTDIR | libc::EACCES))
+    })
 }
 
 /// Not inlined, as it needs room for a path.
 #[cold]
 #[inline(never)]
-fn count(program: &Open, reason: Unseen) -> Option<Executions<'static>> {
+fn count(program: &File, reason: Unseen) -> Option<Executions<'static>> {
+    let page = process::page()?;
     let mut path = [0; PATH_LEN];
     let name = program.name();
     let length = link_target(CStr::from_bytes_until_nul(name.as_bytes()).ok()?, &mut path);
-    Some(process::page()?.unseen(reason, path.get(..length)?))
+    Some(page.unseen(reason, path.get(..length)?))
 }
 
 enum Format {
     Good,
     Unseen(Unseen),
-    /// `None`: its interpreter is not there.
-    Script(Option<Open>),
+    /// Its first line is on the desk.
+    Script,
 }
 
-/// A descriptor of ours for a moment.
-struct Open(usize);
+/// A program's file.
+struct File {
+    fd: i32,
+    is_ours: bool,
+}
 
-impl Drop for Open {
+impl Drop for File {
     fn drop(&mut self) {
-        // SAFETY: opened by `Open::at`.
-        let _ = unsafe { sys!(SYS_close, self.0) };
+        if self.is_ours {
+            // SAFETY: opened by `File::open`.
+            let _ = unsafe { sys!(SYS_close, self.fd) };
+        }
     }
 }
 
-impl Open {
-    fn at(at: i32, path: usize, flags: i32) -> Option<Open> {
+impl File {
+    /// The program's own descriptor where it executes that.
+    fn of(at: i32, path: usize, flags: i32) -> Option<File> {
+        let is_empty = flags & libc::AT_EMPTY_PATH != 0;
+        if is_empty && Place::at(at, path, true).or_empty(true).is_descriptor() {
+            let given = File {
+                fd: at,
+                is_ours: false,
+            };
+            return match given.read(0, &mut [0]) {
+                0 => File::readable(libc::AT_FDCWD, given.name().as_bytes().as_ptr() as usize, 0),
+                _ => Some(given),
+            };
+        }
+        let follow = match flags & libc::AT_SYMLINK_NOFOLLOW {
+            0 => 0,
+            _ => libc::O_NOFOLLOW,
+        };
+        File::readable(at, path, follow)
+    }
+
+    /// Read from if that is allowed.
+    fn readable(at: i32, path: usize, flags: i32) -> Option<File> {
+        // Nothing but a regular file is opened in earnest.
+        let place = Place::at(at, path, flags & libc::O_NOFOLLOW == 0);
+        if place.stat().ok()?.st_mode & libc::S_IFMT != libc::S_IFREG {
+            return None;
+        }
+        File::open(at, path, flags | libc::O_RDONLY)
+            .or_else(|| File::open(at, path, flags | libc::O_PATH))
+    }
+
+    fn open(at: i32, path: usize, flags: i32) -> Option<File> {
         let flags = flags | libc::O_CLOEXEC | libc::O_NOCTTY | libc::O_NONBLOCK;
         // SAFETY: the kernel reads the path, or answers EFAULT.
-        unsafe { sys!(SYS_openat, at, path, flags) }.ok().map(Open)
+        let fd = unsafe { sys!(SYS_openat, at, path, flags) }.ok()?;
+        Some(File {
+            fd: fd as i32,
+            is_ours: true,
+        })
     }
 
     fn stat(&self) -> Option<libc::stat> {
-        Place::Descriptor(self.0 as i32).stat().ok()
+        Place::Descriptor(self.fd).stat().ok()
     }
 
+    /// `/proc/self/fd/N`.
     fn name(&self) -> Line<32> {
-        proc_name(self.0 as i32)
+        let mut line = Line::new();
+        let _ = line.descriptor(self.fd, "");
+        line
     }
 
-    /// The beginning of the file: enough for a `#!` line, and for the headers of a usual ELF file.
     #[inline(never)]
-    fn format(&self) -> Format {
-        const LINE: usize = 256;
-        let mut bytes = [0; 1024];
-        let name = self.name();
-        let Some(file) = Open::at(
-            libc::AT_FDCWD,
-            name.as_bytes().as_ptr() as usize,
-            libc::O_RDONLY,
-        ) else {
-            return Format::Good;
-        };
-        let length = file.read(0, &mut bytes);
-        let bytes = bytes.get_mut(..length).unwrap_or(&mut []);
-        if let [b'#', b'!', line @ ..] = bytes {
-            let length = line.len().min(LINE - 2);
-            return Format::Script(line.get_mut(..length).and_then(interpreter));
+    fn format(&self, stat: &libc::stat, desk: &mut Desk) -> Format {
+        // Enough for a `#!` line, and for the headers of a usual ELF file.
+        const HEAD: usize = 1024;
+        let head = desk.file.get_mut(..HEAD).unwrap_or_default();
+        let length = self.read(0, head);
+        for byte in head.iter_mut().skip(length) {
+            *byte = 0;
         }
-        match elf(bytes, &file) {
-            Some(reason) => Format::Unseen(reason),
-            None => Format::Good,
+        match head {
+            [b'#', b'!', ..] => Format::Script,
+            [0x7f, b'E', b'L', b'F', ..] => match elf(self, stat, length, desk) {
+                Some(reason) => Format::Unseen(reason),
+                None => Format::Good,
+            },
+            _ => Format::Good,
         }
     }
 
+    /// Bytes read.
     fn read(&self, offset: usize, into: &mut [u8]) -> usize {
         let (at, length) = (into.as_mut_ptr(), into.len());
         // SAFETY: the buffer is ours.
-        unsafe { sys!(SYS_pread64, self.0, at, length, offset) }.unwrap_or(0)
+        unsafe { sys!(SYS_pread64, self.fd, at, length, offset) }.unwrap_or(0)
     }
 }
 
-/// `/proc/self/fd/N`.
-fn proc_name(fd: i32) -> Line<32> {
-    let mut line = Line::new();
-    let _ = line.c_str(format_args!("/proc/self/fd/{fd}"));
-    line
-}
-
-/// Opens what runs a script, as the kernel splits the line.
-fn interpreter(line: &mut [u8]) -> Option<Open> {
+/// Opens what runs a script, as the kernel splits its first line.
+fn interpreter(beginning: &mut [u8]) -> Option<File> {
+    const LINE: usize = 256;
+    let line = beginning.get_mut(2..LINE)?;
     let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t');
     let start = line.iter().position(|byte| !is_blank(byte))?;
     let path = line.get_mut(start..)?;
     let end = path
         .iter()
-        .position(|byte| is_blank(byte) || *byte == b'\n')?;
+        .position(|byte| is_blank(byte) || matches!(byte, b'\n' | 0))?;
     *path.get_mut(end)? = 0;
-    Open::at(libc::AT_FDCWD, path.as_ptr() as usize, libc::O_PATH)
+    File::readable(libc::AT_FDCWD, path.as_ptr() as usize, 0)
 }
 
-/// See elf(5).
-fn elf(bytes: &[u8], file: &Open) -> Option<Unseen> {
-    const CLASS_64: u8 = 2;
+/// See elf(5). The first `length` bytes of the file are on the desk.
+fn elf(file: &File, stat: &libc::stat, length: usize, desk: &mut Desk) -> Option<Unseen> {
+    const CLASS: usize = 4;
+    const CLASS_64: u64 = 2;
+    const TYPE: usize = 16;
+    const SHARED: u64 = 3;
     const MACHINE: usize = 18;
     const X86_64: u64 = 62;
     const PROGRAM_HEADERS: usize = 32;
     const HEADER_COUNT: usize = 56;
     const HEADER: usize = 56;
     const INTERPRETER: u64 = 3;
-    let [0x7f, b'E', b'L', b'F', class, ..] = bytes else {
-        return None;
-    };
-    if *class != CLASS_64 || number::<2>(bytes, MACHINE)? != X86_64 {
+    const DYNAMIC: u64 = 2;
+    let head = desk.file.get(..length)?;
+    if number::<1>(head, CLASS)? != CLASS_64 || number::<2>(head, MACHINE)? != X86_64 {
         return Some(Unseen::Machine);
     }
-    let first = number::<8>(bytes, PROGRAM_HEADERS)? as usize;
-    for header in 0..number::<2>(bytes, HEADER_COUNT)? as usize {
+    let is_shared = number::<2>(head, TYPE)? == SHARED;
+    let first = number::<8>(head, PROGRAM_HEADERS)? as usize;
+    let count = number::<2>(head, HEADER_COUNT)? as usize;
+    let mut dynamic = None;
+    for header in 0..count {
         let at = first.checked_add(header * HEADER)?;
-        let kind = number::<4>(bytes, at).or_else(|| {
-            let mut kind = [0; 4];
-            (file.read(at, &mut kind) == kind.len()).then(|| number::<4>(&kind, 0))?
-        });
-        if kind? == INTERPRETER {
-            return None;
+        let mut bytes = [0; HEADER];
+        match desk.file.get(at..at.saturating_add(HEADER)) {
+            Some(known) if at + HEADER <= length => bytes.copy_from_slice(known),
+            _ if file.read(at, &mut bytes) == HEADER => {}
+            _ => return None,
+        }
+        let part = || {
+            Some((
+                number::<8>(&bytes, 8)? as usize,
+                number::<8>(&bytes, 32)? as usize,
+            ))
+        };
+        match number::<4>(&bytes, 0)? {
+            INTERPRETER => {
+                let (at, size) = part()?;
+                return foreign_loader(file, at, size, desk).then_some(Unseen::Loader);
+            }
+            DYNAMIC => dynamic = part(),
+            _ => {}
         }
     }
-    let is_loader = || {
-        let mut path = [0; PATH_LEN];
-        let name = file.name();
-        let length = CStr::from_bytes_until_nul(name.as_bytes())
-            .map_or(0, |name| link_target(name, &mut path));
-        let name = file_name(path.get(..length).unwrap_or(&[]));
-        name.starts_with(b"ld-linux") || name.starts_with(b"ld-2.") || name == b"ld.so"
+    // A loader itself, given a program, reads LD_PRELOAD.
+    match dynamic.filter(|_| is_shared) {
+        Some((at, size)) if !is_static_pie(file, at, size, desk) => {
+            let can_load = is_own_loader(stat) || can_load(file, desk);
+            (!can_load).then_some(Unseen::Loader)
+        }
+        _ => Some(Unseen::Static),
+    }
+}
+
+/// Whether the interpreter that a program names there is one that can't load the library.
+fn foreign_loader(program: &File, at: usize, size: usize, desk: &mut Desk) -> bool {
+    let Some(path) = desk.file.get_mut(..size.min(libc::PATH_MAX as usize)) else {
+        return false;
     };
-    // The loader itself, given a program, reads LD_PRELOAD.
-    (!is_loader()).then_some(Unseen::Static)
+    if program.read(at, path) != path.len() || path.last() != Some(&0) {
+        return false;
+    }
+    let place = Place::path(path.as_ptr() as usize, true);
+    // Where there is none, the kernel says so.
+    let Ok(stat) = place.stat() else { return false };
+    if is_own_loader(&stat) {
+        return false;
+    }
+    let path = path.as_ptr() as usize;
+    let loader = File::readable(libc::AT_FDCWD, path, 0);
+    loader.is_some_and(|loader| !can_load(&loader, desk))
+}
+
+fn can_load(loader: &File, desk: &mut Desk) -> bool {
+    let length = loader.read(0, &mut desk.file);
+    desk.file.get(..length).is_some_and(loader::can_load)
+}
+
+/// Whether its dynamic section says that it is a program. What has no interpreter and is none is a loader.
+fn is_static_pie(file: &File, at: usize, size: usize, desk: &mut Desk) -> bool {
+    const FLAGS_1: u64 = 0x6fff_fffb;
+    const PIE: u64 = 0x0800_0000;
+    let room = desk.file.len();
+    let section = desk.file.get_mut(..size.min(room)).unwrap_or_default();
+    let length = file.read(at, section);
+    let (entries, _) = section.get(..length).unwrap_or_default().as_chunks::<16>();
+    entries.iter().any(|entry| {
+        number::<8>(entry, 0) == Some(FLAGS_1)
+            && number::<8>(entry, 8).is_some_and(|flags| flags & PIE != 0)
+    })
 }
 
 /// A little-endian number of `N` bytes.
@@ -198,7 +332,7 @@ fn number<const N: usize>(bytes: &[u8], at: usize) -> Option<u64> {
 /// Whether executing it is a change of privileges, which the kernel tells the loader by AT_SECURE
 /// (cap_bprm_creds_from_file in security/commoncap.c): by IDs if the effective one will not be the
 /// present real one.
-fn privileges(program: &Open, stat: &libc::stat) -> Option<Unseen> {
+fn privileges(program: &File, stat: &libc::stat) -> Option<Unseen> {
     // Without group execution the bit means mandatory locking.
     let set_gid = libc::S_ISGID | libc::S_IXGRP;
     let (mut user, mut group) = (id(libc::SYS_geteuid)?, id(libc::SYS_getegid)?);
@@ -227,15 +361,15 @@ fn id(number: libc::c_long) -> Option<u32> {
 }
 
 /// On a mount with nosuid, and where new privileges were given up.
-fn is_ignored(program: &Open) -> bool {
+fn is_ignored(program: &File) -> bool {
     // SAFETY: takes no pointer.
     let given_up = unsafe { sys!(SYS_prctl, libc::PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) };
-    let mount = borrow(program.0 as i32).and_then(|fd| fstatvfs(fd).ok());
+    let mount = borrow(program.fd).and_then(|fd| fstatvfs(fd).ok());
     let nosuid = mount.is_some_and(|mount| mount.f_flag.contains(StatVfsMountFlags::NOSUID));
     given_up == Ok(1) || nosuid
 }
 
-fn has_capabilities(program: &Open) -> bool {
+fn has_capabilities(program: &File) -> bool {
     let (path, name) = (program.name(), c"security.capability");
     // SAFETY: both texts are ours; no value is asked for.
     let length = unsafe { sys!(SYS_getxattr, path.as_bytes().as_ptr(), name.as_ptr(), 0, 0) };

@@ -284,11 +284,68 @@ static void put_back(void)
 		before[i] = scene[i] = look(watched[i]);
 }
 
+/* ---- how much of the stack a call takes ---- */
+
+/* Where that is to be written, a line for each step: bytes and the label. */
+static const char *depths;
+#define PAINTED (64 << 10)
+#define PAINT 0xa5
+#define GAP 64 /* where these functions are themselves */
+static volatile unsigned char *painted;
+static long deepest; /* of the last step */
+
+/* What a function called from the same place may write to from now on. */
+static void UNUSED __attribute__((noinline)) paint(void)
+{
+	if (!depths)
+		return;
+	painted = (unsigned char *)((uintptr_t)__builtin_frame_address(0) - PAINTED);
+	for (long i = 0; i < PAINTED - GAP; i++)
+		painted[i] = PAINT;
+}
+
+/* How far below that place something was written. */
+static void UNUSED __attribute__((noinline)) measure_depth(void)
+{
+	long untouched = 0;
+	if (!depths)
+		return;
+	while (untouched < PAINTED - GAP && painted[untouched] == PAINT)
+		untouched++;
+	deepest = PAINTED - untouched;
+}
+
+static void write_depth(const char *format, va_list list)
+{
+	char line[PATH_MAX + 300];
+	if (!depths || !painted)
+		return;
+	int at = sprintf(line, "%ld ", deepest);
+	at += vsnprintf(line + at, sizeof line - at - 1, format, list);
+	if (at > (int)sizeof line - 2)
+		at = sizeof line - 2;
+	line[at++] = '\n';
+	int fd = raw(SYS_openat, AT_FDCWD, depths, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+	if (raw(SYS_write, fd, line, at) != at)
+		die(depths);
+	raw(SYS_close, fd);
+}
+
+/* The function under test by its system call instead. */
+static long system_call;
+static long through_number(long a, long b, long c, long d, long e, long f)
+{
+	return syscall(system_call, a, b, c, d, e, f);
+}
+
 /* ---- steps ---- */
 
 static void UNUSED __attribute__((format(printf, 3, 4))) step(long result, int error, const char *format, ...)
 {
 	va_list list;
+	va_start(list, format);
+	write_depth(format, list);
+	va_end(list);
 	va_start(list, format);
 	vprintf(format, list);
 	va_end(list);
@@ -308,16 +365,24 @@ static void UNUSED __attribute__((format(printf, 3, 4))) step(long result, int e
 /* Calls, then prints one line: the label, the result, errno's name, what changed. */
 #define STEP(call, ...)                                                                                                \
 	do {                                                                                                           \
+		paint();                                                                                               \
 		errno = NO_ERROR;                                                                                      \
 		long result_ = (long)(call);                                                                           \
-		step(result_, errno, __VA_ARGS__);                                                                     \
+		int error_ = errno;                                                                                    \
+		measure_depth();                                                                                       \
+		step(result_, error_, __VA_ARGS__);                                                                    \
 	} while (0)
 
-/* The same call in a forked child: 0, or -1 with the child's errno. */
+/* What a child of vfork(2) changes is not looked at. */
+#pragma GCC diagnostic ignored "-Wclobbered"
+
+/* The same call in a forked child: 0, or -1 with the child's errno. In a child of vfork(2) where its use of the
+ * stack is wanted. */
 #define IN_CHILD(call)                                                                                                 \
 	({                                                                                                             \
-		fflush(stdout);                                                                                        \
-		pid_t child_ = fork();                                                                                 \
+		if (!depths)                                                                                           \
+			fflush(stdout);                                                                                \
+		pid_t child_ = depths ? vfork() : fork();                                                              \
 		if (child_ == 0) {                                                                                     \
 			errno = 0;                                                                                     \
 			_exit((long)(call) == -1 ? errno : 0);                                                         \
@@ -485,6 +550,11 @@ static void UNUSED begin(int argc, char **argv)
 	symbol = dlsym(RTLD_DEFAULT, argv[1]);
 	if (!symbol)
 		die(argv[1]);
+	depths = getenv("DEPTHS");
+	if (getenv("BY_NUMBER")) {
+		system_call = atol(getenv("BY_NUMBER"));
+		symbol = through_number;
+	}
 	alarm(300);
 	umask(022);
 	setvbuf(stdout, NULL, _IOFBF, 1 << 16);

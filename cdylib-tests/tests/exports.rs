@@ -4,7 +4,7 @@
 use daxshim_core::symbols::{HOOKS, QUESTIONS};
 use daxshim_tests::{library, program};
 use iced_x86::{Decoder, DecoderOptions, EncodingKind};
-use object::elf::{DT_NEEDED, FileHeader64, STT_FUNC, STT_GNU_IFUNC};
+use object::elf::{DF_1_INITFIRST, DT_FLAGS_1, DT_NEEDED, FileHeader64, STT_FUNC, STT_GNU_IFUNC};
 use object::read::elf::{Dyn, FileHeader, Sym};
 use object::{Endianness, Object, ObjectSection};
 use std::collections::BTreeSet;
@@ -119,6 +119,42 @@ fn it_needs_only_libc_and_libgcc() {
         .filter(|name| !allowed.contains(&name.as_str()))
         .collect();
     assert!(others.is_empty(), "it needs {others:?} too");
+}
+
+#[test]
+fn it_is_initialised_first() {
+    let bytes = std::fs::read(library()).expect("the library can be read");
+    let header = Elf::parse(&*bytes).expect("the library is ELF");
+    let endian = header.endian().expect("its byte order is known");
+    let sections = header.sections(endian, &*bytes).expect("it has sections");
+    let (dynamic, _) = sections
+        .dynamic(endian, &*bytes)
+        .expect("it can be read")
+        .expect("it is there");
+    let is_first = dynamic.iter().any(|entry| {
+        entry.tag32(endian) == Some(DT_FLAGS_1)
+            && entry.d_val(endian) & u64::from(DF_1_INITFIRST) != 0
+    });
+    assert!(is_first, "it was linked without -z initfirst");
+}
+
+/// What `daxshim_core::loader` asks of the loaders of others.
+#[test]
+fn it_needs_no_newer_glibc_than_is_said() {
+    let bytes = std::fs::read(library()).expect("the library can be read");
+    let minor = |name: &[u8]| {
+        let name = std::str::from_utf8(name).ok()?;
+        name.strip_prefix("GLIBC_2.")?
+            .split('.')
+            .next()?
+            .parse::<u32>()
+            .ok()
+    };
+    let newest = bytes.split(|&byte| byte == 0).filter_map(minor).max();
+    assert!(
+        newest <= minor(daxshim_core::loader::NEEDED),
+        "it needs GLIBC_2.{newest:?}"
+    );
 }
 
 #[test]

@@ -17,6 +17,7 @@ pub mod fnv;
 pub mod holders;
 pub mod lease;
 pub mod line;
+pub mod loader;
 pub mod maps;
 pub mod pagemap;
 pub mod preload;

@@ -76,6 +76,32 @@ impl<'a> Preload<'a> {
         Some(at)
     }
 
+    /// Writes `list` without the library, the others in their order; how long that is. `None` if it does not
+    /// fit. As long as `list` is enough.
+    pub fn write_without(&self, list: &[u8], into: &mut [u8]) -> Option<usize> {
+        let mut at = 0;
+        for entry in entries(list).filter(|entry| !self.is_ours(entry)) {
+            let gap = usize::from(at != 0);
+            into.get_mut(at..at + gap)?.fill(b':');
+            into.get_mut(at + gap..at + gap + entry.len())?
+                .copy_from_slice(entry);
+            at += gap + entry.len();
+        }
+        Some(at)
+    }
+
+    /// Whether `list` has the library anywhere.
+    #[must_use]
+    pub fn is_in(&self, list: &[u8]) -> bool {
+        entries(list).any(|entry| self.is_ours(entry))
+    }
+
+    /// The library, as the list names it.
+    #[must_use]
+    pub const fn ours(&self) -> &'a [u8] {
+        self.ours
+    }
+
     /// By file name: another copy of the library would be a second one too.
     fn is_ours(&self, entry: &[u8]) -> bool {
         file_name(entry) == file_name(self.ours)
@@ -201,6 +227,22 @@ mod tests {
         for list in ["", " :", "a.so", "ours.so.1:/ours.so/a"] {
             assert!(Preload::new(list.as_bytes(), b"ours.so").is_none());
         }
+    }
+
+    #[test]
+    fn the_library_can_be_left_out() {
+        for (list, expected) in [
+            ("/l/ours.so", ""),
+            ("a.so:/l/ours.so b.so:/old/ours.so", "a.so:b.so"),
+            ("a.so  b.so", "a.so:b.so"),
+            (" :", ""),
+        ] {
+            let mut text = vec![0; list.len()];
+            let length = preload("/l/ours.so").write_without(list.as_bytes(), &mut text);
+            assert_eq!(&text[..length.unwrap()], expected.as_bytes());
+        }
+        let preload = preload("/l/ours.so");
+        assert!(preload.is_in(b"a.so /x/ours.so") && !preload.is_in(b"a.so:ours.so.1"));
     }
 
     #[test]

@@ -217,6 +217,10 @@ unseen! {
     SetGroup "it is set-group-ID, so the loader ignores LD_PRELOAD",
     /// It has file capabilities.
     Capabilities "its file has capabilities, so the loader ignores LD_PRELOAD",
+    /// Its loader is musl's, or of a glibc that lacks what the library needs.
+    Loader "its loader is not glibc's, or of a glibc too old for libdaxshim.so",
+    /// After a chroot, or where `LD_PRELOAD` names it by a relative path.
+    NotFound "libdaxshim.so is not found under its name in LD_PRELOAD where it is executed",
 }
 
 /// Buckets of a [`Histogram`]: eight per power of two of 64-bit values.

@@ -159,6 +159,6 @@ pub fn last_looked_at(into: &mut [u8; PATH_LEN]) -> usize {
 /// The path of a descriptor's file; its length in bytes.
 pub fn path_of(fd: i32, into: &mut [u8; PATH_LEN]) -> usize {
     let mut link = Line::<32>::new();
-    link.c_str(format_args!("/proc/self/fd/{fd}"))
+    link.descriptor(fd, "")
         .map_or(0, |link| process::link_target(link, into))
 }

@@ -17,7 +17,7 @@ use daxshim_core::report::{Call, Event, Way};
 use libc::iovec;
 
 /// Control blocks looked at together.
-const BATCH: usize = 32;
+const BATCH: usize = 4;
 
 /// io_submit(2).
 pub extern "C" fn io_submit_by_number(call: &mut trampoline::Call) -> Step {

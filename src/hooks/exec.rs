@@ -2,11 +2,12 @@
 //! execute one (execvp, posix_spawn, system, popen …) end in one of these inside libc.
 
 use crate::check;
-use crate::environment;
+use crate::environment::{self, NoRoom};
 use crate::process::{self, event};
 use crate::real::syscall_of_program;
+use crate::scratch::Scratch;
 use crate::trampoline::{Call, Step};
-use crate::unseen;
+use crate::unseen::{self, Found};
 use daxshim_core::contract::Mode;
 use daxshim_core::report::Event;
 
@@ -78,20 +79,17 @@ fn execute(execution: Execution) -> Step {
     if process::config().policy.mode == Mode::Off {
         return Step::PASS;
     }
-    let lacks = environment::look(execution.environment);
-    let counter = unseen::look(execution.at, execution.path, execution.flags);
-    if lacks.is_none() && counter.is_none() {
+    let Some(mut scratch) = Scratch::take() else {
+        event(Event::ExecLeft);
+        return Step::PASS;
+    };
+    let found = unseen::look(execution.at, execution.path, execution.flags, scratch.desk);
+    let environment = execution.environment_for(found.as_ref(), &mut scratch);
+    let counter = found.and_then(|found| found.counter);
+    if environment.is_none() && counter.is_none() {
         return Step::PASS;
     }
-    let completed = lacks.map(|lacks| lacks.complete());
-    let environment = match &completed {
-        Some(Ok(Some(scratch))) => scratch.address(),
-        Some(Err(_)) => {
-            event(Event::ExecLeft);
-            execution.environment
-        }
-        _ => execution.environment,
-    };
+    let environment = environment.unwrap_or(execution.environment);
     if let Some(counter) = counter {
         counter.begin();
     }
@@ -110,6 +108,22 @@ fn execute(execution: Execution) -> Step {
 }
 
 impl Execution {
+    /// The address of another environment, if the program is to get one.
+    fn environment_for(&self, found: Option<&Found>, scratch: &mut Scratch) -> Option<usize> {
+        let look = environment::look(self.environment, &mut scratch.desk.page)?;
+        let other = if found.is_some_and(Found::cannot_load) {
+            look.strip(scratch)
+        } else if look.is_right(&mut scratch.desk.page) {
+            return None;
+        } else {
+            look.complete(scratch)
+        };
+        other.unwrap_or_else(|NoRoom| {
+            event(Event::ExecLeft);
+            None
+        })
+    }
+
     /// Returns only if it fails.
     fn carry_out(&self, environment: usize) -> i32 {
         // Not always execveat: through a seccomp filter must go what the program called.

@@ -321,7 +321,7 @@ fn record(call: &Call, start: usize, kind: Kind, mapped: Option<Mapped>) -> file
         let name = mapped.map_or(0, |mapped| mapped.inode ^ mapped.device.rotate_left(32));
         page.mapped(name, kind, length as u64, huge, |path| {
             let mut link = Line::<32>::new();
-            link.c_str(format_args!("/proc/self/fd/{fd}"))
+            link.descriptor(fd, "")
                 .map_or(0, |link| process::link_target(link, path))
         });
     }

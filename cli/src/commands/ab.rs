@@ -197,7 +197,7 @@ impl Ab {
         environment.set(directory::VARIABLE, directory.path());
         environment.set("DAXSHIM_FLUSH", &self.flush);
         environment.examine();
-        announce(&inspection);
+        announce(&inspection, &mut environment);
         let image = |flush: &str| {
             let mut environment = environment.clone();
             environment.set("DAXSHIM_FLUSH", flush);

@@ -135,7 +135,7 @@ impl Check {
         let suppressions: Vec<Suppressions> = suppressions.collect::<Result<_, _>>()?;
         let destinations = self.destinations()?;
         environment.examine();
-        announce(&inspection);
+        announce(&inspection, &mut environment);
         let directory = ReportDirectory::temporary()?;
         environment.set(directory::VARIABLE, directory.path());
         let failed = |error: std::io::Error| cannot_run(&file, &error, &inspection);

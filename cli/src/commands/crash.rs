@@ -169,7 +169,7 @@ impl Crash {
             seed: self.seed,
         };
         environment.examine();
-        announce(&inspection);
+        announce(&inspection, &mut environment);
         let directory = ReportDirectory::temporary()?;
         let mut files = room::tagged(&self.command);
         files.extend(self.file.iter().cloned());

@@ -73,7 +73,7 @@ impl Run {
         let inspection = inspect(&file, path);
         let destinations = self.destinations()?;
         let misunderstood = environment.examine();
-        announce(&inspection);
+        announce(&inspection, &mut environment);
         let reports = !destinations.is_empty();
         let directory = report_directory(&mut environment, reports)?;
         let failed = |error: io::Error| cannot_run(&file, &error, &inspection);

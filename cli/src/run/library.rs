@@ -6,6 +6,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use daxshim_core::host::shown;
+use daxshim_core::preload::Preload;
 
 use super::Failure;
 
@@ -89,6 +90,19 @@ fn preloadable(path: PathBuf) -> Result<PathBuf, Failure> {
     }
 }
 
+/// The value of `LD_PRELOAD` without the library. `None` if nothing is left.
+pub fn without(library: &Path, present: &OsStr) -> Option<OsString> {
+    let list = present.as_bytes();
+    let name = library.file_name().unwrap_or_default();
+    let Some(preload) = Preload::new(list, name.as_bytes()) else {
+        return Some(present.to_owned());
+    };
+    let mut others = vec![0; list.len()];
+    let length = preload.write_without(list, &mut others)?;
+    others.truncate(length);
+    (!others.is_empty()).then(|| OsString::from_vec(others))
+}
+
 /// The value of `LD_PRELOAD` with the library first, once, and everything else kept.
 pub fn preload(library: &Path, present: Option<&OsStr>) -> OsString {
     let mut list = library.as_os_str().as_bytes().to_vec();
@@ -107,6 +121,14 @@ pub fn preload(library: &Path, present: Option<&OsStr>) -> OsString {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_library_can_be_left_out() {
+        let without = |list: &str| without(Path::new("/x/libdaxshim.so"), list.as_ref());
+        assert_eq!(without("/l/libdaxshim.so"), None);
+        assert_eq!(without("/l/libdaxshim.so:a.so"), Some("a.so".into()));
+        assert_eq!(without("a.so b.so"), Some("a.so b.so".into()));
+    }
 
     #[test]
     fn the_library_is_first_and_there_once() {

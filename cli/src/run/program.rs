@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use daxshim_core::host::report::Execution;
 use daxshim_core::host::shown;
+use daxshim_core::loader;
 use daxshim_core::report::Unseen as Reported;
 use object::Endianness;
 use object::elf::{EM_X86_64, FileHeader32, FileHeader64, PT_INTERP};
@@ -18,7 +19,9 @@ use object::read::elf::{FileHeader, ProgramHeader};
 use rustix::fs::StatVfsMountFlags;
 use serde::{Serialize, Serializer};
 
+use super::environment::Environment;
 use super::launch::SHELL;
+use super::library;
 use super::{FAILED, Failure, NOT_EXECUTABLE, NOT_FOUND, lookup, warn};
 
 /// Interpreters of interpreters that the kernel follows.
@@ -66,6 +69,8 @@ impl From<Reported> for Reason {
             Reported::SetUser => Reason::SetId(true),
             Reported::SetGroup => Reason::SetId(false),
             Reported::Capabilities => Reason::Capabilities,
+            Reported::Loader => Reason::OtherLoader,
+            Reported::NotFound => Reason::NotFound,
         }
     }
 }
@@ -77,8 +82,12 @@ pub enum Reason {
     Static,
     /// For another kind of machine, 32-bit programs among them.
     Machine,
-    /// The loader is not glibc's.
+    /// The loader is not glibc's, or of a glibc too old for the shim.
     Loader(PathBuf),
+    /// As the library found, which does not say which.
+    OtherLoader,
+    /// The library is not found where the program is executed.
+    NotFound,
     /// It changes the user (true) or group (false) that runs it.
     SetId(bool),
     /// It has file capabilities.
@@ -95,8 +104,14 @@ impl fmt::Display for Reason {
             Reason::Static => f.write_str(Reported::Static.words()),
             Reason::Machine => f.write_str(Reported::Machine.words()),
             Reason::Loader(loader) => {
-                write!(f, "its loader, {}, is not glibc's", loader.display())
+                let loader = loader.display();
+                write!(
+                    f,
+                    "its loader, {loader}, is not glibc's, or of a glibc too old for libdaxshim.so"
+                )
             }
+            Reason::OtherLoader => f.write_str(Reported::Loader.words()),
+            Reason::NotFound => f.write_str(Reported::NotFound.words()),
             Reason::SetId(true) => f.write_str(Reported::SetUser.words()),
             Reason::SetId(false) => f.write_str(Reported::SetGroup.words()),
             Reason::Capabilities => f.write_str(Reported::Capabilities.words()),
@@ -110,8 +125,11 @@ impl Reason {
     /// What to do about it.
     pub fn help(&self) -> &'static str {
         match self {
-            Reason::Static | Reason::Loader(_) => {
-                "use a build of it that is dynamically linked against glibc"
+            Reason::Static | Reason::Loader(_) | Reason::OtherLoader => {
+                "use a build of it that is dynamically linked against this system's glibc"
+            }
+            Reason::NotFound => {
+                "install libdaxshim.so there too under the same path, and name it by an absolute one"
             }
             Reason::Machine => "use a build of it for the machine that libdaxshim.so is built for",
             Reason::SetId(_) => {
@@ -138,6 +156,8 @@ pub struct Inspection {
     pub unseen: Vec<Unseen>,
     /// Text without a `#!` line: the shell runs it, as in execvp(3).
     pub by_shell: bool,
+    /// Whether it would not start if its loader were told to load the library.
+    pub cannot_load: bool,
     /// An interpreter that does not exist, so that the program can't be executed.
     pub missing: Option<PathBuf>,
 }
@@ -146,9 +166,12 @@ pub struct Inspection {
 /// good.
 pub fn inspect(file: &Path, path: Option<&OsStr>) -> Inspection {
     let mut inspection = Inspection::default();
-    let mut files = vec![file.to_owned()];
+    // With whether the kernel executes it, not a program that is seen.
+    let mut files = vec![(file.to_owned(), true)];
     for depth in 0.. {
-        let Some(file) = files.pop() else { break };
+        let Some((file, is_first)) = files.pop() else {
+            break;
+        };
         let mut unseen = |reason| {
             inspection.unseen.push(Unseen {
                 program: file.clone(),
@@ -162,11 +185,16 @@ pub fn inspect(file: &Path, path: Option<&OsStr>) -> Inspection {
         }
         match look(&file) {
             Look::Nothing => {}
-            Look::Unseen(reason) => unseen(reason),
+            Look::Unseen(reason) => {
+                inspection.cannot_load |=
+                    is_first && matches!(reason, Reason::Machine | Reason::Loader(_));
+                unseen(reason);
+            }
             Look::MissingLoader(loader) => inspection.missing = Some(loader),
             Look::Text => {
                 inspection.by_shell = depth == 0;
-                files.push(PathBuf::from(OsStr::from_bytes(SHELL.to_bytes())));
+                let shell = PathBuf::from(OsStr::from_bytes(SHELL.to_bytes()));
+                files.push((shell, is_first));
             }
             Look::Script(interpreter, argument) => {
                 if !interpreter.exists() {
@@ -175,17 +203,26 @@ pub fn inspect(file: &Path, path: Option<&OsStr>) -> Inspection {
                 }
                 if interpreter.file_name() == Some(OsStr::new("env")) {
                     let started = argument.and_then(|argument| started_by_env(&argument));
-                    files.extend(started.and_then(|name| lookup::find(&name, path).ok()));
+                    let found = started.and_then(|name| lookup::find(&name, path).ok());
+                    files.extend(found.map(|file| (file, false)));
                 }
-                files.push(interpreter);
+                files.push((interpreter, is_first));
             }
         }
     }
     inspection
 }
 
-/// Says beforehand what the shim will not see.
-pub fn announce(inspection: &Inspection) {
+/// Says beforehand what the shim will not see, and leaves the library out where the program would not start
+/// with it.
+pub fn announce(inspection: &Inspection, environment: &mut Environment) {
+    if inspection.cannot_load {
+        let without = |present: &OsStr| library::without(&library::find().ok()?, present);
+        match environment.get("LD_PRELOAD").and_then(without) {
+            Some(others) => environment.set("LD_PRELOAD", others),
+            None => environment.remove("LD_PRELOAD"),
+        }
+    }
     for unseen in &inspection.unseen {
         warn(
             &format!("the shim will not see {}", shown(&unseen.program)),
@@ -333,23 +370,38 @@ fn elf(file: File, path: &Path) -> Elf {
             let loader = PathBuf::from(OsString::from_vec(loader.to_vec()));
             if !loader.exists() {
                 Elf::MissingLoader(loader)
-            } else if is_glibc_loader(&loader) {
+            } else if can_load(&loader) {
                 Elf::Good
             } else {
                 Elf::Unseen(Reason::Loader(loader))
             }
         }
         // The loader itself, given a program, reads LD_PRELOAD.
-        None if is_glibc_loader(path) => Elf::Good,
+        None if can_load(path) => Elf::Good,
+        None if is_loader(path) => Elf::Unseen(Reason::Loader(path.to_owned())),
         None => Elf::Unseen(Reason::Static),
     }
 }
 
-fn is_glibc_loader(path: &Path) -> bool {
-    path.file_name().is_some_and(|name| {
-        let name = name.as_bytes();
-        name.starts_with(b"ld-linux") || name.starts_with(b"ld-2.") || name == b"ld.so"
-    })
+/// Whether it is a loader that can load the library: this system's, or one that says so itself.
+fn can_load(path: &Path) -> bool {
+    let identity = |path: &Path| path.metadata().ok().map(|file| (file.dev(), file.ino()));
+    let own = identity(Path::new("/lib64/ld-linux-x86-64.so.2"));
+    if own.is_some() && identity(path) == own {
+        return true;
+    }
+    let mut beginning = Vec::new();
+    let read = File::open(path).and_then(|file| {
+        file.take(loader::BEGINNING as u64)
+            .read_to_end(&mut beginning)
+    });
+    read.is_ok() && loader::can_load(&beginning)
+}
+
+/// By name, as everybody calls them: what has no interpreter may be a loader that was called itself.
+fn is_loader(path: &Path) -> bool {
+    let name = path.file_name().map(OsStr::as_bytes);
+    name.is_some_and(|name| name.starts_with(b"ld-") || name.starts_with(b"ld."))
 }
 
 /// Whether executing it is a change of privileges, which the kernel tells the loader by AT_SECURE.
