@@ -224,8 +224,7 @@ fn where_caches_are_durable_the_fence_is_enough() -> Outcome {
         return Ok(());
     }
     let same = |sysfs| sysfs;
-    let (lines, _) = syncs("first", "0\n", IN_CACHE, same)?;
-    assert_eq!(lines, 0, "the first mapping");
+    // The first asks all regions, which takes the tracer long.
     let (lines, opens) = syncs("second", "0\n", IN_CACHE, same)?;
     assert_eq!(lines, 0, "the second mapping");
     assert!(opens <= 2, "a mapping opens {opens} files");
