@@ -4,7 +4,7 @@ use super::write::is_open_for_writing;
 use crate::check;
 use crate::descriptors;
 use crate::enforce::{Earlier, enforce};
-use crate::real::sys;
+use crate::real::{is_sealed, sys};
 use crate::subject::{self, Place};
 use crate::trampoline::{Call, Step};
 use daxshim_core::contract::{Effect, Operation, Subject};
@@ -84,11 +84,12 @@ pub extern "C" fn fallocate(call: &mut Call) -> Step {
     )
 }
 
-/// Whether the kernel refuses the mode: that comes before it finds no file can be so long, which is EFBIG.
+/// Whether the kernel refuses the mode, if it may be asked: that comes before it finds that no file can be so
+/// long, which is EFBIG.
 fn is_unknown(fd: i32, mode: i32) -> bool {
     // SAFETY: takes no pointer, and nothing is allocated there.
     let dry_run = unsafe { sys!(SYS_fallocate, fd, mode, i64::MAX, 1) };
-    dry_run != Err(libc::EFBIG)
+    dry_run != Err(libc::EFBIG) && !is_sealed()
 }
 
 /// [`Effect::Idle`] if so.
