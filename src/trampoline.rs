@@ -228,6 +228,13 @@ impl Call {
         unsafe { (*self.slot).number }
     }
 
+    /// Whether it is a system call, made in libc or by syscall(2), and not a call of a function.
+    pub fn is_by_number(&self) -> bool {
+        SITE_SLOTS
+            .as_ptr_range()
+            .contains(&self.slot.cast::<SiteSlot>())
+    }
+
     /// Calls the real function, then `after`.
     pub fn then(&mut self, after: After) -> Step {
         self.after = Some(after);

@@ -1,7 +1,8 @@
-//! The requests of ioctl(2): their numbers, and those that name a file by its handle on XFS.
+//! Arguments that are numbers: the requests of ioctl(2), those of them that name a file by its handle on XFS,
+//! and the flags of all other calls.
 
 use daxshim_core::requests::ALL;
-use daxshim_tests::{Outcome, Run, Scene, Shim, Tag, expectation};
+use daxshim_tests::{Outcome, Run, Scene, Shim, Tag, expectation, fail};
 use std::collections::HashMap;
 use std::process::Command;
 
@@ -63,4 +64,46 @@ fn files_named_by_handle() -> Outcome {
     let before = scene.snapshot("file")?;
     Run::program(&Shim::new(), row, symbol, &scene)?.expect(&expected, &native)?;
     before.same(&scene.snapshot("file")?)
+}
+
+/// What is refused of an untagged file is refused of a tagged one with the same errno: but for what the
+/// filesystem lacks, which it is asked after the inode (fallocate) or knows alone (RWF_NOWAIT), and for
+/// attributes that are there or not, of which the contract says so.
+#[test]
+fn the_kernels_reasons_come_first() -> Outcome {
+    let (row, symbol) = ("flags_of_rows", "open");
+    let native = Run::natively(row, symbol)?;
+    let scene = Scene::new(Tag::None)?;
+    Run::program(&Shim::new(), row, symbol, &scene)?.expect(&native.output, &native)?;
+    let scene = Scene::new(Tag::Valid)?;
+    let tagged = Run::program(&Shim::new(), row, symbol, &scene)?;
+    let is_excepted = |line: &str, native: &str| {
+        let bit = line
+            .split_once(", bit ")
+            .and_then(|(_, rest)| rest.split(' ').next());
+        let is_low = bit.is_some_and(|bit| bit.parse().is_ok_and(|bit: u32| bit < 9));
+        ["-1 EEXIST", "-1 ENODATA"].contains(&native) || (native == "-1 EOPNOTSUPP" && is_low)
+    };
+    let wrong = |(line, tagged): &(&str, &str)| {
+        let result = |line: &str| Some(line.split(" | ").next()?.rsplit_once(" = ")?.1.to_owned());
+        match (result(line), result(tagged)) {
+            (Some(native), Some(tagged)) if native.starts_with("-1") => {
+                native != tagged && !(tagged == "-1 EPERM" && is_excepted(line, &native))
+            }
+            (Some(_), Some(result)) if result == "-1 EPERM" => false,
+            // What does nothing to the file, as O_PATH.
+            _ => line != tagged || line.contains(" | "),
+        }
+    };
+    let pairs: Vec<_> = native.output.lines().zip(tagged.output.lines()).collect();
+    let wrong: Vec<_> = pairs.iter().copied().filter(wrong).collect();
+    if !wrong.is_empty() || native.output.lines().count() != pairs.len() {
+        let (count, first) = (wrong.len(), wrong.iter().take(8));
+        fail!(
+            "{count} lines of {}: {:#?}",
+            pairs.len(),
+            first.collect::<Vec<_>>()
+        );
+    }
+    Ok(())
 }

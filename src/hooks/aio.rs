@@ -2,7 +2,7 @@
 //! noticed.
 
 use super::copy::is_open_for_reading;
-use super::write::{is_open_for_writing, negative};
+use super::write::{is_open_for_writing, negative, unknown_flags};
 use crate::check;
 use crate::descriptors;
 use crate::enforce::{Earlier, enforce};
@@ -172,6 +172,11 @@ impl Block<'_> {
         (self.word(16) >> 32) as i32
     }
 
+    /// RWF_ flags.
+    fn flags(&self) -> u32 {
+        (self.word(8) >> 32) as u32
+    }
+
     /// Notes a sync of the file.
     fn sync_begins(&self) {
         const FSYNC: u16 = 2;
@@ -209,7 +214,9 @@ impl Block<'_> {
         // What the kernel says at once; a bad buffer is found out later, when it is refused already.
         let is_bad = || {
             let unreadable = || length != 0 && read_value::<[usize; 2]>(buffer).is_none();
-            negative(offset).is_some() || (is_vector && unreadable())
+            negative(offset).is_some()
+                || (is_vector && unreadable())
+                || unknown_flags(self.flags()).is_some()
         };
         let (operation, is_open) = if writes {
             (Operation::Write, is_open_for_writing(fd))

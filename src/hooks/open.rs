@@ -62,11 +62,15 @@ pub extern "C" fn openat2(call: &mut Call) -> Step {
     else {
         return Step::PASS;
     };
+    // Flags that are unknown, a mode without O_CREAT, more at the end of `how` than the kernel knows: all
+    // of this it says before it looks at the path, of which the empty one is refused next.
+    // SAFETY: the kernel reads `how`, or answers EFAULT; the path is ours.
+    let dry_run = || unsafe { sys!(SYS_openat2, at, c"".as_ptr(), how, size) };
     let flags = flags as i32;
     let probe = [(O_PATH | O_CLOEXEC | flags & O_NOFOLLOW) as u64, 0, resolve];
     // SAFETY: the kernel reads the path, or answers EFAULT; `probe` is ours.
     let find = || unsafe { sys!(SYS_openat2, at, path, &raw const probe, size_of_val(&probe)) };
-    truncate(call, flags, find)
+    truncate(call, flags, find, dry_run)
 }
 
 /// open_by_handle_at(2). Only the kernel knows whose handle it is, so it finds the file first, by
@@ -75,18 +79,24 @@ pub extern "C" fn open_by_handle_at(call: &mut Call) -> Step {
     let [mount, handle, flags, ..] = call.args;
     // SAFETY: the kernel reads the handle, or answers EFAULT.
     let find = || unsafe { sys!(SYS_open_by_handle_at, mount, handle, O_PATH | O_CLOEXEC) };
-    truncate(call, flags as i32, find)
+    truncate(call, flags as i32, find, || dry_run(flags as i32))
 }
 
-/// An open of the file that `find` gives a descriptor of, ours to close.
-fn truncate(call: &mut Call, flags: i32, find: impl FnOnce() -> Result<usize, Errno>) -> Step {
+/// An open of the file that `find` gives a descriptor of, ours to close, with arguments that `dry_run`
+/// would open nothing by.
+fn truncate(
+    call: &mut Call,
+    flags: i32,
+    find: impl FnOnce() -> Result<usize, Errno>,
+    dry_run: impl FnOnce() -> Result<usize, Errno>,
+) -> Step {
     if flags & O_TRUNC != 0 && flags & O_PATH == 0 && process::config().policy.mode != Mode::Off {
         let Ok(fd) = find() else { return Step::PASS };
         let place = Place::at(fd as i32, c"".as_ptr() as usize, true).or_empty(true);
         let step = enforce(
             Operation::Truncate,
             subject::of(Place::Descriptor(fd as i32)),
-            || Earlier::refuses_if(is_refused_anyway(place, flags)),
+            || Earlier::refuses_if(is_refused_anyway(place, flags, dry_run)),
             || Effect::Changes,
         );
         // SAFETY: `find` has just opened it.
@@ -104,7 +114,7 @@ fn open_at(call: &mut Call, at: i32, path: usize, flags: i32) -> Step {
         let step = enforce(
             Operation::Truncate,
             subject::of(place),
-            || Earlier::refuses_if(is_refused_anyway(place, flags)),
+            || Earlier::refuses_if(is_refused_anyway(place, flags, || dry_run(flags))),
             || Effect::Changes,
         );
         if !step.is_pass() {
@@ -114,8 +124,18 @@ fn open_at(call: &mut Call, at: i32, path: usize, flags: i32) -> Step {
     call.then(forget_result)
 }
 
+/// An open that the kernel refuses with ENOENT, if it has nothing against the flags.
+fn dry_run(flags: i32) -> Result<usize, Errno> {
+    // SAFETY: the path is ours, and empty.
+    unsafe { sys!(SYS_openat, AT_FDCWD, c"".as_ptr(), flags, 0) }
+}
+
 /// Whether the kernel would not open this file anyway.
-fn is_refused_anyway(place: Place, flags: i32) -> bool {
+fn is_refused_anyway(
+    place: Place,
+    flags: i32,
+    dry_run: impl FnOnce() -> Result<usize, Errno>,
+) -> bool {
     // O_TRUNC needs the right to write, whatever the access mode.
     let wanted = if flags & O_ACCMODE == O_WRONLY {
         W_OK
@@ -124,5 +144,6 @@ fn is_refused_anyway(place: Place, flags: i32) -> bool {
     };
     flags & (O_CREAT | O_EXCL) == O_CREAT | O_EXCL
         || flags & O_DIRECTORY != 0
+        || dry_run() != Err(libc::ENOENT)
         || place.access(wanted).is_err()
 }

@@ -2,7 +2,7 @@
 //! literally. Otherwise their symbols lead straight on.
 
 use super::copy::is_open_for_reading;
-use super::write::{bad_buffer, bad_vector, negative};
+use super::write::{bad_buffer, bad_vector, negative, unknown_flags, vectored_flags};
 use crate::descriptors;
 use crate::enforce::{Earlier, enforce};
 use crate::subject;
@@ -41,7 +41,12 @@ pub extern "C" fn preadv(call: &mut Call) -> Step {
 pub extern "C" fn preadv2(call: &mut Call) -> Step {
     let [fd, vector, count, offset, ..] = call.args;
     let refused = || negative(offset).filter(|_| offset as isize != -1);
-    look(fd, || refused().or_else(|| bad_vector(vector, count)))
+    let flags = vectored_flags(call);
+    look(fd, || {
+        refused()
+            .or_else(|| bad_vector(vector, count))
+            .or_else(|| unknown_flags(flags))
+    })
 }
 
 fn look(fd: usize, arguments: impl FnOnce() -> Option<i32>) -> Step {

@@ -4,6 +4,7 @@ use super::write::is_open_for_writing;
 use crate::check;
 use crate::descriptors;
 use crate::enforce::{Earlier, enforce};
+use crate::real::{is_sealed, sys};
 use crate::subject::{self, Place};
 use crate::trampoline::{Call, Step};
 use daxshim_core::contract::{Effect, Operation, Subject};
@@ -64,7 +65,7 @@ pub extern "C" fn fallocate(call: &mut Call) -> Step {
     if descriptors::is_untagged(fd) {
         return Step::PASS;
     }
-    let refused = || offset < 0 || length <= 0 || !is_open_for_writing(fd);
+    let refused = || offset < 0 || length <= 0 || !is_open_for_writing(fd) || is_unknown(fd, mode);
     let effect = |subject| {
         // A tagged file has no holes; only a broken tag leaves doubt.
         let allocates = mode & !FALLOC_FL_KEEP_SIZE == 0 && subject == Subject::Tagged;
@@ -81,6 +82,14 @@ pub extern "C" fn fallocate(call: &mut Call) -> Step {
         || Earlier::refuses_if(refused()),
         || effect(subject),
     )
+}
+
+/// Whether the kernel refuses the mode, if it may be asked: that comes before it finds that no file can be so
+/// long, which is EFBIG.
+fn is_unknown(fd: i32, mode: i32) -> bool {
+    // SAFETY: takes no pointer, and nothing is allocated there.
+    let dry_run = unsafe { sys!(SYS_fallocate, fd, mode, i64::MAX, 1) };
+    dry_run != Err(libc::EFBIG) && !is_sealed()
 }
 
 /// [`Effect::Idle`] if so.

@@ -43,9 +43,34 @@ pub extern "C" fn pwritev(call: &mut Call) -> Step {
 pub extern "C" fn pwritev2(call: &mut Call) -> Step {
     let [fd, vector, count, offset, ..] = call.args;
     let refused = || negative(offset).filter(|_| offset as isize != -1);
+    let flags = vectored_flags(call);
     change(fd, || {
-        refused().or_else(|| bad_vector_at(offset, vector, count))
+        refused()
+            .or_else(|| bad_vector_at(offset, vector, count))
+            .or_else(|| unknown_flags(flags))
     })
+}
+
+/// The flags of preadv2(2) and pwritev2(2): by number there is another half of the offset before them,
+/// which the kernel does not look at.
+pub fn vectored_flags(call: &Call) -> u32 {
+    let [_, _, _, _, fifth, sixth] = call.args;
+    (if call.is_by_number() { sixth } else { fifth }) as u32
+}
+
+/// What the kernel says of RWF_ flags, before the file is asked.
+pub fn unknown_flags(flags: u32) -> Option<i32> {
+    // linux/fs.h, up to Linux 6.18.
+    const APPEND: u32 = 0x10;
+    const NOAPPEND: u32 = 0x20;
+    const KNOWN: u32 = 0x1ff;
+    if flags & !KNOWN != 0 {
+        Some(libc::EOPNOTSUPP)
+    } else if flags & APPEND != 0 && flags & NOAPPEND != 0 {
+        Some(libc::EINVAL)
+    } else {
+        None
+    }
 }
 
 fn change(fd: usize, arguments: impl FnOnce() -> Option<i32>) -> Step {
