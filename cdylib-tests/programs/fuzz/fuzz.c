@@ -83,7 +83,7 @@ static void die(const char *what, long error)
 static const char *verdicts = "", *keep_file, *self;
 static uint64_t seed;
 static long count, threads = 2, phase_length = 64, from;
-static bool native, say, pester;
+static bool native, say, pester, has_keys;
 static uint64_t without;
 static char *carried; /* the slots, over an exec */
 static unsigned char *kept;
@@ -675,6 +675,8 @@ static long op_key(void)
 	long which = below(2), how = below(6);
 	int key = me->keys[which];
 	if (without & KEY)
+		return 0;
+	if (how == 0 && !has_keys) /* EINVAL, or ENOSPC while another thread is about it */
 		return 0;
 	if (how == 0 && key < 0) {
 		me->keys[which] = (int)CALL(pkey_alloc, 0, one_in(2) ? PKEY_DISABLE_ACCESS : 0);
@@ -1476,6 +1478,10 @@ int main(int argc, char **argv)
 		}
 	}
 	find_calls();
+	long key = raw(SYS_pkey_alloc, 0, 0);
+	has_keys = key >= 0;
+	if (has_keys)
+		raw(SYS_pkey_free, key);
 	for (size_t i = 0; i < OPERATIONS; i++)
 		total_weight += operations[i].weight;
 	long fd = raw(SYS_open, log, O_RDWR | O_CLOEXEC);
