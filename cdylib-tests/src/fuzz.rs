@@ -427,7 +427,7 @@ pub struct Shrunk {
 }
 
 /// Runs spent on making a failing program smaller.
-const SHRINKING: usize = 200;
+const SHRINKING: usize = 120;
 /// Runs that say how often it fails.
 const AGAIN: usize = 10;
 

@@ -109,6 +109,13 @@ fn failure(
     let at = |operation: Option<usize>| {
         operation.map_or("its end".to_owned(), |n| format!("operation {n}"))
     };
+    // Shrinking takes a while.
+    eprintln!(
+        "{which}, of seed {}: {}: {}",
+        program.seed,
+        at(difference.operation),
+        difference.text
+    );
     let shrunk = shrink(program, difference, kept)?;
     let list: Vec<String> = shrunk.kept.iter().map(usize::to_string).collect();
     let calls = match shrunk.failed_again {

@@ -50,6 +50,8 @@
 #define SEGMENT_PAGES 4
 /* What only the handlers of SIGUSR2 map. */
 #define PESTERED (BASE + (2L << 32))
+/* So many operations of a thread's in a row often use the same pages. */
+#define NEIGHBOURS 16
 #define SLOTS 8
 /* Slots below have the number that the kernel chose, those above their own. */
 #define FIXED_SLOT 4
@@ -81,7 +83,7 @@ static void die(const char *what, long error)
 static const char *verdicts = "", *keep_file, *self;
 static uint64_t seed;
 static long count, threads = 2, phase_length = 64, from;
-static bool native, say, pester;
+static bool native, say, pester, has_keys;
 static uint64_t without;
 static char *carried; /* the slots, over an exec */
 static unsigned char *kept;
@@ -152,6 +154,7 @@ static struct thread {
 	sigjmp_buf *volatile leave; /* where SIGUSR2 goes on, if it is not to return */
 	volatile int handler_failures;
 	long operation;
+	uint64_t neighbourhood; /* where operations that follow each other meet */
 	char line[512];
 } all[THREADS];
 static __thread struct thread *me;
@@ -522,8 +525,8 @@ static struct range some_range(long most)
 	struct range r;
 	r.pages = 1 + below(one_in(4) ? most : 4);
 	r.page = below(ARENA_PAGES - r.pages + 1);
-	if (one_in(3)) /* often the same addresses */
-		r.page = r.page % 8;
+	if (one_in(2))
+		r.page = (long)(me->neighbourhood % (uint64_t)(ARENA_PAGES - r.pages + 1));
 	r.address = at(r.page);
 	r.length = r.pages * PAGE;
 	if (one_in(8)) /* up to the page's end */
@@ -673,6 +676,8 @@ static long op_key(void)
 	int key = me->keys[which];
 	if (without & KEY)
 		return 0;
+	if (how == 0 && !has_keys) /* EINVAL, or ENOSPC while another thread is about it */
+		return 0;
 	if (how == 0 && key < 0) {
 		me->keys[which] = (int)CALL(pkey_alloc, 0, one_in(2) ? PKEY_DISABLE_ACCESS : 0);
 		return me->keys[which] >= 0 ? 1 : -1;
@@ -741,8 +746,10 @@ static long op_segment(void)
 	long result;
 	if (without & SEGMENT || r.page + SEGMENT_PAGES > ARENA_PAGES)
 		return 0;
-	if (one_in(3)) {
-		result = CALL(shmdt, r.address);
+	if (one_in(2)) {
+		for (int i = 0; i < ARENA_PAGES && me->pages[r.page].file != SHM; i++)
+			r.page = (r.page + 1) % ARENA_PAGES;
+		result = CALL(shmdt, at(r.page));
 		for (long i = 0; result == 0 && i < SEGMENT_PAGES; i++)
 			if (r.page + i < ARENA_PAGES && me->pages[r.page + i].file == SHM && me->pages[r.page + i].at == i)
 				mapped(r.page + i, 1, NONE, false, 0);
@@ -1185,6 +1192,11 @@ static void execute(const char *more, const char *slots)
 	list[n++] = (char *)more;
 	list[n++] = (char *)slots;
 	list[n] = NULL;
+	/* One that comes before there is a handler would end it. */
+	sigset_t set;
+	sigemptyset(&set);
+	sigaddset(&set, SIGUSR2);
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
 	execv(self, list);
 }
 
@@ -1341,6 +1353,7 @@ static void run_operation(long n)
 	*entry = (struct entry){0};
 	me->line[0] = 0;
 	me->operation = n;
+	me->neighbourhood = mix(seed ^ mix((uint64_t)(n / threads / NEIGHBOURS * THREADS + me->number)));
 	perform(entry, mix((uint64_t)n), false);
 	entry->done = 1;
 	say_line("");
@@ -1465,6 +1478,10 @@ int main(int argc, char **argv)
 		}
 	}
 	find_calls();
+	long key = raw(SYS_pkey_alloc, 0, 0);
+	has_keys = key >= 0;
+	if (has_keys)
+		raw(SYS_pkey_free, key);
 	for (size_t i = 0; i < OPERATIONS; i++)
 		total_weight += operations[i].weight;
 	long fd = raw(SYS_open, log, O_RDWR | O_CLOEXEC);
@@ -1496,6 +1513,7 @@ int main(int argc, char **argv)
 		prepare_thread(number, true);
 		read_slots(carried, number, number);
 		me->operation = n;
+		me->neighbourhood = random;
 		digest_parts(&entries[n], random, 4);
 		say_line(", executed");
 		return 0;
