@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 pub type Shown = [i64; 3];
 
 /// System calls that the second makes while the first is stopped, before it is taken to wait for the first.
-const CALLS_OF_WAITING: usize = 300;
+const CALLS_OF_WAITING: usize = 40;
 
 /// The same, should it wait without system calls. Nothing but the duration depends on it.
 const PATIENCE: Duration = Duration::from_millis(200);
