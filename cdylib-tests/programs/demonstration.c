@@ -77,12 +77,13 @@ static void on_little_stack(void)
 	/* A page that is not there lies below. */
 	char *stack = mmap(NULL, 3 * PAGE, RW, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	mprotect(stack, 2 * PAGE, PROT_NONE);
+	/* Here first: what is looked up at a first call has been. */
+	with_little_stack();
 	if (getcontext(&there))
 		die("getcontext");
 	there.uc_stack.ss_sp = stack + 2 * PAGE;
 	there.uc_stack.ss_size = LEFT + CONTEXT;
 	there.uc_link = &back;
-	/* Once where there is room: what is looked up once has been. */
 	makecontext(&there, with_little_stack, 0);
 	if (swapcontext(&back, &there))
 		die("swapcontext");
@@ -129,11 +130,11 @@ static void leave(int signal UNUSED)
 /* Whatever msync is amid when the clock rings. */
 static void leak_flushes(void)
 {
-	signal(SIGVTALRM, leave);
+	signal(SIGPROF, leave);
 	for (volatile int i = 0; i < 200; i++)
 		if (!sigsetjmp(out, 1)) {
 			struct itimerval soon = {{0, 0}, {0, 100 + i}};
-			setitimer(ITIMER_VIRTUAL, &soon, NULL);
+			setitimer(ITIMER_PROF, &soon, NULL);
 			for (;;)
 				msync(p, FILE_SIZE, MS_SYNC);
 		}

@@ -8,6 +8,7 @@
 use daxshim_tests::{Failed, Outcome, Run, Scene, Shim, Tag, fail, library, program};
 use libtest_mimic::{Arguments, Trial};
 use std::collections::BTreeSet;
+use std::process::Command;
 
 /// Where the program is put. What is to be filled in is found out natively.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,7 +124,64 @@ fn main() {
             }));
         }
     }
+    for how in ["deepbind", "dlmopen", "32 bits"] {
+        for tag in [Tag::None, Tag::Valid] {
+            let tagged = if tag == Tag::None {
+                "untagged"
+            } else {
+                "tagged"
+            };
+            trials.push(Trial::test(format!("{how}/{tagged}"), move || {
+                otherwise(how, tag)
+            }));
+        }
+    }
     libtest_mimic::run(&Arguments::from_args(), trials).exit();
+}
+
+/// A static program of 32 bits that executes its arguments.
+const EXECUTES: &str = ".globl _start
+_start: mov (%esp), %ecx
+lea 8(%esp,%ecx,4), %edx
+mov 8(%esp), %ebx
+lea 8(%esp), %ecx
+mov $11, %eax
+int $0x80
+mov $126, %ebx
+mov $1, %eax
+int $0x80
+";
+
+/// The demonstration as a library in another scope; and executed by a program of another word size, which the
+/// shimmed one executes.
+fn otherwise(how: &str, tag: Tag) -> Outcome {
+    let built = tempfile::tempdir()?;
+    let target = built.path().join("built");
+    let mut compiler = Command::new("cc");
+    compiler.arg("-o").arg(&target);
+    if how == "32 bits" {
+        let source = built.path().join("executes.s");
+        std::fs::write(&source, EXECUTES)?;
+        compiler.args(["-m32", "-nostdlib", "-static"]).arg(source);
+    } else {
+        compiler.args(["-shared", "-fPIC", "-D_GNU_SOURCE", "-pthread"]);
+        compiler.arg(concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/programs/demonstration.c"
+        ));
+    }
+    let compiled = Run::of(&mut compiler)?;
+    if !compiled.status.success() {
+        fail!("cc: {}", compiled.output);
+    }
+    let target = target.display().to_string();
+    let demonstration = program("demonstration").display().to_string();
+    let loads = program("loads").display().to_string();
+    if how == "32 bits" {
+        same(Named("none"), &["env", &target, &demonstration], tag)
+    } else {
+        same(Named("none"), &[&loads, how, &target], tag)
+    }
 }
 
 /// The words as the environment's program takes them: ours by its path.
