@@ -33,6 +33,15 @@ static long succeeds(const void *result)
 		munmap(p, 6 * PAGE);                                                                                   \
 	} while (0)
 
+/* An mmap over it may have unmapped it before it failed: then the kernel may do it, and what is left is synced. */
+#define FAILING_OVER(...)                                                                                              \
+	do {                                                                                                           \
+		map();                                                                                                 \
+		STEP(succeeds(mmap(__VA_ARGS__)), "mmap(%s)", #__VA_ARGS__);                                           \
+		STEP(msync(p, 4 * PAGE, MS_SYNC), "  then msync after mmap(%s)", #__VA_ARGS__);                        \
+		munmap(p, 6 * PAGE);                                                                                   \
+	} while (0)
+
 int main(int argc, char **argv)
 {
 	begin(argc, argv);
@@ -62,19 +71,19 @@ int main(int argc, char **argv)
 	FAILING(mprotect(p, 4 * PAGE, PROT_GROWSDOWN | PROT_GROWSUP), "mprotect, growing both ways");
 	FAILING(pkey_mprotect(p, 4 * PAGE, PROT_NONE, 15), "pkey_mprotect, no such key");
 	FAILING(pkey_mprotect(p + 1, PAGE, PROT_NONE, -1), "pkey_mprotect, unaligned");
-	FAILING(succeeds(mmap(p, PAGE, RW, MAP_SHARED | MAP_FIXED, -1, 0)), "mmap over it, descriptor -1");
-	FAILING(succeeds(mmap(p, PAGE, RW, MAP_PRIVATE | MAP_FIXED, CLOSED_FD, 0)), "mmap over it, closed descriptor");
-	FAILING(succeeds(mmap(p, PAGE, RW, MAP_SHARED | MAP_FIXED, DIR_FD, 0)), "mmap over it, a directory");
-	FAILING(succeeds(mmap(p, PAGE, RW, MAP_SHARED | MAP_FIXED, OPATH_FD, 0)), "mmap over it, O_PATH");
-	FAILING(succeeds(mmap(p, PAGE, RW, MAP_SHARED | MAP_FIXED, read_only, 0)), "mmap over it, writable of O_RDONLY");
-	FAILING(succeeds(mmap(p, PAGE, PROT_READ, MAP_SHARED | MAP_FIXED, write_only, 0)), "mmap over it, of O_WRONLY");
-	FAILING(succeeds(mmap(p, PAGE, RW, MAP_SHARED | MAP_FIXED, fd, 1)), "mmap over it, unaligned offset");
-	FAILING(succeeds(mmap(p + 1, PAGE, RW, MAP_SHARED | MAP_FIXED, fd, 0)), "mmap over it, unaligned");
-	FAILING(succeeds(mmap(p, 0, RW, MAP_SHARED | MAP_FIXED, fd, 0)), "mmap over it, length 0");
-	FAILING(succeeds(mmap(p, SIZE_MAX, RW, MAP_SHARED | MAP_FIXED, fd, 0)), "mmap over it, SIZE_MAX");
-	FAILING(succeeds(mmap(p, PAGE, RW, MAP_FIXED, fd, 0)), "mmap over it, of no type");
-	FAILING(succeeds(mmap(p, PAGE, RW, MAP_SHARED_VALIDATE | MAP_FIXED | 0x800000, fd, 0)), "mmap over it, unknown flag");
-	FAILING(succeeds(mmap(p, PAGE, RW, MAP_SHARED | MAP_FIXED_NOREPLACE, fd, 0)), "mmap over it, MAP_FIXED_NOREPLACE");
+	FAILING_OVER(p, PAGE, RW, MAP_SHARED | MAP_FIXED, -1, 0);
+	FAILING_OVER(p, PAGE, RW, MAP_PRIVATE | MAP_FIXED, CLOSED_FD, 0);
+	FAILING_OVER(p, PAGE, RW, MAP_SHARED | MAP_FIXED, DIR_FD, 0);
+	FAILING_OVER(p, PAGE, RW, MAP_SHARED | MAP_FIXED, OPATH_FD, 0);
+	FAILING_OVER(p, PAGE, RW, MAP_SHARED | MAP_FIXED, read_only, 0);
+	FAILING_OVER(p, PAGE, PROT_READ, MAP_SHARED | MAP_FIXED, write_only, 0);
+	FAILING_OVER(p, PAGE, RW, MAP_SHARED | MAP_FIXED, fd, 1);
+	FAILING_OVER(p + 1, PAGE, RW, MAP_SHARED | MAP_FIXED, fd, 0);
+	FAILING_OVER(p, 0, RW, MAP_SHARED | MAP_FIXED, fd, 0);
+	FAILING_OVER(p, SIZE_MAX, RW, MAP_SHARED | MAP_FIXED, fd, 0);
+	FAILING_OVER(p, PAGE, RW, MAP_FIXED, fd, 0);
+	FAILING_OVER(p, PAGE, RW, MAP_SHARED_VALIDATE | MAP_FIXED | 0x800000, fd, 0);
+	FAILING_OVER(p, PAGE, RW, MAP_SHARED | MAP_FIXED_NOREPLACE, fd, 0);
 	FAILING(madvise(p, 4 * PAGE, 999), "madvise, unknown advice");
 	FAILING(madvise(p + 1, PAGE, MADV_DONTNEED), "madvise, unaligned");
 	FAILING(madvise(p + 1, PAGE, 102), "madvise, a guard, unaligned");

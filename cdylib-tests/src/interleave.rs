@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 pub type Shown = [i64; 3];
 
 /// System calls that the second makes while the first is stopped, before it is taken to wait for the first.
-const CALLS_OF_WAITING: usize = 300;
+const CALLS_OF_WAITING: usize = 40;
 
 /// The same, should it wait without system calls. Nothing but the duration depends on it.
 const PATIENCE: Duration = Duration::from_millis(200);
@@ -117,9 +117,12 @@ impl Threads {
         let amid = match until {
             Until::Recorded(places) => {
                 let mut seen = HashSet::new();
-                while !first.is_at_breakpoint()? {
+                loop {
                     let place = first.registers()?.rip;
                     if seen.insert(place) {
+                        if first.decode(place)?.mnemonic() == Mnemonic::Int3 {
+                            break;
+                        }
                         places.push(place);
                     }
                     first.one_instruction()?;
@@ -230,11 +233,6 @@ impl Tracee {
             fail!("debug registers: {}", io::Error::last_os_error());
         }
         Ok(())
-    }
-
-    fn is_at_breakpoint(self) -> Result<bool, Failed> {
-        let registers = self.registers()?;
-        Ok(self.decode(registers.rip)?.mnemonic() == Mnemonic::Int3)
     }
 
     fn one_instruction(self) -> Result<(), Failed> {

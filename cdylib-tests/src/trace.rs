@@ -116,11 +116,22 @@ impl Tracee {
             self.request(libc::PTRACE_CONT, signal)?;
             signal = self.stopped()? as usize;
             let registers = self.registers()?;
-            let before = self.decode(registers.rip - 1)?;
-            if signal == libc::SIGTRAP as usize && before.mnemonic() == Mnemonic::Int3 {
+            if signal == libc::SIGTRAP as usize && self.has_executed_breakpoint()? {
                 return Ok(registers);
             }
         }
+    }
+
+    /// Whether it is a breakpoint instruction that it was stopped by, and not its own trap flag.
+    fn has_executed_breakpoint(&self) -> Result<bool, Failed> {
+        // SAFETY: all zeros is a value of this structure, which the request fills in.
+        let mut signal: libc::siginfo_t = unsafe { std::mem::zeroed() };
+        // SAFETY: as above.
+        let done = unsafe { libc::ptrace(libc::PTRACE_GETSIGINFO, self.pid, 0, &raw mut signal) };
+        if done == -1 {
+            return Err(io::Error::last_os_error().into());
+        }
+        Ok(signal.si_code == libc::SI_KERNEL)
     }
 
     /// One instruction; signals that arrive meanwhile are delivered.

@@ -43,6 +43,7 @@ const BEHAVIOURS: &[(&str, &str, bool)] = &[
     ("fread", "fread", false),
     ("freopen_in_place", "freopen", false),
     ("freopen_w", "freopen", false),
+    ("high_addresses", "msync", true),
     ("io_submit_fsync", "io_submit", true),
     ("library_loaded_late", "dlopen", true),
     ("locks_and_watches", "chmod", false),

@@ -38,7 +38,7 @@ fn main() {
     for (i, &first) in FIRST.iter().enumerate() {
         for (j, &(second, error)) in SECOND.iter().enumerate() {
             // Each pair with another stride: together they stop at all places of what they share.
-            let stride = [11, 13, 17, 19][(i + j) % 4] * if scene::real() { 8 } else { 1 };
+            let stride = [17, 23, 29, 31][(i + j) % 4] * if scene::real() { 8 } else { 1 };
             let name = format!("{first}, {second}");
             let test = move || apart(&Shim::new(), first, second, error, stride);
             trials.push(Trial::test(name, test));

@@ -180,8 +180,9 @@ fn unmaps(count: u32, who: &str) -> Outcome {
         .arg(who);
     let trace = trace_at_most(command.current_dir(scene.dir()), STEPS_AT_MOST)?;
     let [_, left, _] = trace.announced;
-    if left != u64::from(count) {
-        fail!("{left} flushes were left by longjmp instead of {count}");
+    // More than there are places for are the kernel's.
+    if !(1..=u64::from(count)).contains(&left) {
+        fail!("{left} flushes of {count} were left by longjmp");
     }
     if trace.result != 0 {
         fail!("munmap: error {}", trace.result);
