@@ -48,6 +48,7 @@ const OWN: &[(c_long, &[usize])] = &[
     (SYS_fsync, &[BAD]),
     (SYS_ftruncate, &[BAD, 1]),
     (SYS_getdents64, &[BAD, BAD, 512]),
+    (SYS_get_robust_list, &[0, BAD, BAD]),
     (SYS_getegid, &[]),
     (SYS_geteuid, &[]),
     (SYS_getgid, &[]),
