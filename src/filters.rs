@@ -5,8 +5,9 @@
 //! off.
 
 use crate::check;
+use crate::memory::on_own_stack;
 use crate::process::event;
-use crate::real::{self, sys};
+use crate::real::{self, SignalsBlocked, sys};
 use crate::subject;
 use core::ffi::CStr;
 use daxshim_core::proc::{decimal, each_entry};
@@ -51,7 +52,9 @@ pub fn set_up() {
     if !real::is_sealed() {
         event(Event::Sealed);
         check::sealing();
-        remember_tagged();
+        let blocked = SignalsBlocked::new();
+        let _ = on_own_stack(remember_tagged);
+        drop(blocked);
         // Strict mode switches the time-stamp counter off.
         no_counter();
     }

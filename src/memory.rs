@@ -1,6 +1,7 @@
 //! The program's memory, looked at without ever faulting: process_vm_readv(2) on ourselves.
 
 use crate::real::{Errno, is_sealed, sys};
+use core::arch::asm;
 use core::ffi::{c_char, c_void};
 use core::mem::ManuallyDrop;
 use libc::iovec;
@@ -210,6 +211,45 @@ impl Drop for Room {
         // SAFETY: mapped by `map`; no reference into it outlives `self`.
         let _ = unsafe { sys!(SYS_munmap, self.address, self.length) };
     }
+}
+
+/// Bytes of the stack that [`on_own_stack`] makes: what looks through /proc takes 8 KiB.
+const STACK: usize = 64 << 10;
+
+/// Does what needs more stack than a hook may take of the program's. To be called with signals held back, as
+/// a handler must not run there. `None` where there is no memory, or the call is not allowed.
+pub fn on_own_stack<R>(work: impl FnOnce() -> R) -> Option<R> {
+    struct Job<F, R> {
+        work: Option<F>,
+        result: Option<R>,
+    }
+    extern "C" fn run<F: FnOnce() -> R, R>(job: &mut Job<F, R>) {
+        job.result = job.work.take().map(|work| work());
+    }
+    fn runner<F: FnOnce() -> R, R>(_: &Job<F, R>) -> extern "C" fn(&mut Job<F, R>) {
+        run::<F, R>
+    }
+    let stack = Room::map(STACK)?;
+    let mut job = Job {
+        work: Some(work),
+        result: None,
+    };
+    // SAFETY: the whole stack is there, aligned to 16 as at any call, and what runs on it comes back: nothing
+    // unwinds through it, as panics abort. r12 is kept by the callee (System V ABI).
+    unsafe {
+        asm!(
+            "mov r12, rsp",
+            "mov rsp, {stack}",
+            "call {run}",
+            "mov rsp, r12",
+            stack = in(reg) stack.address + stack.length,
+            run = in(reg) runner(&job),
+            in("rdi") &raw mut job,
+            out("r12") _,
+            clobber_abi("C"),
+        );
+    }
+    job.result
 }
 
 /// Puts a value into memory of its own, where it stays. `None` where there is no memory.

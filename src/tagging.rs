@@ -3,10 +3,11 @@
 //! (`daxshim_core::tag::change`); what differs is that the program itself has the file open.
 //!
 //! Rare, and slow by its nature: all of /proc is looked through. Signals are held back, so that no
-//! handler sees a file between two states, nor a thread is cancelled there.
+//! handler sees a file between two states, nor a thread is cancelled there; and it is done on a stack of
+//! our own.
 
 use crate::descriptors;
-use crate::memory::Room;
+use crate::memory::{Room, on_own_stack};
 use crate::process;
 use crate::real::numbers::{SYS_FILE_GETATTR, SYS_FILE_SETATTR};
 use crate::real::{Errno, SignalsBlocked, sys, syscall};
@@ -188,6 +189,10 @@ fn call_file_attr(number: i64, place: Place, flags: &mut [u64; 3]) -> Result<(),
 #[inline(never)]
 pub fn set(place: Place, wanted: InodeFlags) -> Result<(), Errno> {
     let _blocked = SignalsBlocked::new();
+    on_own_stack(|| set_there(place, wanted)).unwrap_or(Err(libc::ENOMEM))
+}
+
+fn set_there(place: Place, wanted: InodeFlags) -> Result<(), Errno> {
     let emulate = process::config().emulate;
     change::may_change(!emulate).map_err(errno)?;
     let file = File::of(place)?;
@@ -247,6 +252,10 @@ fn was_nodefrag_ours(fd: BorrowedFd<'_>, identity: &tag::Identity) -> bool {
 #[inline(never)]
 pub fn clear(place: Place, wanted: InodeFlags, tag: &Tag) -> Result<(), Errno> {
     let _blocked = SignalsBlocked::new();
+    on_own_stack(|| clear_there(place, wanted, tag)).unwrap_or(Err(libc::ENOMEM))
+}
+
+fn clear_there(place: Place, wanted: InodeFlags, tag: &Tag) -> Result<(), Errno> {
     let file = File::of(place)?;
     let unseen = !(may_look_everywhere() && is_only_one(&file));
     let fd = file.as_fd();

@@ -48,6 +48,7 @@ const OWN: &[(c_long, &[usize])] = &[
     (SYS_fsync, &[BAD]),
     (SYS_ftruncate, &[BAD, 1]),
     (SYS_getdents64, &[BAD, BAD, 512]),
+    (SYS_get_robust_list, &[0, BAD, BAD]),
     (SYS_getegid, &[]),
     (SYS_geteuid, &[]),
     (SYS_getgid, &[]),
@@ -270,13 +271,12 @@ mod tests {
             "core/src/maps.rs",
             "core/src/pagemap.rs",
             "core/src/proc.rs",
+            "core/src/requests.rs",
             "core/src/tag/change.rs",
             "core/src/tag/mod.rs",
             // By the constructor, with calls that the loader makes too.
             "core/src/seccomp.rs",
             "src/logger.rs",
-            // By the constructor of a process that is not sealed.
-            "src/environment.rs",
             // Before a process is sealed.
             "src/filters.rs",
             // They ask.
@@ -284,7 +284,6 @@ mod tests {
             "src/hooks/attributes.rs",
             "src/process.rs",
             // Behind a tag or a descriptor that was looked up, of which there is none in a sealed process.
-            "src/eadr.rs",
             "src/hooks/map.rs",
             "src/subject.rs",
             "src/tagging.rs",
