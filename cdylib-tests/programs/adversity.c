@@ -121,6 +121,9 @@ int main(int argc, char **argv)
 {
 	if (argc < 4)
 		return 2;
+	/* First: it may need what the environment then refuses. */
+	if (*argv[2])
+		setenv("LD_PRELOAD", argv[2], 1);
 	char *name = argv[1], *value = strchr(name, ':');
 	if (value)
 		*value++ = 0;
@@ -149,8 +152,6 @@ int main(int argc, char **argv)
 		deny_write_execute();
 	else if (strcmp(name, "none"))
 		die("no such environment");
-	if (*argv[2])
-		setenv("LD_PRELOAD", argv[2], 1);
 	execvp(argv[3], argv + 3);
 	die(argv[3]);
 }

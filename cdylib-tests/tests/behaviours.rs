@@ -153,8 +153,11 @@ const VARIANTS: &[(&[&str], &str, fn() -> Shim)] = &[
     ),
 ];
 
+/// Whether the machine has something.
+type IsThere = fn() -> bool;
+
 /// Those that need something of the machine.
-const NEEDING: &[(&str, fn() -> bool)] = &[
+const NEEDING: &[(&str, IsThere)] = &[
     ("mprotect_keeps_guard", guards_files),
     ("mprotect_keeps_key", has_protection_keys),
 ];
