@@ -455,6 +455,7 @@ impl Regions {
     }
 
     /// Adds a region where there is none.
+    #[allow(clippy::len_zero, reason = "`is_empty` is what others see of it")]
     fn add(&self, region: Region) -> Result<(), Full> {
         if self.len() == 0 {
             self.open_leaf(0, region.start)?;
