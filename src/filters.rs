@@ -17,10 +17,14 @@ use rustix::fs::CWD;
 
 /// Whether the process is under filters of which nobody knows what they kill for; learnt with calls that the
 /// dynamic loader makes in every program. `tried` is the value of
-/// [`HARMLESS`](daxshim_core::seccomp::HARMLESS). Where nothing can be learnt, any filter is possible.
+/// [`HARMLESS`](daxshim_core::seccomp::HARMLESS). Where there is no /proc to tell of filters, it is
+/// believed, whatever its number; without it, any filter is possible.
 pub fn are_untried(tried: Option<&CStr>) -> bool {
-    let harmless = |status: Status| status.is_harmless(tried.map(CStr::to_bytes));
-    !Status::of_self().is_ok_and(harmless)
+    let tried = tried.map(CStr::to_bytes);
+    match Status::of_self() {
+        Ok(status) => !status.is_harmless(tried),
+        Err(_) => tried.and_then(decimal::<u32>).is_none(),
+    }
 }
 
 /// What was inherited is in force from now on.

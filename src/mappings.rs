@@ -8,6 +8,7 @@ use crate::passes::{self, Passes};
 use crate::process::{self, event};
 use crate::real::{SignalsBlocked, sys, yield_now};
 use core::arch::asm;
+use core::ops::Range;
 use core::sync::atomic::{AtomicUsize, Ordering};
 use daxshim_core::record::{self, BATCH, Change, Place, Record};
 use daxshim_core::regions::{Busy, Full, Region, Writing};
@@ -50,12 +51,7 @@ impl record::Thread for Me {
     }
 
     fn is_on_own_stack(&self) -> bool {
-        let mut stack = core::mem::MaybeUninit::<libc::stack_t>::uninit();
-        // SAFETY: the kernel fills it in whole, or fails.
-        unsafe {
-            sys!(SYS_sigaltstack, 0, stack.as_mut_ptr()).is_ok()
-                && stack.assume_init().ss_flags & libc::SS_ONSTACK == 0
-        }
+        signal_stack().is_some_and(|stack| stack.is_empty())
     }
 }
 
@@ -626,6 +622,40 @@ impl Drop for Flush {
     fn drop(&mut self) {
         RECORD.withdraw(self.0);
     }
+}
+
+/// The thread is about to jump to where its stack pointer is `target`: a flush deeper in its stack than that
+/// was interrupted by a signal handler, and does not go on.
+#[inline]
+pub fn jumping(target: impl FnOnce() -> usize) {
+    if !is_empty() && RECORD.has_published(&Me) {
+        leave(target());
+    }
+}
+
+#[cold]
+fn leave(target: usize) {
+    // Within the stack that a handler has to itself nothing of the interrupted code is left.
+    let stays = signal_stack().is_none_or(|stack| stack.contains(&target));
+    if !stays {
+        RECORD.leave(target, &Me);
+    }
+}
+
+/// The stack of signal handlers that the thread is on; none if it is on its own. `None` if the kernel can't
+/// be asked.
+fn signal_stack() -> Option<Range<usize>> {
+    let mut stack = core::mem::MaybeUninit::<libc::stack_t>::uninit();
+    // SAFETY: the kernel fills it in whole, or fails.
+    let stack = unsafe {
+        sys!(SYS_sigaltstack, 0, stack.as_mut_ptr()).ok()?;
+        stack.assume_init()
+    };
+    let start = stack.ss_sp as usize;
+    Some(match stack.ss_flags & libc::SS_ONSTACK {
+        0 => 0..0,
+        _ => start..start.saturating_add(stack.ss_size),
+    })
 }
 
 /// Waits for the flushes that may have looked up what was just changed in `[start, end)`.

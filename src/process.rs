@@ -140,7 +140,7 @@ extern "C" fn start(_: c_int, _: *const *const c_char, environment: *const *cons
     // SAFETY: glibc hands constructors the process's environment: C strings and a null.
     let lookup = |name: &CStr| unsafe { variable(environment, name) };
     let is_filtered = filters::are_untried(lookup(HARMLESS));
-    real::resolve();
+    real::resolve(is_filtered);
     let (mut config, misunderstood) = Config::read(|name| lookup(name).map(CStr::to_bytes));
     let mut report_directory = lookup(c"DAXSHIM_REPORT");
     if is_filtered {

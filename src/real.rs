@@ -135,11 +135,15 @@ pub fn errno() -> Errno {
 
 /// Finds the next definition of each symbol. Called once, by the constructor: lookups take the
 /// loader's lock, which no hook may.
-pub fn resolve() {
+///
+/// Under a filter, `is_filtered`, no name is asked for that may be nobody's, as dlsym(3) then allocates for
+/// its message, and malloc may ask for random bytes: other libraries' functions are found when called.
+pub fn resolve(is_filtered: bool) {
     let mut absent = "";
     for (name, slot, family) in SLOTS {
+        let is_of_libc = !slot.is_elsewhere() && *name != "io_submit\0";
         // Of a library that is not there, one name is asked for.
-        if *family == absent {
+        if *family == absent || is_filtered && !is_of_libc {
             continue;
         }
         match next(name) {
@@ -148,7 +152,7 @@ pub fn resolve() {
             None => {}
         }
     }
-    if absent != "pmem2" {
+    if absent != "pmem2" && !is_filtered {
         resolve_granularity();
     }
     if let Some(real) = next("pthread_testcancel\0") {

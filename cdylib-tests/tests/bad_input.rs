@@ -144,6 +144,7 @@ const LEFT_OUT: &[(&str, &str)] = &[
     ("io_submit", "libaio's, not libc's; by number it is tried"),
     ("aio_fsync", "libc itself writes to what it points to"),
     ("closefrom", "has no bad argument: -1 closes everything"),
+    ("longjmp", "does not come back"),
     ("vfork", "has no argument"),
     ("exit_group", "has no bad argument, and does not return"),
     ("clone", "libc itself uses the stack it is given"),

@@ -38,9 +38,9 @@ pub const PLACE_SHIFT: u32 = 12;
 const PATIENCE: usize = if cfg!(feature = "model") { 2 } else { 1 << 16 };
 
 /// How often a change yields to a flush that does not get on. A flush tells that it does at least each
-/// [`PIECE`], which takes some 10 µs: what does not for so many yields (0.1 s, or much longer where
+/// [`PIECE`], which takes some 10 µs: what does not for so many yields (some 50 ms, or much longer where
 /// others want the processor) was left by a longjmp, or by a cancelled thread.
-pub const DRAIN_PATIENCE: usize = if cfg!(feature = "model") { 2 } else { 1 << 19 };
+pub const DRAIN_PATIENCE: usize = if cfg!(feature = "model") { 2 } else { 1 << 17 };
 
 /// Bytes that a flush may write back before it tells that it gets on, see [`Place::count`].
 pub const PIECE: usize = 128 << 10;
@@ -338,6 +338,33 @@ impl Record {
         place.was_taken.store(true, Ordering::Release);
     }
 
+    /// The places where a thread's flush is, and those that it has interrupted.
+    fn own(&self, me: usize) -> impl Iterator<Item = &Place> {
+        /// More flushes than interrupt each other.
+        const DEPTH: usize = 4;
+        let first = me >> PLACE_SHIFT;
+        let number = move |i: usize| first.wrapping_add(i) % PLACES;
+        (0..DEPTH.min(PLACES))
+            .filter_map(move |i| self.threads.places.get(number(i)))
+            .filter(move |place| place.thread.load(Ordering::Relaxed) == me)
+    }
+
+    /// Whether the thread may have a flush that it has interrupted itself.
+    #[inline]
+    pub fn has_published(&self, thread: &impl Thread) -> bool {
+        self.own(thread.number()).next().is_some()
+    }
+
+    /// The thread leaves what is deeper in its stack than `target`, and with it the flushes there.
+    pub fn leave(&self, target: usize, thread: &impl Thread) {
+        for place in self.own(thread.number()) {
+            // A place that is being published or withdrawn has no frame, which is above every other.
+            if place.frame.load(Ordering::Relaxed) < target {
+                self.withdraw(place);
+            }
+        }
+    }
+
     /// Ends what [`publish`](Record::publish) began.
     #[inline]
     pub fn withdraw(&self, place: &Place) {
@@ -434,11 +461,13 @@ impl Record {
         // What was changed before is seen by whoever publishes after.
         fence(Ordering::SeqCst);
         let mut outcome = Ok(());
+        let mut patience = thread.patience();
         for (word, places) in self.ever_taken.iter().zip(self.threads.places.chunks(64)) {
             let mut bits = word.load(Ordering::SeqCst);
             while bits != 0 {
                 if let Some(place) = places.get(bits.trailing_zeros() as usize) {
-                    outcome = outcome.and(place.wait(start, end, me, thread));
+                    let waited = place.wait(start, end, me, thread, &mut patience);
+                    outcome = outcome.and(waited);
                 }
                 bits &= bits - 1;
             }
@@ -448,28 +477,29 @@ impl Record {
 }
 
 impl Place {
-    /// Waits until whoever flushes here has done with `[start, end)`.
+    /// Waits until whoever flushes here has done with `[start, end)`. Who has lost its patience with one
+    /// flush has none for the next.
     fn wait(
         &self,
         start: usize,
         end: usize,
         me: usize,
         thread: &impl Thread,
+        left: &mut usize,
     ) -> Result<(), Undrained> {
         let mut last = self.pages.load(Ordering::Relaxed);
-        let mut left = thread.patience();
         loop {
             let owner = self.thread.load(Ordering::Acquire);
             if owner == 0 || owner == me || !self.touches(start, end) {
                 return Ok(());
             }
             let now = self.pages.load(Ordering::Relaxed);
-            left = match now == last {
-                true => left - 1,
+            *left = match now == last {
+                true => left.saturating_sub(1),
                 false => thread.patience(),
             };
             last = now;
-            if left == 0 {
+            if *left == 0 {
                 // It has nothing that anybody would wait for.
                 self.sequence.store(1, Ordering::Relaxed);
                 self.end.store(0, Ordering::Relaxed);

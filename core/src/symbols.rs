@@ -101,6 +101,8 @@ macro_rules! for_each_hook {
             map::remap_file_pages [remap_file_pages] SYS_remap_file_pages => [Map];
             map::shmat [shmat] SYS_shmat => [Map];
 
+            jump::longjmp [longjmp _longjmp siglongjmp __longjmp_chk] NONE => [Sync];
+
             sync::msync [msync] SYS_msync => [Sync];
             sync::fsync [fsync] SYS_fsync => [Sync];
             sync::fdatasync [fdatasync] SYS_fdatasync => [Sync];

@@ -10,6 +10,7 @@ pub mod exec;
 pub mod filter;
 pub mod flags;
 pub mod ioctl;
+pub mod jump;
 pub mod map;
 pub mod names;
 pub mod open;

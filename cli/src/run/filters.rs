@@ -121,14 +121,14 @@ const FIXED: usize = (MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED) as usize;
 pub fn tell(environment: &mut Environment) {
     let variable = HARMLESS.to_string_lossy();
     environment.remove(&variable);
-    // Without /proc the library will take any filter to be there, and has to.
-    let Ok(status) = Status::of_self() else {
-        return;
-    };
-    if !status.is_filtered() {
+    // Said of no filters too: where the program will have no /proc, that is all there is to go by.
+    let status = Status::of_self();
+    if status.is_ok_and(|status| !status.is_filtered()) {
+        environment.set(&variable, "0");
         return;
     }
-    let refused = match (status.filters, kills()) {
+    let filters = status.map_or(Some(0), |status| status.filters);
+    let refused = match (filters, kills()) {
         (Some(filters), Ok(None)) => {
             environment.set(&variable, filters.to_string());
             return;
