@@ -25,9 +25,7 @@ fn bytes_are_moved_whatever_overlaps() {
         for from in [0, 1, 15, 16, 31, 64, 100, 200] {
             for to in [0, 1, 17, 32, 63, 99, 101, 130, 201, 300] {
                 let mut expected = pattern();
-                for i in 0..length {
-                    expected[to + i] = pattern()[from + i];
-                }
+                expected[to..to + length].copy_from_slice(&pattern()[from..from + length]);
                 let mut bytes = pattern();
                 let base = bytes.as_mut_ptr();
                 // SAFETY: both ranges lie within the array.
