@@ -244,7 +244,13 @@ fn elf(file: &File, stat: &libc::stat, length: usize, desk: &mut Desk) -> Option
     const INTERPRETER: u64 = 3;
     const DYNAMIC: u64 = 2;
     let head = desk.file.get(..length)?;
-    if number::<1>(head, CLASS)? != CLASS_64 || number::<2>(head, MACHINE)? != X86_64 {
+    if number::<1>(head, CLASS)? != CLASS_64 {
+        return Some(match is_static_32(head) {
+            true => Unseen::Static,
+            false => Unseen::Machine,
+        });
+    }
+    if number::<2>(head, MACHINE)? != X86_64 {
         return Some(Unseen::Machine);
     }
     let is_shared = number::<2>(head, TYPE)? == SHARED;
@@ -282,6 +288,25 @@ fn elf(file: &File, stat: &libc::stat, length: usize, desk: &mut Desk) -> Option
         }
         _ => Some(Unseen::Static),
     }
+}
+
+/// Whether a program of 32 bits names no interpreter, as far as its first bytes tell.
+fn is_static_32(head: &[u8]) -> bool {
+    const PROGRAM_HEADERS: usize = 28;
+    const HEADER_COUNT: usize = 44;
+    const HEADER: usize = 32;
+    const INTERPRETER: u64 = 3;
+    let kind = |first: u64, header: u64| {
+        let at = (header as usize)
+            .checked_mul(HEADER)?
+            .checked_add(first as usize)?;
+        number::<4>(head, at)
+    };
+    let first = number::<4>(head, PROGRAM_HEADERS);
+    let count = number::<2>(head, HEADER_COUNT);
+    first.zip(count).is_some_and(|(first, count)| {
+        (0..count).all(|header| kind(first, header).is_some_and(|kind| kind != INTERPRETER))
+    })
 }
 
 /// Whether the interpreter that a program names there is one that can't load the library.

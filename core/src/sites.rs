@@ -114,8 +114,14 @@ pub fn is_elsewise(code: &[u8], at: usize, numbers: &[u32]) -> bool {
         }
         _ => false,
     };
-    let is_loaded = |length| {
+    let code_at = |at: usize| code.get(at).copied();
+    let is_loaded = |length: usize| {
         let code = before(length);
+        // What follows such a prefix is the rest of another instruction.
+        let prefix = at.checked_sub(length + 1).and_then(code_at);
+        if matches!(prefix, Some(0x40..=0x4f)) {
+            return false;
+        }
         let loaded = to_eax(code).and_then(|length| code.get(length..));
         loaded.is_some_and(is_plain)
     };

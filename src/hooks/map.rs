@@ -92,10 +92,18 @@ pub extern "C" fn mmap(call: &mut Call) -> Step {
 /// before it looks at what is there (ksys_mmap_pgoff in mm/mmap.c), nothing.
 fn fixed_over(call: &Call) -> Option<Range> {
     let [address, length, _, flags, _, offset] = call.args;
-    let refused = address % PAGE != 0 || offset % PAGE != 0 || length == 0;
+    let refused = offset % PAGE != 0 || is_no_range(address, length);
     let concerned =
         flags as i32 & MAP_FIXED != 0 && !refused && mappings::concerns(address, length);
     concerned.then(|| (address, page_end(address, length)))
+}
+
+/// Whether the kernel refuses a range before it looks at what is mapped there.
+fn is_no_range(address: usize, length: usize) -> bool {
+    // TASK_SIZE_MAX with five levels of page tables (arch/x86/include/asm/page_64.h).
+    const LAST: usize = 1 << 56;
+    let end = address.checked_add(length);
+    address % PAGE != 0 || length == 0 || end.is_none_or(|end| end > LAST)
 }
 
 /// What the program has called, made here.
@@ -124,15 +132,15 @@ fn replace(
     })
 }
 
-/// Forgets a range, in a change, unless all of it is mapped: what failed may have been the new mapping,
+/// Forgets what of a range is not mapped any more, in a change: what failed may have been the new mapping,
 /// whose place is empty by then.
 fn forget_unmapped(regions: &Writing<'_>, start: usize, end: usize) -> Result<(), Full> {
-    // SAFETY: syncs nothing; it tells whether there is a hole (mm/msync.c).
-    let is_mapped = unsafe { sys!(SYS_msync, start, end - start, libc::MS_ASYNC) }.is_ok();
-    match is_mapped {
-        true => Ok(()),
-        false => forget_in(regions, start, end),
-    }
+    regions.rewrite(start, end, |region| {
+        let (start, length) = (region.start, region.end - region.start);
+        // SAFETY: syncs nothing; it tells whether there is a hole (mm/msync.c).
+        let is_mapped = unsafe { sys!(SYS_msync, start, length, libc::MS_ASYNC) }.is_ok();
+        is_mapped.then_some(region)
+    })
 }
 
 /// What only `DAXSHIM_CHECK` wants to know of: untagged files on DAX, private mappings of tagged ones.
@@ -343,8 +351,7 @@ fn is_tmpfs(fd: i32) -> bool {
 /// munmap(2). What it fails for, it fails for before anything is unmapped.
 pub extern "C" fn munmap(call: &mut Call) -> Step {
     let [address, length, ..] = call.args;
-    let refused = address % PAGE != 0 || length == 0 || address.checked_add(length).is_none();
-    if refused || !mappings::concerns(address, length) {
+    if is_no_range(address, length) || !mappings::concerns(address, length) {
         return Step::PASS;
     }
     let (start, end) = (address, page_end(address, length));
@@ -375,10 +382,10 @@ pub extern "C" fn mremap(call: &mut Call) -> Step {
         let [_, _, _, _, new, _] = &mut call.args;
         *new = 0;
     }
-    let refused = old % PAGE != 0
-        || new_length == 0
+    let refused = is_no_range(old, old_length.max(1))
+        || is_no_range(old, new_length)
         || flags & !known != 0
-        || is_fixed && (new % PAGE != 0 || flags & MREMAP_MAYMOVE == 0);
+        || is_fixed && (is_no_range(new, new_length) || flags & MREMAP_MAYMOVE == 0);
     if mappings::is_empty() || refused {
         return Step::PASS;
     }
@@ -469,8 +476,7 @@ fn is_readable(protection: i32) -> bool {
 fn protect(call: &mut Call, reasons: Reasons, key: Reasons) -> Step {
     let [address, length, protection, ..] = call.args;
     let protection = protection as i32;
-    let refused = address % PAGE != 0 || address.checked_add(length).is_none();
-    if refused || !mappings::concerns(address, length) {
+    if is_no_range(address, length) || !mappings::concerns(address, length) {
         return Step::PASS;
     }
     let now = key.and(Reasons::UNREADABLE.only_if(!is_readable(protection)));
@@ -512,7 +518,7 @@ pub extern "C" fn madvise(call: &mut Call) -> Step {
     let range = (address, page_end(address, length));
     match advice as i32 {
         MADV_GUARD_INSTALL | MADV_GUARD_REMOVE
-            if address % PAGE == 0 && mappings::concerns(address, length) =>
+            if !is_no_range(address, length) && mappings::concerns(address, length) =>
         {
             let installs = advice as i32 == MADV_GUARD_INSTALL;
             let now = Reasons::GUARD.only_if(installs);
@@ -555,7 +561,7 @@ pub extern "C" fn process_madvise(call: &mut Call) -> Step {
 
 /// One range. `earlier` is what the kernel has against the call as a whole.
 fn advise(address: usize, length: usize, advice: i32, earlier: impl Fn() -> Option<Errno>) -> Step {
-    if !mappings::concerns(address, length) || !address.is_multiple_of(PAGE) {
+    if is_no_range(address, length) || !mappings::concerns(address, length) {
         return Step::PASS;
     }
     match advice {
@@ -570,7 +576,9 @@ fn advise(address: usize, length: usize, advice: i32, earlier: impl Fn() -> Opti
         ),
         // A guard page faults whoever touches it, whatever the protection.
         MADV_GUARD_INSTALL => {
-            suspend(address, length, Reasons::GUARD);
+            if earlier().is_none() {
+                suspend(address, length, Reasons::GUARD);
+            }
             Step::PASS
         }
         libc::MADV_DONTFORK => {
@@ -607,21 +615,26 @@ pub extern "C" fn shmat(call: &mut Call) -> Step {
         0 => address,
         _ => address & !(PAGE - 1),
     };
-    // Who may not ask may not attach it either; else to the end, as it may be of any length.
-    let length = segment_length(segment).unwrap_or(usize::MAX - start);
-    if start % PAGE != 0 || !mappings::concerns(start, length) {
+    let length = match segment_length(segment) {
+        Ok(length) => length,
+        // A sealed process can't ask: it may be of any length.
+        Err(libc::ENOSYS) => usize::MAX - start,
+        // There is none, or who may not ask may not attach it either.
+        Err(_) => return Step::PASS,
+    };
+    if is_no_range(start, PAGE) || !mappings::concerns(start, length) {
         return Step::PASS;
     }
     answer(replace((start, page_end(start, length)), || kernel(call)))
 }
 
 /// Bytes of a System V shared memory segment, shmctl(2).
-fn segment_length(segment: usize) -> Option<usize> {
+fn segment_length(segment: usize) -> Result<usize, Errno> {
     let mut found = core::mem::MaybeUninit::<libc::shmid_ds>::uninit();
     // SAFETY: the kernel fills it in whole, or fails.
     unsafe {
-        sys!(SYS_shmctl, segment, libc::IPC_STAT, found.as_mut_ptr()).ok()?;
-        Some(found.assume_init().shm_segsz)
+        sys!(SYS_shmctl, segment, libc::IPC_STAT, found.as_mut_ptr())?;
+        Ok(found.assume_init().shm_segsz)
     }
 }
 
@@ -646,5 +659,14 @@ fn remove_is_refused(address: usize, length: usize) -> bool {
         .ok()
         .flatten()
         .is_some_and(|region| !Attributes::of(region).is_file_writable());
-    length == 0 || too_long || read_only
+    length == 0 || too_long || read_only || is_locked(address, length)
+}
+
+/// Whether memory of a range is locked (madvise_remove in mm/madvise.c): MADV_COLD is refused for that too,
+/// and changes nothing but which pages are thought to be in use.
+fn is_locked(address: usize, length: usize) -> bool {
+    // SAFETY: no data is changed; without a length nothing is.
+    let advise = |length| unsafe { sys!(SYS_madvise, address, length, libc::MADV_COLD) };
+    // Linux 5.4 knows it.
+    advise(0).is_ok() && advise(length) == Err(libc::EINVAL)
 }
