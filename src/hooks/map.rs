@@ -92,18 +92,22 @@ pub extern "C" fn mmap(call: &mut Call) -> Step {
 /// before it looks at what is there (ksys_mmap_pgoff in mm/mmap.c), nothing.
 fn fixed_over(call: &Call) -> Option<Range> {
     let [address, length, _, flags, _, offset] = call.args;
-    let refused = offset % PAGE != 0 || is_no_range(address, length);
+    let refused = offset % PAGE != 0 || is_no_place(address, length);
     let concerned =
         flags as i32 & MAP_FIXED != 0 && !refused && mappings::concerns(address, length);
     concerned.then(|| (address, page_end(address, length)))
 }
 
-/// Whether the kernel refuses a range before it looks at what is mapped there.
+/// Whether the kernel has nothing to do for a range, or refuses it before it looks at what is mapped there.
 fn is_no_range(address: usize, length: usize) -> bool {
+    !address.is_multiple_of(PAGE) || length == 0 || address.checked_add(length).is_none()
+}
+
+/// The same of calls that look first whether the range ends where addresses do.
+fn is_no_place(address: usize, length: usize) -> bool {
     // TASK_SIZE_MAX with five levels of page tables (arch/x86/include/asm/page_64.h).
     const LAST: usize = 1 << 56;
-    let end = address.checked_add(length);
-    address % PAGE != 0 || length == 0 || end.is_none_or(|end| end > LAST)
+    is_no_range(address, length) || address + length > LAST
 }
 
 /// What the program has called, made here.
@@ -215,7 +219,7 @@ fn map_as(call: &mut Call, kind: Kind) -> Step {
     answer(result)
 }
 
-/// With MAP_SYNC, or not at all. Where a mapping is to be put over another one, the kernel unmaps that
+/// With MAP_SYNC, or not at all; on any error the call itself is made next. Where a mapping is to be put over another one, the kernel unmaps that
 /// before it refuses MAP_SYNC, and what another thread then maps in the hole would be lost to the call
 /// after it: so there a page is mapped elsewhere first, to see.
 fn map_sync(call: &Call) -> Result<usize, Errno> {
@@ -230,12 +234,40 @@ fn map_sync(call: &Call) -> Result<usize, Errno> {
         // SAFETY: the program's own mmap with another flag; the kernel checks it all.
         unsafe { sys!(SYS_mmap, address, length, protection, flags, fd, offset) }
     };
-    if flags & MAP_FIXED == 0 {
+    let is_new = flags & libc::MAP_FIXED_NOREPLACE != 0;
+    if flags & MAP_FIXED == 0 && !is_new {
         return map(address, length, upgraded);
     }
+    // SAFETY: of what was mapped just before, and nobody else knows of.
+    let unmap = |start: usize, length: usize| unsafe { sys!(SYS_munmap, start, length) };
     let page = map(0, PAGE, MAP_SHARED_VALIDATE | MAP_SYNC)?;
-    // SAFETY: mapped just above, and nobody else knows of it.
-    let _ = unsafe { sys!(SYS_munmap, page, PAGE) };
+    let _ = unmap(page, PAGE);
+    if is_new {
+        // It does not go with MAP_SYNC (do_mmap in mm/mmap.c): the place is taken first, and then mapped over.
+        let flags = libc::MAP_PRIVATE | MAP_ANONYMOUS | libc::MAP_FIXED_NOREPLACE;
+        // SAFETY: a new mapping where there is none.
+        let taken = unsafe {
+            sys!(
+                SYS_mmap,
+                address,
+                length,
+                libc::PROT_NONE,
+                flags,
+                -1_isize,
+                0
+            )
+        }?;
+        if taken != address {
+            // A kernel that takes it for a wish.
+            let _ = unmap(taken, length);
+            return Err(libc::EOPNOTSUPP);
+        }
+        let mapped = map(address, length, upgraded | MAP_FIXED);
+        if mapped.is_err() {
+            let _ = unmap(address, length);
+        }
+        return mapped;
+    }
     let fixed = || match map(address, length, upgraded) {
         // Not after all. The range is empty, or somebody else's.
         Err(libc::EOPNOTSUPP) => map(
@@ -351,7 +383,7 @@ fn is_tmpfs(fd: i32) -> bool {
 /// munmap(2). What it fails for, it fails for before anything is unmapped.
 pub extern "C" fn munmap(call: &mut Call) -> Step {
     let [address, length, ..] = call.args;
-    if is_no_range(address, length) || !mappings::concerns(address, length) {
+    if is_no_place(address, length) || !mappings::concerns(address, length) {
         return Step::PASS;
     }
     let (start, end) = (address, page_end(address, length));
@@ -382,10 +414,10 @@ pub extern "C" fn mremap(call: &mut Call) -> Step {
         let [_, _, _, _, new, _] = &mut call.args;
         *new = 0;
     }
-    let refused = is_no_range(old, old_length.max(1))
-        || is_no_range(old, new_length)
+    let refused = old % PAGE != 0
+        || new_length == 0
         || flags & !known != 0
-        || is_fixed && (is_no_range(new, new_length) || flags & MREMAP_MAYMOVE == 0);
+        || is_fixed && (is_no_place(new, new_length) || flags & MREMAP_MAYMOVE == 0);
     if mappings::is_empty() || refused {
         return Step::PASS;
     }
