@@ -440,16 +440,15 @@ impl Regions {
                 continue;
             }
             self.remove(region.start);
-            let parts = [
-                Some(region.clip(0, start)),
-                change(region.clip(start, end)),
-                Some(region.clip(end, usize::MAX)),
-            ];
-            for part in parts.into_iter().flatten() {
-                if part.start < part.end {
-                    outcome = outcome.and(self.add(part));
-                }
+            let add = |part: Region| match part.start < part.end {
+                true => self.add(part),
+                false => Ok(()),
+            };
+            outcome = outcome.and(add(region.clip(0, start)));
+            if let Some(changed) = change(region.clip(start, end)) {
+                outcome = outcome.and(add(changed));
             }
+            outcome = outcome.and(add(region.clip(end, usize::MAX)));
         }
         outcome
     }

@@ -84,8 +84,9 @@ pub fn place_at(at: usize, path: usize, flags: usize) -> Option<Place> {
 }
 
 fn set_mode(place: Place, mode: usize) -> Step {
-    let same =
-        |stat: libc::stat| stat.st_mode & 0o7777 == mode as u32 & 0o7777 && is_allowed(stat.st_uid);
+    let same = |stat: subject::Stat| {
+        stat.st_mode & 0o7777 == mode as u32 & 0o7777 && is_allowed(stat.st_uid)
+    };
     enforce(
         Operation::SetMode,
         subject::of(place),
@@ -97,7 +98,7 @@ fn set_mode(place: Place, mode: usize) -> Step {
 fn set_owner(place: Place, user: usize, group: usize) -> Step {
     let (user, group) = (user as u32, group as u32);
     // chown takes set-ID bits away, whatever the owner is.
-    let same = |stat: libc::stat| {
+    let same = |stat: subject::Stat| {
         (user == u32::MAX || user == stat.st_uid)
             && (group == u32::MAX || group == stat.st_gid)
             && stat.st_mode & (S_ISUID | S_ISGID) == 0
