@@ -35,6 +35,7 @@ fn read_to(local: &iovec, from: *const iovec, count: usize) -> Result<usize, Err
 
 /// Whether the kernel would find nothing readable at `buffer`. Where it can't be asked (a seccomp
 /// filter), the answer is no.
+#[inline(never)]
 pub fn is_bad(buffer: usize, length: usize) -> bool {
     let from = iovec {
         iov_base: buffer as *mut c_void,

@@ -516,13 +516,14 @@ enum Found {
     Unknown,
 }
 
-/// Looks for the tag in force on a file, and fills it in.
-#[inline(never)]
+/// Looks for the tag in force on a file, and fills it in. Not in a frame between those of its callers and of
+/// what it calls.
+#[inline(always)]
 fn find(place: &Place, tag: &mut Tag) -> Found {
     if real::is_sealed() {
         return Found::Unknown;
     }
-    check::looked_at(*place);
+    check::looked_at(place);
     if !can_bind() {
         return Found::Nothing;
     }
@@ -627,7 +628,15 @@ fn is_tagged_at(place: &Place) -> bool {
     find(place, &mut tag) == Found::Tag
 }
 
+/// The owner of a file on which a tag is in force; not hot either.
+#[inline(never)]
+pub fn owner_of_tagged(place: &Place) -> Option<u32> {
+    let mut tag = Tag::NONE;
+    (find(place, &mut tag) == Found::Tag).then_some(tag.file.owner)
+}
+
 /// The tag that is in force on a file; not hot either.
+#[inline(always)]
 pub fn tag_at(place: Place) -> Option<Tag> {
     let mut tag = Tag::NONE;
     (find(&place, &mut tag) == Found::Tag).then_some(tag)

@@ -70,7 +70,7 @@ fn at_or_itself(at: usize, path: usize, follow: bool) -> Place {
 }
 
 fn set(place: Place, times: usize, earlier: fn(usize) -> Earlier) -> Step {
-    let owner = subject::tag_at(place).map(|tag| tag.file.owner);
+    let owner = subject::owner_of_tagged(&place);
     let is_allowed = || owner.is_some_and(super::attributes::is_allowed);
     let subject = match owner {
         None if is_sealed() => subject::of(place),
