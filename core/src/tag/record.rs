@@ -116,7 +116,7 @@ impl Record {
         record.read(value).map(|()| record)
     }
 
-    /// As [`Record::parse`], into a place that is there already. It stays as it is where that fails.
+    /// As [`Record::parse`], into a place that is there already, which is of no use where that fails.
     ///
     /// # Errors
     /// Those of [`Record::parse`].
@@ -133,17 +133,17 @@ impl Record {
                 .and_then(|f| f.strip_prefix(name))
                 .ok_or(Malformed::Field)
         };
-        let inode = decimal(field(b"ino=")?)?;
-        let generation = match field(b"gen=")? {
+        self.inode = decimal(field(b"ino=")?)?;
+        self.generation = match field(b"gen=")? {
             b"-" => None,
             digits => Some(u32::try_from(decimal(digits)?).map_err(|_| Malformed::Field)?),
         };
-        let size = decimal(field(b"size=")?)?;
-        let extents = match field(b"extents=")? {
+        self.size = decimal(field(b"size=")?)?;
+        self.extents = match field(b"extents=")? {
             b"-" => None,
             digits => Some(hexadecimal(digits, 16)?),
         };
-        let [emulated, nodefrag, dax] = letters(field(b"flags=")?)?;
+        [self.emulated, self.nodefrag, self.dax] = letters(field(b"flags=")?)?;
         let sum = hexadecimal(field(b"sum=")?, 8)?;
         if fields.next().is_some() {
             return Err(Malformed::Field);
@@ -156,15 +156,6 @@ impl Record {
         if u64::from(checksum(body)) != sum {
             return Err(Malformed::Checksum);
         }
-        *self = Record {
-            inode,
-            generation,
-            size,
-            extents,
-            emulated,
-            nodefrag,
-            dax,
-        };
         Ok(())
     }
 }
