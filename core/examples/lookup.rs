@@ -26,7 +26,7 @@ fn main() {
             attributes: 0,
             origin: start,
         };
-        map.insert(region).expect("room for all");
+        map.write().insert(region).expect("room for all");
     }
     // Always 0, which only the lookup knows.
     let lookup = |address| match map.at_or_after(address) {
