@@ -6,7 +6,7 @@
 //! itself is the program's; only one that is missing is added, and the library put into
 //! `LD_PRELOAD`.
 
-use crate::memory::{PageCopy, leak, leak_bytes, read_all, within_page};
+use crate::memory::{PageCopy, leak, leak_bytes, read_all, string_length, within_page};
 use crate::scratch::Scratch;
 use core::ffi::{CStr, c_char, c_void};
 use daxshim_core::config::Variable;
@@ -229,7 +229,7 @@ impl Look {
     pub fn complete(&self, scratch: &mut Scratch) -> Result<Option<usize>, NoRoom> {
         let inherited = INHERITED.get().ok_or(NoRoom)?;
         let old = match (&inherited.preload, self.preload) {
-            (Some(_), Some((_, at))) => length(at).ok_or(NoRoom)?,
+            (Some(_), Some((_, at))) => string_length(at, usize::MAX).ok_or(NoRoom)?,
             _ => 0,
         };
         let added = self.missing.count_ones() as usize + 1;
@@ -279,7 +279,7 @@ impl Look {
         let (Some((_, preload)), Some((index, at))) = (&inherited.preload, self.preload) else {
             return Ok(None);
         };
-        let old = length(at).ok_or(NoRoom)?;
+        let old = string_length(at, usize::MAX).ok_or(NoRoom)?;
         let array = (self.count + 1) * size_of::<usize>();
         let room = scratch.environment(array + 2 * (old + 1)).ok_or(NoRoom)?;
         let address = room.as_ptr() as usize;
@@ -308,9 +308,9 @@ impl Look {
         Ok(Some(address))
     }
 
-    fn missing_of(&self, inherited: &Inherited) -> impl Iterator<Item = &'static CStr> {
+    fn missing_of(&self, inherited: &'static Inherited) -> impl Iterator<Item = &'static CStr> {
         let missing = self.missing;
-        let numbered = inherited.settings.into_iter().enumerate();
+        let numbered = inherited.settings.iter().enumerate();
         numbered.filter_map(move |(number, setting)| setting.filter(|_| missing >> number & 1 != 0))
     }
 }
@@ -371,20 +371,6 @@ fn copy_exactly(address: usize, into: &mut [u8]) -> Option<&[u8]> {
         iov_len: into.len(),
     };
     read_all(&[from], into)
-}
-
-/// Bytes of a C string.
-fn length(text: usize) -> Option<usize> {
-    let mut length = 0;
-    loop {
-        let mut bytes = [0; PIECE];
-        let at = text.checked_add(length)?;
-        let read = read_all(&[within_page(at, PIECE)], &mut bytes)?;
-        match read.iter().position(|&byte| byte == 0) {
-            Some(end) => return Some(length + end),
-            None => length += read.len(),
-        }
-    }
 }
 
 /// Whether `text` is this C string.

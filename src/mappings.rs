@@ -475,18 +475,16 @@ pub fn relocate_in(
 ) -> Result<(), Full> {
     let move_address = |address: usize| address.wrapping_sub(from).wrapping_add(to);
     widen(to, to_end);
-    let mut outcome = Ok(());
-    // Parts beyond these are forgotten, and so fall to the kernel.
-    let mut moved: [Option<Region>; 8] = [None; 8];
+    // In place, it only grows or shrinks; else the two ranges don't overlap (mremap_to in mm/mremap.c).
+    let added = if to == from { from_end } else { to };
+    let mut outcome = forget_in(regions, added, to_end);
     let mut cursor = from;
-    for slot in &mut moved {
-        let next = regions.at_or_after(cursor);
-        let Some(region) = next.filter(|region| region.start < from_end) else {
-            break;
-        };
+    while let Some(region) = regions.at_or_after(cursor)
+        && region.start < from_end
+    {
         cursor = region.end;
         let is_last = region.end >= from_end;
-        *slot = Some(Region {
+        let moved = Region {
             start: move_address(region.start.max(from)),
             end: if is_last {
                 to_end
@@ -496,15 +494,13 @@ pub fn relocate_in(
             data_end: move_address(region.data_end),
             origin: move_address(region.origin),
             attributes: region.attributes,
-        });
-    }
-    if !keep_old {
-        outcome = outcome.and(forget_in(regions, from, from_end));
-    }
-    outcome = outcome.and(forget_in(regions, to, to_end));
-    for region in moved.into_iter().flatten() {
-        if region.start < region.end {
-            outcome = outcome.and(regions.insert(region));
+        };
+        if !keep_old {
+            let (start, end) = (region.start.max(from), region.end.min(from_end));
+            outcome = outcome.and(forget_in(regions, start, end));
+        }
+        if moved.start < moved.end {
+            outcome = outcome.and(regions.insert(moved));
         }
     }
     outcome

@@ -35,6 +35,7 @@ fn read_to(local: &iovec, from: *const iovec, count: usize) -> Result<usize, Err
 
 /// Whether the kernel would find nothing readable at `buffer`. Where it can't be asked (a seccomp
 /// filter), the answer is no.
+#[inline(never)]
 pub fn is_bad(buffer: usize, length: usize) -> bool {
     let from = iovec {
         iov_base: buffer as *mut c_void,
@@ -181,6 +182,24 @@ pub fn within_page(address: usize, length: usize) -> iovec {
     }
 }
 
+/// Bytes of a C string without its NUL. `None` if it is unreadable, or has `most` bytes or more. A piece at a
+/// time, as it may be longer than there is room for.
+#[inline(never)]
+pub fn string_length(text: usize, most: usize) -> Option<usize> {
+    const PIECE: usize = 64;
+    let mut length = 0;
+    while length < most {
+        let mut bytes = [0; PIECE];
+        let at = text.checked_add(length)?;
+        let read = read_all(&[within_page(at, PIECE)], &mut bytes)?;
+        match read.iter().position(|&byte| byte == 0) {
+            Some(end) => return Some(length + end).filter(|&length| length < most),
+            None => length += read.len(),
+        }
+    }
+    None
+}
+
 /// Zeroed memory of our own for the length of a look: a path's 4 KiB would be too much for the program's
 /// stack, which may be as small as MINSIGSTKSZ. Not for what may end in an exec, see
 /// [`scratch`](crate::scratch).
@@ -219,6 +238,11 @@ const STACK: usize = 64 << 10;
 /// Does what needs more stack than a hook may take of the program's. To be called with signals held back, as
 /// a handler must not run there. `None` where there is no memory, or the call is not allowed.
 pub fn on_own_stack<R>(work: impl FnOnce() -> R) -> Option<R> {
+    on_stack(Room::map(STACK)?.bytes(), work)
+}
+
+/// As [`on_own_stack`], on memory that is there already. Never `None`.
+pub fn on_stack<R>(stack: &mut [u8], work: impl FnOnce() -> R) -> Option<R> {
     struct Job<F, R> {
         work: Option<F>,
         result: Option<R>,
@@ -229,12 +253,13 @@ pub fn on_own_stack<R>(work: impl FnOnce() -> R) -> Option<R> {
     fn runner<F: FnOnce() -> R, R>(_: &Job<F, R>) -> extern "C" fn(&mut Job<F, R>) {
         run::<F, R>
     }
-    let stack = Room::map(STACK)?;
     let mut job = Job {
         work: Some(work),
         result: None,
     };
-    // SAFETY: the whole stack is there, aligned to 16 as at any call, and what runs on it comes back: nothing
+    // The ABI wants it aligned to 16 at any call.
+    let top = stack.as_mut_ptr_range().end as usize & !15;
+    // SAFETY: the whole stack is there, and what runs on it comes back: nothing
     // unwinds through it, as panics abort. r12 is kept by the callee (System V ABI).
     unsafe {
         asm!(
@@ -242,7 +267,7 @@ pub fn on_own_stack<R>(work: impl FnOnce() -> R) -> Option<R> {
             "mov rsp, {stack}",
             "call {run}",
             "mov rsp, r12",
-            stack = in(reg) stack.address + stack.length,
+            stack = in(reg) top,
             run = in(reg) runner(&job),
             in("rdi") &raw mut job,
             out("r12") _,

@@ -17,6 +17,8 @@ use daxshim_core::loader;
 const SLOTS: usize = 64;
 /// Bytes of a slot for an environment: some 4000 variables.
 const ROOM: usize = 32 << 10;
+/// Bytes of a slot for a stack: looking at a program takes 1.5 KiB, in an unoptimised build 8.
+const STACK: usize = 16 << 10;
 /// How often a free slot is looked for.
 const PATIENCE: usize = 10_000;
 
@@ -47,8 +49,9 @@ pub struct Desk {
     pub file: [u8; loader::BEGINNING],
 }
 
-#[repr(C, align(8))]
+#[repr(C, align(16))]
 struct Space {
+    stack: [u8; STACK],
     environment: [u8; ROOM],
     desk: Desk,
 }
@@ -60,6 +63,7 @@ unsafe impl Sync for Memory {}
 
 static MEMORY: [Memory; SLOTS] = [const {
     Memory(UnsafeCell::new(Space {
+        stack: [0; STACK],
         environment: [0; ROOM],
         desk: Desk {
             page: PageCopy::new(),
@@ -73,6 +77,8 @@ pub struct Scratch {
     slot: &'static Slot,
     /// Where one looks at things.
     pub desk: &'static mut Desk,
+    /// Where one does it, see [`on_stack`](crate::memory::on_stack).
+    pub stack: &'static mut [u8],
     environment: &'static mut [u8],
     /// What the kernel would have cleared otherwise.
     cleared: usize,
@@ -98,12 +104,17 @@ impl Scratch {
 
     fn of(slot: &'static Slot, memory: &'static Memory) -> Scratch {
         // SAFETY: the slot was just taken, so nobody else has a reference into it.
-        let Space { environment, desk } = unsafe { &mut *memory.0.get() };
+        let Space {
+            stack,
+            environment,
+            desk,
+        } = unsafe { &mut *memory.0.get() };
         // Of whoever had the slot before.
         desk.page.forget();
         let mut scratch = Scratch {
             slot,
             desk,
+            stack,
             environment,
             cleared: 0,
         };

@@ -35,6 +35,28 @@ pub enum Place {
     },
 }
 
+/// What is used of stat(2)'s struct, in a third of its 144 bytes, as most hooks have one on the program's
+/// stack.
+#[derive(Clone, Copy)]
+pub struct Stat {
+    /// The filesystem.
+    pub st_dev: u64,
+    /// Inode number.
+    pub st_ino: u64,
+    /// Bytes.
+    pub st_size: i64,
+    /// Of a device file, the device.
+    pub st_rdev: u64,
+    /// Links.
+    pub st_nlink: u32,
+    /// Type and permissions.
+    pub st_mode: u32,
+    /// Owner.
+    pub st_uid: u32,
+    /// Group.
+    pub st_gid: u32,
+}
+
 impl Place {
     /// A path from the working directory.
     pub fn path(path: usize, follow: bool) -> Place {
@@ -96,14 +118,25 @@ impl Place {
     }
 
     /// stat(2) of it.
-    pub fn stat(self) -> Result<libc::stat, Errno> {
+    #[inline(never)]
+    pub fn stat(&self) -> Result<Stat, Errno> {
         let (at, path, flags) = self.at_path();
         let mut stat = core::mem::MaybeUninit::<libc::stat>::uninit();
         // SAFETY: the kernel fills `stat` in whole, or fails.
-        unsafe {
+        let stat = unsafe {
             sys!(SYS_newfstatat, at, path, stat.as_mut_ptr(), flags)?;
-            Ok(stat.assume_init())
-        }
+            stat.assume_init_ref()
+        };
+        Ok(Stat {
+            st_dev: stat.st_dev,
+            st_ino: stat.st_ino,
+            st_size: stat.st_size,
+            st_rdev: stat.st_rdev,
+            st_nlink: stat.st_nlink as u32,
+            st_mode: stat.st_mode,
+            st_uid: stat.st_uid,
+            st_gid: stat.st_gid,
+        })
     }
 
     /// Whether it is a descriptor with O_PATH (or none at all), on which calls that need an open
@@ -160,9 +193,9 @@ impl Place {
         self.parent(|directory| directory.stat().map(|stat| stat.st_dev))
     }
 
-    fn xattr(self, name: &CStr, value: &mut [u8]) -> Result<usize, Errno> {
+    fn xattr(&self, name: &CStr, value: &mut [u8]) -> Result<usize, Errno> {
         let (name, buffer, len) = (name.as_ptr(), value.as_mut_ptr(), value.len());
-        match self {
+        match *self {
             Place::Descriptor(fd) => {
                 // SAFETY: name and buffer are ours.
                 let result = unsafe { sys!(SYS_fgetxattr, fd, name, buffer, len) };
@@ -293,30 +326,22 @@ impl Place {
         self.xattr(name, value)
     }
 
-    /// Inode number, generation and size, and all that stat(2) tells. Where the call has only a path the
-    /// file is not opened to ask for the generation: this process maps it and so has asked before, or its
-    /// handle says it.
-    #[inline(never)]
-    fn identity(self) -> Result<(Identity, libc::stat), Errno> {
-        let stat = self.stat()?;
-        let generation = match self {
-            Place::Descriptor(fd) => borrow(fd).and_then(dax::generation),
+    /// FS_IOC_GETVERSION. Where the call has only a path the file is not opened to ask: this process maps it
+    /// and so has asked before, or its handle says it.
+    fn generation(&self, stat: &Stat) -> Option<u32> {
+        match self {
+            Place::Descriptor(fd) => borrow(*fd).and_then(dax::generation),
             Place::Path { .. } if stat.st_mode & libc::S_IFMT == libc::S_IFREG => {
                 mappings::generation_of_mapped(stat.st_dev, stat.st_ino)
                     .or_else(|| self.generation_by_handle(stat.st_ino))
             }
             Place::Path { .. } => None,
-        };
-        let identity = Identity {
-            inode: stat.st_ino,
-            generation,
-            size: stat.st_size as u64,
-        };
-        Ok((identity, stat))
+        }
     }
 
     /// By name_to_handle_at(2). `None` where the filesystem has no handles, or others than are known.
-    fn generation_by_handle(self, inode: u64) -> Option<u32> {
+    #[inline(never)]
+    fn generation_by_handle(&self, inode: u64) -> Option<u32> {
         let (at, path, flags) = self.at_path();
         let follow = match flags & libc::AT_SYMLINK_NOFOLLOW {
             0 => libc::AT_SYMLINK_FOLLOW,
@@ -392,6 +417,19 @@ pub struct Tag {
     pub file: Facts,
 }
 
+impl Tag {
+    /// To be filled in.
+    const NONE: Tag = Tag {
+        record: Record::EMPTY,
+        emulated: false,
+        file: Facts {
+            device: 0,
+            owner: 0,
+            generation: None,
+        },
+    };
+}
+
 /// What looking for a tag has told of a file besides.
 #[derive(Clone, Copy)]
 pub struct Facts {
@@ -403,19 +441,23 @@ pub struct Facts {
     pub generation: Option<u32>,
 }
 
-/// What reading the attributes led to.
+/// What reading an attribute led to.
 enum Reading {
     Nothing,
-    /// A record, and whether it is an emulated one.
-    Valid(Record, bool),
+    Valid,
     Unreadable,
 }
 
-fn read_attribute(place: Place, name: &CStr, emulated: bool) -> Reading {
+/// In a frame of its own, which holds the value only while it is read.
+#[inline(never)]
+fn read_attribute(place: &Place, name: &CStr, emulated: bool, tag: &mut Tag) -> Reading {
     let mut value = [0; Record::MAX_LEN];
     match place.xattr(name, &mut value) {
-        Ok(len) => match Record::parse(value.get(..len).unwrap_or(&[])) {
-            Ok(record) => Reading::Valid(record, emulated || record.emulated),
+        Ok(len) => match tag.record.read(value.get(..len).unwrap_or(&[])) {
+            Ok(()) => {
+                tag.emulated = emulated || tag.record.emulated;
+                Reading::Valid
+            }
             Err(_) => {
                 event(Event::MalformedTag);
                 Reading::Nothing
@@ -430,13 +472,31 @@ fn read_attribute(place: Place, name: &CStr, emulated: bool) -> Reading {
     }
 }
 
-fn read(place: Place) -> Reading {
+fn read(place: &Place, tag: &mut Tag) -> Reading {
     let emulate = process::config().emulate;
-    match read_attribute(place, XATTR, false) {
-        Reading::Valid(_, emulated) if emulated && !emulate => Reading::Nothing,
-        Reading::Nothing if emulate => read_attribute(place, XATTR_EMULATED, true),
+    match read_attribute(place, XATTR, false, tag) {
+        Reading::Valid if tag.emulated && !emulate => Reading::Nothing,
+        Reading::Nothing if emulate => read_attribute(place, XATTR_EMULATED, true, tag),
         other => other,
     }
+}
+
+/// Whether the record speaks of this file; notes what else that has told. In a frame of its own, as
+/// [`read_attribute`].
+#[inline(never)]
+fn is_of(place: &Place, tag: &mut Tag) -> Result<bool, Errno> {
+    let stat = place.stat()?;
+    tag.file = Facts {
+        device: stat.st_dev,
+        owner: stat.st_uid,
+        generation: place.generation(&stat),
+    };
+    let identity = Identity {
+        inode: stat.st_ino,
+        generation: tag.file.generation,
+        size: stat.st_size as u64,
+    };
+    Ok(tag.record.subject(&identity) == Subject::Tagged)
 }
 
 /// Whether any tag can be in force in this process. For calls to which a look would be dear.
@@ -446,56 +506,79 @@ pub fn can_bind() -> bool {
     config.policy.mode != Mode::Off && (!by_kernel_s_word || dax_devices::may_exist())
 }
 
-/// The tag in force on a file. `Err` where nothing could be learnt (it may not even exist).
-fn tag(place: Place) -> Result<Option<Tag>, ()> {
+/// What looking for a tag led to.
+#[derive(PartialEq, Eq)]
+enum Found {
+    Nothing,
+    /// One that is in force.
+    Tag,
+    /// Nothing could be learnt (the file may not even exist).
+    Unknown,
+}
+
+/// Looks for the tag in force on a file, and fills it in. Not in a frame between those of its callers and of
+/// what it calls.
+#[inline(always)]
+fn find(place: &Place, tag: &mut Tag) -> Found {
     if real::is_sealed() {
-        return Err(());
+        return Found::Unknown;
     }
     check::looked_at(place);
     if !can_bind() {
-        return Ok(None);
+        return Found::Nothing;
     }
-    match read(place) {
-        Reading::Nothing => Ok(None),
-        Reading::Unreadable => Err(()),
-        Reading::Valid(record, emulated) => {
-            let (identity, stat) = place.identity().map_err(|_| event(Event::UnreadableTag))?;
-            if record.subject(&identity) == Subject::Stale {
-                event(Event::StaleTag);
-                return Ok(None);
-            }
-            Ok(Some(Tag {
-                record,
-                emulated,
-                file: Facts {
-                    device: stat.st_dev,
-                    owner: stat.st_uid,
-                    generation: identity.generation,
-                },
-            }))
+    match read(place, tag) {
+        Reading::Nothing => return Found::Nothing,
+        Reading::Unreadable => return Found::Unknown,
+        Reading::Valid => {}
+    }
+    match is_of(place, tag) {
+        Ok(true) => Found::Tag,
+        Ok(false) => {
+            event(Event::StaleTag);
+            Found::Nothing
+        }
+        Err(_) => {
+            event(Event::UnreadableTag);
+            Found::Unknown
         }
     }
 }
 
-/// The tag of an open file; asks the kernel once in an untagged descriptor's life.
-pub fn tag_of_descriptor(fd: i32) -> Option<Tag> {
+/// Whether an open file has a tag in force, which is then filled in; asks the kernel once in an untagged
+/// descriptor's life.
+#[inline(always)]
+fn find_of_descriptor(fd: i32, tag: &mut Tag) -> bool {
     if fd < 0 || crate::descriptors::is_untagged(fd) {
-        return None;
+        return false;
     }
     let look = Look::begin(fd);
-    match tag(Place::Descriptor(fd)) {
-        Ok(Some(tag)) => {
+    match find(&Place::Descriptor(fd), tag) {
+        Found::Tag => {
             look.found_tagged();
-            Some(tag)
+            true
         }
-        Ok(None) => {
+        Found::Nothing => {
             if !check::is_answered_through(fd) {
                 look.found_untagged();
             }
-            None
+            false
         }
-        Err(()) => None,
+        Found::Unknown => false,
     }
+}
+
+/// The tag of an open file.
+pub fn tag_of_descriptor(fd: i32) -> Option<Tag> {
+    let mut tag = Tag::NONE;
+    find_of_descriptor(fd, &mut tag).then_some(tag)
+}
+
+/// Whether an open file has a tag in force.
+#[inline(never)]
+pub fn is_tagged(fd: i32) -> bool {
+    let mut tag = Tag::NONE;
+    find_of_descriptor(fd, &mut tag)
 }
 
 /// The subject of a call that changes data through a descriptor.
@@ -503,7 +586,7 @@ pub fn of_descriptor(fd: i32) -> Subject {
     if real::is_sealed() {
         return known(fd);
     }
-    subject(tag_of_descriptor(fd))
+    subject(is_tagged(fd))
 }
 
 /// What is known of a descriptor without asking, in a sealed process.
@@ -523,7 +606,7 @@ pub fn remember(fd: i32) {
     let is_writable = open_flags(fd).is_some_and(|flags| {
         flags & libc::O_PATH == 0 && flags & libc::O_ACCMODE != libc::O_RDONLY
     });
-    if is_writable && tag_of_descriptor(fd).is_some() {
+    if is_writable && is_tagged(fd) {
         look.found_writable();
     }
 }
@@ -536,12 +619,27 @@ pub fn of(place: Place) -> Subject {
     {
         return known(fd);
     }
-    subject(tag_at(place))
+    subject(is_tagged_at(&place))
+}
+
+#[inline(never)]
+fn is_tagged_at(place: &Place) -> bool {
+    let mut tag = Tag::NONE;
+    find(place, &mut tag) == Found::Tag
+}
+
+/// The owner of a file on which a tag is in force; not hot either.
+#[inline(never)]
+pub fn owner_of_tagged(place: &Place) -> Option<u32> {
+    let mut tag = Tag::NONE;
+    (find(place, &mut tag) == Found::Tag).then_some(tag.file.owner)
 }
 
 /// The tag that is in force on a file; not hot either.
+#[inline(always)]
 pub fn tag_at(place: Place) -> Option<Tag> {
-    tag(place).ok().flatten()
+    let mut tag = Tag::NONE;
+    (find(&place, &mut tag) == Found::Tag).then_some(tag)
 }
 
 /// Whether a value of this length, bytes, could be a tag that binds.
@@ -551,33 +649,33 @@ pub fn could_bind(size: usize) -> bool {
 
 /// Whether a value of the tag's attribute would bind the file: whoever could set it would have a
 /// tag without its preconditions.
+#[inline(never)]
 pub fn would_bind(place: Place, name: &[u8], value: usize, size: usize) -> bool {
     let emulate = process::config().emulate;
     let is_real = name == XATTR.to_bytes();
     if !(is_real || emulate && name == XATTR_EMULATED.to_bytes()) {
         return false;
     }
+    let mut tag = Tag::NONE;
+    read_value(&mut tag.record, value, size)
+        && (emulate || !tag.record.emulated)
+        && is_of(&place, &mut tag) == Ok(true)
+}
+
+/// A record from the program's memory.
+#[inline(never)]
+fn read_value(record: &mut Record, value: usize, size: usize) -> bool {
     let mut bytes = [0; Record::MAX_LEN];
-    let copied = bytes
+    bytes
         .get_mut(..size)
-        .is_some_and(|bytes| memory::copy(value, bytes));
-    let record = bytes
-        .get(..size)
-        .filter(|_| copied)
-        .and_then(|bytes| Record::parse(bytes).ok())
-        .filter(|record| emulate || !record.emulated);
-    record.is_some_and(|record| {
-        place
-            .identity()
-            .is_ok_and(|(file, _)| record.subject(&file) == Subject::Tagged)
-    })
+        .is_some_and(|bytes| memory::copy(value, bytes) && record.read(bytes).is_ok())
 }
 
 /// Enforcement does not look at the extents: [`Subject::Broken`] answers as [`Subject::Tagged`].
-pub fn subject(tag: Option<Tag>) -> Subject {
-    match tag {
-        Some(_) => Subject::Tagged,
-        None => Subject::Untagged,
+pub fn subject(is_tagged: bool) -> Subject {
+    match is_tagged {
+        true => Subject::Tagged,
+        false => Subject::Untagged,
     }
 }
 

@@ -43,7 +43,7 @@ use crate::passes::{Pass, Passes};
 use crate::process;
 use crate::quick;
 use crate::real::{Errno, is_sealed, sys, sys_of_program};
-use crate::subject::{self, Place, tag_of_descriptor};
+use crate::subject::{self, Place};
 use crate::trampoline::{After, Call, Step};
 use daxshim_core::choice::{Choice, Cost, Prices, Range};
 use daxshim_core::config::{Config, FlushPolicy};
@@ -730,9 +730,9 @@ pub fn of_descriptor(call: &mut Call, kind: report::Call, after: After) -> Step 
     if process::page().is_none() {
         return Step::PASS;
     }
-    match tag_of_descriptor(fd) {
-        Some(_) => measured(call, after),
-        None => Step::PASS,
+    match subject::is_tagged(fd) {
+        true => measured(call, after),
+        false => Step::PASS,
     }
 }
 

@@ -11,7 +11,7 @@ use crate::memory::{Room, on_own_stack};
 use crate::process;
 use crate::real::numbers::{SYS_FILE_GETATTR, SYS_FILE_SETATTR};
 use crate::real::{Errno, SignalsBlocked, sys, syscall};
-use crate::subject::{self, Place, Tag};
+use crate::subject::{self, Place, Stat, Tag};
 use daxshim_core::filesystem::Filesystem;
 use daxshim_core::fnv::Fnv64;
 use daxshim_core::holders::{self, Found, Holding, Target};
@@ -340,7 +340,7 @@ impl File {
                 return;
             };
             let candidate = Place::Descriptor(fd);
-            let is_it = |now: libc::stat| (now.st_dev, now.st_ino) == (stat.st_dev, stat.st_ino);
+            let is_it = |now: Stat| (now.st_dev, now.st_ino) == (stat.st_dev, stat.st_ino);
             if candidate.stat().is_ok_and(is_it) && !candidate.is_path_only() {
                 found = Some(fd);
             }
@@ -353,7 +353,7 @@ impl File {
         }
     }
 
-    fn open(place: Place, before: &libc::stat) -> Result<File, Errno> {
+    fn open(place: Place, before: &Stat) -> Result<File, Errno> {
         let flags = libc::O_RDONLY | libc::O_CLOEXEC | libc::O_NONBLOCK | libc::O_NOCTTY;
         let (at, path, at_flags) = place.at_path();
         let mut link = Line::<32>::new();

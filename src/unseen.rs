@@ -5,7 +5,7 @@ use crate::environment;
 use crate::process::{self, link_target};
 use crate::real::sys;
 use crate::scratch::Desk;
-use crate::subject::{Place, borrow};
+use crate::subject::{Place, Stat, borrow};
 use core::ffi::{CStr, c_void};
 use core::sync::atomic::{AtomicU64, Ordering};
 use daxshim_core::line::Line;
@@ -38,7 +38,7 @@ pub fn start() {
     }
 }
 
-fn is_own_loader(stat: &libc::stat) -> bool {
+fn is_own_loader(stat: &Stat) -> bool {
     let [device, inode] = &LOADER;
     (stat.st_dev, stat.st_ino)
         == (
@@ -88,7 +88,7 @@ pub fn look(at: i32, path: usize, flags: i32, desk: &mut Desk) -> Option<Found> 
         let reason = reason.or_else(|| is_lost().then_some(Unseen::NotFound))?;
         return Some(Found {
             reason,
-            counter: count(&program, reason),
+            counter: count(&program, reason, desk),
         });
     }
     None
@@ -103,14 +103,13 @@ fn is_lost() -> bool {
     })
 }
 
-/// Not inlined, as it needs room for a path.
 #[cold]
 #[inline(never)]
-fn count(program: &File, reason: Unseen) -> Option<Executions<'static>> {
+fn count(program: &File, reason: Unseen, desk: &mut Desk) -> Option<Executions<'static>> {
     let page = process::page()?;
-    let mut path = [0; PATH_LEN];
+    let path = desk.file.first_chunk_mut::<PATH_LEN>()?;
     let name = program.name();
-    let length = link_target(CStr::from_bytes_until_nul(name.as_bytes()).ok()?, &mut path);
+    let length = link_target(CStr::from_bytes_until_nul(name.as_bytes()).ok()?, path);
     Some(page.unseen(reason, path.get(..length)?))
 }
 
@@ -178,7 +177,7 @@ impl File {
         })
     }
 
-    fn stat(&self) -> Option<libc::stat> {
+    fn stat(&self) -> Option<Stat> {
         Place::Descriptor(self.fd).stat().ok()
     }
 
@@ -190,7 +189,7 @@ impl File {
     }
 
     #[inline(never)]
-    fn format(&self, stat: &libc::stat, desk: &mut Desk) -> Format {
+    fn format(&self, stat: &Stat, desk: &mut Desk) -> Format {
         // Enough for a `#!` line, and for the headers of a usual ELF file.
         const HEAD: usize = 1024;
         let head = desk.file.get_mut(..HEAD).unwrap_or_default();
@@ -231,7 +230,7 @@ fn interpreter(beginning: &mut [u8]) -> Option<File> {
 }
 
 /// See elf(5). The first `length` bytes of the file are on the desk.
-fn elf(file: &File, stat: &libc::stat, length: usize, desk: &mut Desk) -> Option<Unseen> {
+fn elf(file: &File, stat: &Stat, length: usize, desk: &mut Desk) -> Option<Unseen> {
     const CLASS: usize = 4;
     const CLASS_64: u64 = 2;
     const TYPE: usize = 16;
@@ -357,7 +356,7 @@ fn number<const N: usize>(bytes: &[u8], at: usize) -> Option<u64> {
 /// Whether executing it is a change of privileges, which the kernel tells the loader by AT_SECURE
 /// (cap_bprm_creds_from_file in security/commoncap.c): by IDs if the effective one will not be the
 /// present real one.
-fn privileges(program: &File, stat: &libc::stat) -> Option<Unseen> {
+fn privileges(program: &File, stat: &Stat) -> Option<Unseen> {
     // Without group execution the bit means mandatory locking.
     let set_gid = libc::S_ISGID | libc::S_IXGRP;
     let (mut user, mut group) = (id(libc::SYS_geteuid)?, id(libc::SYS_getegid)?);

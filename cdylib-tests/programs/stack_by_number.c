@@ -5,6 +5,7 @@
 #include <linux/io_uring.h>
 #include <linux/openat2.h>
 #include <linux/sched.h>
+#include <linux/seccomp.h>
 
 /* Numbers that libc has no names for yet. */
 enum { FCHMODAT2 = 452, SETXATTRAT = 463, REMOVEXATTRAT = 466, FILE_GETATTR = 468, FILE_SETATTR = 469 };
@@ -63,6 +64,7 @@ int main(int argc, char **argv)
 	struct clone_args arguments3 = {.exit_signal = SIGCHLD};
 	struct io_uring_params parameters = {0};
 	struct iocb blocks[64] = {0};
+	uint32_t action = SECCOMP_RET_ALLOW;
 	int ends[2];
 	if (socketpair(AF_UNIX, SOCK_DGRAM, 0, ends))
 		die("socketpair");
@@ -89,6 +91,7 @@ int main(int argc, char **argv)
 	STEP(sent(&ends, 0), "sendto");
 	STEP(sent(&ends, 1), "sendmsg");
 	STEP(sent(&ends, 2), "sendmmsg");
+	STEP(syscall(SYS_seccomp, SECCOMP_GET_ACTION_AVAIL, 0, &action), "seccomp");
 	STEP(syscall(SYS_sync), "sync");
 	STEP(syscall(SYS_syncfs, FD(RDWR)), "syncfs");
 	return end();

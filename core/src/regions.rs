@@ -440,23 +440,26 @@ impl Regions {
                 continue;
             }
             self.remove(region.start);
-            let parts = [
-                Some(region.clip(0, start)),
-                change(region.clip(start, end)),
-                Some(region.clip(end, usize::MAX)),
-            ];
-            for part in parts.into_iter().flatten() {
-                if part.start < part.end {
-                    outcome = outcome.and(self.add(part));
-                }
+            outcome = outcome.and(self.add_part(region.clip(0, start)));
+            if let Some(changed) = change(region.clip(start, end)) {
+                outcome = outcome.and(self.add_part(changed));
             }
+            outcome = outcome.and(self.add_part(region.clip(end, usize::MAX)));
         }
         outcome
     }
 
+    /// Writes what is left of a region, if anything is.
+    fn add_part(&self, part: Region) -> Result<(), Full> {
+        match part.start < part.end {
+            true => self.add(&part),
+            false => Ok(()),
+        }
+    }
+
     /// Adds a region where there is none.
     #[allow(clippy::len_zero, reason = "`is_empty` is what others see of it")]
-    fn add(&self, region: Region) -> Result<(), Full> {
+    fn add(&self, region: &Region) -> Result<(), Full> {
         if self.len() == 0 {
             self.open_leaf(0, region.start)?;
         }
@@ -472,7 +475,7 @@ impl Regions {
                     leaf.put(i + 1, moved);
                 }
             }
-            leaf.put(rank, region);
+            leaf.put(rank, *region);
             self.refresh_first(place);
             return Ok(());
         }
@@ -589,7 +592,7 @@ impl Writing<'_> {
     pub fn insert(&self, region: Region) -> Result<(), Full> {
         let cleared = self.rewrite(region.start, region.end, |_| None);
         if region.start < region.end {
-            self.0.add(region)?;
+            self.0.add(&region)?;
         }
         cleared
     }

@@ -18,6 +18,8 @@ pub fn is_answered_through(fd: i32) -> bool {
     super::on() && is_channel(fd)
 }
 
+#[cold]
+#[inline(never)]
 fn is_channel(fd: i32) -> bool {
     let stat = Place::Descriptor(fd).stat();
     stat.is_ok_and(|stat| matches!(stat.st_mode & libc::S_IFMT, libc::S_IFSOCK | libc::S_IFIFO))

@@ -36,7 +36,7 @@ pub fn kind_of_untagged(fd: i32) -> Option<Kind> {
 #[inline(never)]
 pub fn mapped(
     fd: i32,
-    stat: &libc::stat,
+    stat: &subject::Stat,
     kind: Kind,
     address: usize,
     length: usize,
@@ -47,7 +47,7 @@ pub fn mapped(
 
 fn mapped_here(
     fd: i32,
-    stat: &libc::stat,
+    stat: &subject::Stat,
     kind: Kind,
     address: usize,
     length: usize,

@@ -127,11 +127,11 @@ fn looked() -> Option<&'static Looked> {
 
 /// A call looks at a file.
 #[inline]
-pub fn looked_at(place: Place) {
+pub fn looked_at(place: &Place) {
     if super::on()
         && let Some(looked) = looked()
     {
-        let (descriptor, path) = match place {
+        let (descriptor, path) = match *place {
             Place::Descriptor(fd) => (fd as usize + 1, 0),
             Place::Path { path, .. } => (0, path as usize),
         };

@@ -6,6 +6,7 @@ use crate::mappings::{self, Attributes, Flush};
 use crate::memory;
 use crate::process;
 use crate::real::{SignalsBlocked, sys};
+use crate::subject::Stat;
 use core::ffi::CStr;
 use core::ptr;
 use core::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
@@ -357,13 +358,13 @@ pub fn holding(start: usize, end: usize) {
 /// `None`: it is not watched, which is counted.
 #[cold]
 #[inline(never)]
-pub fn watch(fd: i32, stat: &libc::stat, kind: Kind) -> Option<usize> {
+pub fn watch(fd: i32, stat: &Stat, kind: Kind) -> Option<usize> {
     let mut found = None;
     super::scratch::spacious(|| found = watch_here(fd, stat, kind));
     found
 }
 
-fn watch_here(fd: i32, stat: &libc::stat, kind: Kind) -> Option<usize> {
+fn watch_here(fd: i32, stat: &Stat, kind: Kind) -> Option<usize> {
     let length = crate::mappings::page_end(0, stat.st_size as usize);
     let log = log()?;
     log.add_file(stat.st_dev, stat.st_ino);
@@ -392,7 +393,7 @@ fn watch_here(fd: i32, stat: &libc::stat, kind: Kind) -> Option<usize> {
     found
 }
 
-fn add(fd: i32, stat: &libc::stat, length: usize) -> Option<usize> {
+fn add(fd: i32, stat: &Stat, length: usize) -> Option<usize> {
     let number = SHADOWS
         .iter()
         .position(|shadow| shadow.header.load(Ordering::Relaxed).is_null())?;
@@ -416,7 +417,7 @@ fn add(fd: i32, stat: &libc::stat, length: usize) -> Option<usize> {
 }
 
 /// The file's table of writers, mapped: a new one, or that of another process, which may be filling it.
-fn open_table(stat: &libc::stat) -> Result<*mut Table, Errno> {
+fn open_table(stat: &Stat) -> Result<*mut Table, Errno> {
     let directory = process::report_directory()?;
     let mut name = Line::<80>::new();
     let name = file_name(&mut name, table::FILE_PREFIX, stat).ok_or(Errno::NAMETOOLONG)?;
@@ -439,7 +440,7 @@ fn open_table(stat: &libc::stat) -> Result<*mut Table, Errno> {
 }
 
 /// `PREFIX.DEV.INO.SIZE`.
-fn file_name<'a>(line: &'a mut Line<80>, prefix: &str, stat: &libc::stat) -> Option<&'a CStr> {
+fn file_name<'a>(line: &'a mut Line<80>, prefix: &str, stat: &Stat) -> Option<&'a CStr> {
     line.c_str(format_args!(
         "{prefix}{:x}.{}.{}",
         stat.st_dev, stat.st_ino, stat.st_size
@@ -447,7 +448,7 @@ fn file_name<'a>(line: &'a mut Line<80>, prefix: &str, stat: &libc::stat) -> Opt
 }
 
 /// The shadow's file, mapped: that of another process of the run, or a new one.
-fn open(fd: i32, stat: &libc::stat) -> Result<*mut Header, Errno> {
+fn open(fd: i32, stat: &Stat) -> Result<*mut Header, Errno> {
     let length = Header::shadow_length(stat.st_size as u64);
     let directory = process::report_directory()?;
     let mut name = Line::<80>::new();
@@ -591,7 +592,7 @@ fn write_all(file: &OwnedFd, mut bytes: &[u8], mut at: u64) -> Result<(), Errno>
     Ok(())
 }
 
-fn fill_in(header: &Header, fd: i32, stat: &libc::stat) {
+fn fill_in(header: &Header, fd: i32, stat: &Stat) {
     header.device.store(stat.st_dev, Ordering::Relaxed);
     header.inode.store(stat.st_ino, Ordering::Relaxed);
     header.size.store(stat.st_size as u64, Ordering::Relaxed);

@@ -89,7 +89,7 @@ pub extern "C" fn aio_fsync(call: &mut trampoline::Call) -> Step {
 fn sync_begins(call: Call, fd: i32) {
     check::file_sync_begins(fd);
     if let Some(page) = process::page()
-        && subject::tag_of_descriptor(fd).is_some()
+        && subject::is_tagged(fd)
     {
         page.synced(call, Way::Kernel, 0, 0, 0, false);
     }

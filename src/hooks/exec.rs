@@ -3,13 +3,14 @@
 
 use crate::check;
 use crate::environment::{self, NoRoom};
+use crate::memory::on_stack;
 use crate::process::{self, event};
-use crate::real::syscall_of_program;
+use crate::real::{SignalsBlocked, syscall_of_program};
 use crate::scratch::Scratch;
 use crate::trampoline::{Call, Step};
 use crate::unseen::{self, Found};
 use daxshim_core::contract::Mode;
-use daxshim_core::report::Event;
+use daxshim_core::report::{Event, Executions};
 
 /// execve(2).
 pub extern "C" fn execve(call: &mut Call) -> Step {
@@ -83,9 +84,7 @@ fn execute(execution: Execution) -> Step {
         event(Event::ExecLeft);
         return Step::PASS;
     };
-    let found = unseen::look(execution.at, execution.path, execution.flags, scratch.desk);
-    let environment = execution.environment_for(found.as_ref(), &mut scratch);
-    let counter = found.and_then(|found| found.counter);
+    let (environment, counter) = execution.prepare(&mut scratch);
     if environment.is_none() && counter.is_none() {
         return Step::PASS;
     }
@@ -108,6 +107,21 @@ fn execute(execution: Execution) -> Step {
 }
 
 impl Execution {
+    /// The environment, if the program is to get another one, and where it is counted, if it is. On a stack
+    /// of its own: it may be called on a child's small one.
+    #[inline(never)]
+    fn prepare(&self, scratch: &mut Scratch) -> (Option<usize>, Option<Executions<'static>>) {
+        let stack = core::mem::take(&mut scratch.stack);
+        // Not for longer: a mask outlives the exec.
+        let _signals = SignalsBlocked::new();
+        let prepared = on_stack(stack, || {
+            let found = unseen::look(self.at, self.path, self.flags, scratch.desk);
+            let environment = self.environment_for(found.as_ref(), scratch);
+            (environment, found.and_then(|found| found.counter))
+        });
+        prepared.unwrap_or((None, None))
+    }
+
     /// The address of another environment, if the program is to get one.
     fn environment_for(&self, found: Option<&Found>, scratch: &mut Scratch) -> Option<usize> {
         let look = environment::look(self.environment, &mut scratch.desk.page)?;

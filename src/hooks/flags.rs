@@ -93,14 +93,15 @@ fn set(place: Place, wanted: InodeFlags) -> Step {
         return Step::PASS;
     }
     match subject::tag_at(place) {
-        Some(tag) => change(place, wanted, &tag),
-        None if wanted.is_immutable() => make(place, wanted),
+        Some(tag) => change(&place, &wanted, &tag),
+        None if wanted.is_immutable() => make(&place, &wanted),
         None => Step::PASS,
     }
 }
 
 /// On an untagged file: sets the tag along.
-fn make(place: Place, wanted: InodeFlags) -> Step {
+#[inline(never)]
+fn make(&place: &Place, &wanted: &InodeFlags) -> Step {
     let Ok(stat) = place.stat() else {
         return Step::PASS;
     };
@@ -119,7 +120,8 @@ fn make(place: Place, wanted: InodeFlags) -> Step {
 
 /// On a tagged file: clears the tag; or leaves it, then nothing else may change either. Where the
 /// flags stay as they are the answer is 0 and the kernel is not asked, as it would move ctime.
-fn change(place: Place, wanted: InodeFlags, tag: &Tag) -> Step {
+#[inline(never)]
+fn change(&place: &Place, &wanted: &InodeFlags, tag: &Tag) -> Step {
     let Ok(present) = wanted.present(place) else {
         return Step::PASS;
     };

@@ -154,7 +154,7 @@ fn watched_kind(call: &Call, fd: i32, shared: bool) -> Option<Kind> {
         return check::kind_of_untagged(fd);
     }
     let writable = protection as i32 & PROT_WRITE != 0;
-    (writable && subject::tag_of_descriptor(fd).is_some()).then_some(Kind::Private)
+    (writable && subject::is_tagged(fd)).then_some(Kind::Private)
 }
 
 extern "C" fn after_untagged(call: &Call, result: isize) -> isize {

@@ -30,13 +30,14 @@ fn link_at(old: Place, new_at: i32, new: usize) -> Step {
     enforce(
         Operation::Link,
         subject::of(old),
-        || Earlier::says(new_name_error(new_at, new).or_else(|| other_device(old, new_at, new))),
+        || Earlier::says(new_name_error(new_at, new).or_else(|| other_device(&old, new_at, new))),
         || Effect::Changes,
     )
 }
 
 /// EXDEV where a link would lead to another filesystem.
-fn other_device(old: Place, new_at: i32, new: usize) -> Option<Errno> {
+#[inline(never)]
+fn other_device(old: &Place, new_at: i32, new: usize) -> Option<Errno> {
     let there = Place::at(new_at, new, false).parent_device().ok()?;
     let here = old.stat().ok()?.st_dev;
     (here != there).then_some(libc::EXDEV)
@@ -86,14 +87,15 @@ fn rename_at(old: Place, new: Place, flags: u32) -> Step {
     enforce(
         Operation::Rename,
         subject,
-        || Earlier::refuses_if(renames_nothing(old, new, flags)),
+        || Earlier::refuses_if(renames_nothing(&old, &new, flags)),
         || Effect::Changes,
     )
 }
 
 /// Whether the kernel refuses, or has nothing to do (both names are the same file), before it
 /// comes to the inodes.
-fn renames_nothing(old: Place, new: Place, flags: u32) -> bool {
+#[inline(never)]
+fn renames_nothing(old: &Place, new: &Place, flags: u32) -> bool {
     let unknown = flags & !(RENAME_EXCHANGE | RENAME_NOREPLACE | RENAME_WHITEOUT) != 0;
     let contradictory =
         flags & RENAME_EXCHANGE != 0 && flags & (RENAME_NOREPLACE | RENAME_WHITEOUT) != 0;

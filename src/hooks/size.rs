@@ -48,6 +48,7 @@ fn passed(step: Step, place: Place, length: i64) -> Step {
 }
 
 /// To the present size nothing changes, unless bits fall with it that a program is run with.
+#[inline(never)]
 fn resize_effect(place: Place, length: i64) -> Effect {
     let falls = libc::S_ISUID | libc::S_ISGID;
     idle_if(
@@ -69,11 +70,7 @@ pub extern "C" fn fallocate(call: &mut Call) -> Step {
     let effect = |subject| {
         // A tagged file has no holes; only a broken tag leaves doubt.
         let allocates = mode & !FALLOC_FL_KEEP_SIZE == 0 && subject == Subject::Tagged;
-        let end = offset.saturating_add(length);
-        let inside = Place::Descriptor(fd)
-            .stat()
-            .is_ok_and(|stat| end <= stat.st_size);
-        idle_if(allocates && inside)
+        idle_if(allocates && is_inside(fd, offset.saturating_add(length)))
     };
     let subject = subject::of_descriptor(fd);
     enforce(
@@ -82,6 +79,13 @@ pub extern "C" fn fallocate(call: &mut Call) -> Step {
         || Earlier::refuses_if(refused()),
         || effect(subject),
     )
+}
+
+#[inline(never)]
+fn is_inside(fd: i32, end: i64) -> bool {
+    Place::Descriptor(fd)
+        .stat()
+        .is_ok_and(|stat| end <= stat.st_size)
 }
 
 /// Whether the kernel refuses the mode, if it may be asked: that comes before it finds that no file can be so

@@ -70,11 +70,11 @@ fn at_or_itself(at: usize, path: usize, follow: bool) -> Place {
 }
 
 fn set(place: Place, times: usize, earlier: fn(usize) -> Earlier) -> Step {
-    let tag = subject::tag_at(place);
-    let is_allowed = || tag.is_some_and(|tag| super::attributes::is_allowed(tag.file.owner));
-    let subject = match tag {
+    let owner = subject::owner_of_tagged(&place);
+    let is_allowed = || owner.is_some_and(super::attributes::is_allowed);
+    let subject = match owner {
         None if is_sealed() => subject::of(place),
-        tag => subject::subject(tag),
+        owner => subject::subject(owner.is_some()),
     };
     enforce(
         Operation::SetTimes,

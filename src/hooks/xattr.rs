@@ -10,7 +10,7 @@ use core::ffi::c_char;
 use daxshim_core::contract::{Effect, Operation, Subject};
 use libc::{XATTR_CREATE, XATTR_REPLACE};
 
-/// XATTR_NAME_MAX and its NUL (linux/limits.h).
+/// XATTR_NAME_MAX and its NUL, bytes (linux/limits.h).
 const NAME_SIZE: usize = 256;
 /// XATTR_SIZE_MAX (linux/limits.h).
 const VALUE_MAX: usize = 65536;
@@ -104,7 +104,8 @@ fn forges(place: Place, name: usize, value: usize, size: usize) -> bool {
     if !subject::could_bind(size) {
         return false;
     }
-    let mut buffer = [0; NAME_SIZE];
+    // Longer than the names of tags, of which it would be none.
+    let mut buffer = [0; 32];
     memory::copy_string(name as *const c_char, &mut buffer)
         .is_some_and(|name| subject::would_bind(place, name, value, size))
 }
@@ -128,6 +129,5 @@ fn is_refused_name(name: usize) -> bool {
     if is_sealed() {
         return name == 0;
     }
-    let mut buffer = [0; NAME_SIZE];
-    memory::copy_string(name as *const c_char, &mut buffer).is_none_or(<[u8]>::is_empty)
+    memory::string_length(name, NAME_SIZE).is_none_or(|length| length == 0)
 }

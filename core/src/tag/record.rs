@@ -58,10 +58,21 @@ const VERSION: &[u8] = b"1";
 pub type Text = Line<{ Record::MAX_LEN }>;
 
 impl Record {
+    /// Of no file: to be filled in.
+    pub const EMPTY: Record = Record {
+        inode: 0,
+        generation: None,
+        size: 0,
+        extents: None,
+        emulated: false,
+        nodefrag: false,
+        dax: false,
+    };
+
     /// Shortest value, bytes.
     pub const MIN_LEN: usize = 59;
     /// Longest value that is read or written, bytes.
-    pub const MAX_LEN: usize = 192;
+    pub const MAX_LEN: usize = 128;
 
     /// The attribute's value.
     #[must_use]
@@ -101,6 +112,16 @@ impl Record {
     /// # Errors
     /// [`Malformed`] says what is wrong with it; such a file counts as not tagged.
     pub fn parse(value: &[u8]) -> Result<Record, Malformed> {
+        let mut record = Record::EMPTY;
+        record.read(value).map(|()| record)
+    }
+
+    /// As [`Record::parse`], into a place that is there already, which is of no use where that fails.
+    ///
+    /// # Errors
+    /// Those of [`Record::parse`].
+    #[inline(never)]
+    pub fn read(&mut self, value: &[u8]) -> Result<(), Malformed> {
         let rest = value.strip_prefix(MAGIC).ok_or(Malformed::Foreign)?;
         let mut fields = rest.split(|&b| b == b' ');
         if fields.next() != Some(VERSION) {
@@ -112,17 +133,17 @@ impl Record {
                 .and_then(|f| f.strip_prefix(name))
                 .ok_or(Malformed::Field)
         };
-        let inode = decimal(field(b"ino=")?)?;
-        let generation = match field(b"gen=")? {
+        self.inode = decimal(field(b"ino=")?)?;
+        self.generation = match field(b"gen=")? {
             b"-" => None,
             digits => Some(u32::try_from(decimal(digits)?).map_err(|_| Malformed::Field)?),
         };
-        let size = decimal(field(b"size=")?)?;
-        let extents = match field(b"extents=")? {
+        self.size = decimal(field(b"size=")?)?;
+        self.extents = match field(b"extents=")? {
             b"-" => None,
             digits => Some(hexadecimal(digits, 16)?),
         };
-        let [emulated, nodefrag, dax] = letters(field(b"flags=")?)?;
+        [self.emulated, self.nodefrag, self.dax] = letters(field(b"flags=")?)?;
         let sum = hexadecimal(field(b"sum=")?, 8)?;
         if fields.next().is_some() {
             return Err(Malformed::Field);
@@ -135,15 +156,7 @@ impl Record {
         if u64::from(checksum(body)) != sum {
             return Err(Malformed::Checksum);
         }
-        Ok(Record {
-            inode,
-            generation,
-            size,
-            extents,
-            emulated,
-            nodefrag,
-            dax,
-        })
+        Ok(())
     }
 }
 
