@@ -6,7 +6,7 @@ use crate::files;
 use crate::memory::PAGE;
 use crate::passes::{self, Passes};
 use crate::process::{self, event};
-use crate::real::{SignalsBlocked, sys, yield_now};
+use crate::real::{SignalsBlocked, sleep_shortly, sys, yield_now};
 use core::arch::asm;
 use core::ops::Range;
 use core::sync::atomic::{AtomicUsize, Ordering};
@@ -37,13 +37,17 @@ impl record::Thread for Me {
         thread()
     }
 
-    fn pause(&self) {
-        yield_now();
+    fn pause(&self, number: usize) {
+        if number < record::YIELDS {
+            yield_now();
+        } else {
+            sleep_shortly();
+        }
     }
 
     fn patience(&self) -> usize {
         // Who compares a file for `daxshim check` tells nothing meanwhile.
-        const SECONDS: usize = 1 << 24;
+        const SECONDS: usize = 1 << 18;
         match check::on() {
             true => SECONDS,
             false => record::DRAIN_PATIENCE,

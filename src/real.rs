@@ -299,6 +299,23 @@ pub fn yield_now() {
     }
 }
 
+/// Sleeps for some 20 µs and what the kernel takes to wake a thread; a sealed process just waits a little
+/// longer than by [`yield_now`].
+pub fn sleep_shortly() {
+    const LITTLE: usize = 1 << 12;
+    let time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 20_000,
+    };
+    // SAFETY: a timespec of ours; what is left of it is not asked for.
+    let slept = unsafe { sys!(SYS_nanosleep, &raw const time, 0) };
+    if slept == Err(libc::ENOSYS) {
+        for _ in 0..LITTLE {
+            core::hint::spin_loop();
+        }
+    }
+}
+
 /// CLOCK_MONOTONIC, ns; 0 where there is none or the process is sealed. Not by the vDSO, which reads the
 /// time-stamp counter; and valgrind hides it.
 pub fn monotonic_ns() -> u64 {

@@ -34,13 +34,20 @@ const WORDS: usize = PLACES.div_ceil(64);
 /// place at the pointer's page number.
 pub const PLACE_SHIFT: u32 = 12;
 
-/// How often a thread that waits for another one yields before it gives up.
+/// How often a thread that waits for another one pauses before it gives up: seconds, see [`Thread::pause`].
 const PATIENCE: usize = if cfg!(feature = "model") { 2 } else { 1 << 16 };
 
-/// How often a change yields to a flush that does not get on. A flush tells that it does at least each
-/// [`PIECE`], which takes some 10 µs: what does not for so many yields (some 50 ms, or much longer where
-/// others want the processor) was left by a longjmp, or by a cancelled thread.
-pub const DRAIN_PATIENCE: usize = if cfg!(feature = "model") { 2 } else { 1 << 17 };
+/// How often a change pauses for a flush that does not get on. A flush tells that it does at least each
+/// [`PIECE`], which takes some 10 µs: what does not for so long (some 70 ms, or longer where others want the
+/// processor) was left by somebody who is not going on with it. In a model everybody goes on.
+pub const DRAIN_PATIENCE: usize = if cfg!(feature = "model") {
+    usize::MAX
+} else {
+    1 << 11
+};
+
+/// So often a pause is a yield; after that whoever is waited for is not running, and it is a short sleep.
+pub const YIELDS: usize = 1 << 10;
 
 /// Bytes that a flush may write back before it tells that it gets on, see [`Place::count`].
 pub const PIECE: usize = 128 << 10;
@@ -182,8 +189,8 @@ impl Default for Record {
 pub trait Thread {
     /// A number that no other living thread of the process has, and not 0.
     fn number(&self) -> usize;
-    /// Lets other threads run.
-    fn pause(&self);
+    /// Lets other threads run; the first [`YIELDS`] of a wait, numbered from 0, for a moment.
+    fn pause(&self, number: usize);
     /// How often a change yields to a flush that does not get on, before it gives up.
     fn patience(&self) -> usize {
         DRAIN_PATIENCE
@@ -249,16 +256,19 @@ impl Record {
         end: usize,
         thread: &impl Thread,
     ) -> Result<Option<Region>, Busy> {
-        for _ in 0..PATIENCE {
+        for number in 0..PATIENCE {
+            let before = self.regions.sequence();
             if let Ok(found) = self.regions.at_or_after(start) {
                 return Ok(found.filter(|region| region.start < end));
             }
-            let writer = self.threads.writer.load(Ordering::Relaxed);
+            let writer = self.threads.writer.load(Ordering::Acquire);
+            // A writer that is at work has the lock from before the number changes until after.
+            let is_cut_short = writer == 0 && self.regions.is_unsettled_at(before);
             // Only the next writer will put it right, or this thread is the writer.
-            if self.regions.is_missed() || writer == 0 || writer == thread.number() {
+            if self.regions.is_missed() || is_cut_short || writer == thread.number() {
                 break;
             }
-            thread.pause();
+            thread.pause(number);
         }
         Err(Busy)
     }
@@ -267,7 +277,7 @@ impl Record {
     /// by a signal handler that would want to become it, as signals are blocked, and else it misses.
     pub fn change(&self, thread: &impl Thread) -> Option<Change<'_>> {
         let me = thread.number();
-        for _ in 0..PATIENCE {
+        for number in 0..PATIENCE {
             let taken =
                 self.threads
                     .writer
@@ -281,7 +291,7 @@ impl Record {
                 }
                 // Others have waited for it long enough.
                 Err(writer) if writer == me || self.regions.is_missed() => break,
-                Err(_) => thread.pause(),
+                Err(_) => thread.pause(number),
             }
         }
         self.miss();
@@ -488,6 +498,7 @@ impl Place {
         left: &mut usize,
     ) -> Result<(), Undrained> {
         let mut last = self.pages.load(Ordering::Relaxed);
+        let mut pauses = 0;
         loop {
             let owner = self.thread.load(Ordering::Acquire);
             if owner == 0 || owner == me || !self.touches(start, end) {
@@ -505,7 +516,8 @@ impl Place {
                 self.end.store(0, Ordering::Relaxed);
                 return Err(Undrained);
             }
-            thread.pause();
+            thread.pause(pauses);
+            pauses += 1;
         }
     }
 }

@@ -343,6 +343,12 @@ impl Regions {
         self.sequence() & (WRITING | MISSED) != 0
     }
 
+    /// Whether it has been so since the sequence number was this.
+    #[must_use]
+    pub fn is_unsettled_at(&self, sequence: usize) -> bool {
+        self.is_unsettled() && self.sequence() == sequence
+    }
+
     /// Forgets everything, in whatever state it is.
     fn clear(&self) {
         self.len.store(0, Ordering::Relaxed);
