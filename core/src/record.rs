@@ -39,9 +39,9 @@ const PATIENCE: usize = if cfg!(feature = "model") { 2 } else { 1 << 16 };
 
 /// How often a change pauses for a flush that does not get on. A flush tells that it does at least each
 /// [`PIECE`], which takes some 10 µs: what does not for so long (some 70 ms, or longer where others want the
-/// processor) was left by somebody who is not going on with it. In a model everybody goes on.
+/// processor) was left by somebody who is not going on with it.
 pub const DRAIN_PATIENCE: usize = if cfg!(feature = "model") {
-    usize::MAX
+    4
 } else {
     1 << 11
 };
@@ -511,9 +511,11 @@ impl Place {
             };
             last = now;
             if *left == 0 {
-                // It has nothing that anybody would wait for.
-                self.sequence.store(1, Ordering::Relaxed);
-                self.end.store(0, Ordering::Relaxed);
+                // It has nothing that anybody would wait for. In a model it goes on.
+                if cfg!(not(feature = "model")) {
+                    self.sequence.store(1, Ordering::Relaxed);
+                    self.end.store(0, Ordering::Relaxed);
+                }
                 return Err(Undrained);
             }
             thread.pause(pauses);
