@@ -35,7 +35,6 @@ const BEHAVIOURS: &[(&str, &str, bool)] = &[
     ("failed_calls_change_no_mapping", "msync", true),
     ("exec_under_filter", "execve", false),
     ("file_grows_behind_mapping", "msync", true),
-    ("followers_wake_at_same_size", "ftruncate", true),
     ("fopen_w", "fopen", false),
     ("fork_child_msync", "msync", true),
     ("fork_past_handlers", "fork", true),
@@ -141,16 +140,12 @@ const VARIANTS: &[(&[&str], &str, fn() -> Shim)] = &[
     (&["cancel_blocked_fread", "fread"], "deny", || {
         Shim::new().with("DAXSHIM_READS", "deny")
     }),
-    (
-        &["followers_wake_at_same_size", "truncate_wakes_watchers"],
-        "compat",
-        || Shim::new().with("DAXSHIM_COMPAT", "1"),
-    ),
-    (
-        &["followers_wake_at_same_size", "msync_after_truncate"],
-        "audit",
-        || Shim::new().with("DAXSHIM_MODE", "audit"),
-    ),
+    (&["truncate_wakes_watchers"], "compat", || {
+        Shim::new().with("DAXSHIM_COMPAT", "1")
+    }),
+    (&["msync_after_truncate"], "audit", || {
+        Shim::new().with("DAXSHIM_MODE", "audit")
+    }),
 ];
 
 /// Whether the machine has something.

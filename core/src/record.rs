@@ -40,11 +40,7 @@ const PATIENCE: usize = if cfg!(feature = "model") { 2 } else { 1 << 16 };
 /// How often a change pauses for a flush that does not get on. A flush tells that it does at least each
 /// [`PIECE`], which takes some 10 µs: what does not for so long (some 70 ms, or longer where others want the
 /// processor) was left by somebody who is not going on with it.
-pub const DRAIN_PATIENCE: usize = if cfg!(feature = "model") {
-    4
-} else {
-    1 << 11
-};
+pub const DRAIN_PATIENCE: usize = if cfg!(feature = "model") { 4 } else { 1 << 11 };
 
 /// So often a pause is a yield; after that whoever is waited for is not running, and it is a short sleep.
 pub const YIELDS: usize = 1 << 10;
