@@ -50,6 +50,8 @@ fn is_own_loader(stat: &Stat) -> bool {
 /// A program that the library will not be in.
 pub struct Found {
     reason: Unseen,
+    /// Whether it is of another machine, and has no loader at all.
+    loads_nothing: bool,
     /// Where its executions are counted, if there is a report.
     pub counter: Option<Executions<'static>>,
 }
@@ -58,10 +60,11 @@ impl Found {
     /// Whether its loader would fail, or complain, if it were told to load the library. One that loads nothing
     /// may hand on what it is told.
     pub fn cannot_load(&self) -> bool {
-        matches!(
-            self.reason,
-            Unseen::Machine | Unseen::Loader | Unseen::NotFound
-        )
+        match self.reason {
+            Unseen::Machine => !self.loads_nothing,
+            Unseen::Loader | Unseen::NotFound => true,
+            _ => false,
+        }
     }
 }
 
@@ -88,6 +91,7 @@ pub fn look(at: i32, path: usize, flags: i32, desk: &mut Desk) -> Option<Found> 
         let reason = reason.or_else(|| is_lost().then_some(Unseen::NotFound))?;
         return Some(Found {
             reason,
+            loads_nothing: reason == Unseen::Machine && is_static_32(&desk.file),
             counter: count(&program, reason, desk),
         });
     }
@@ -243,13 +247,7 @@ fn elf(file: &File, stat: &Stat, length: usize, desk: &mut Desk) -> Option<Unsee
     const INTERPRETER: u64 = 3;
     const DYNAMIC: u64 = 2;
     let head = desk.file.get(..length)?;
-    if number::<1>(head, CLASS)? != CLASS_64 {
-        return Some(match is_static_32(head) {
-            true => Unseen::Static,
-            false => Unseen::Machine,
-        });
-    }
-    if number::<2>(head, MACHINE)? != X86_64 {
+    if number::<1>(head, CLASS)? != CLASS_64 || number::<2>(head, MACHINE)? != X86_64 {
         return Some(Unseen::Machine);
     }
     let is_shared = number::<2>(head, TYPE)? == SHARED;
@@ -289,8 +287,10 @@ fn elf(file: &File, stat: &Stat, length: usize, desk: &mut Desk) -> Option<Unsee
     }
 }
 
-/// Whether a program of 32 bits names no interpreter, as far as its first bytes tell.
+/// Whether it is a program of 32 bits that names no interpreter, as far as its first bytes tell.
 fn is_static_32(head: &[u8]) -> bool {
+    const CLASS: usize = 4;
+    const CLASS_32: u64 = 1;
     const PROGRAM_HEADERS: usize = 28;
     const HEADER_COUNT: usize = 44;
     const HEADER: usize = 32;
@@ -301,7 +301,8 @@ fn is_static_32(head: &[u8]) -> bool {
             .checked_add(first as usize)?;
         number::<4>(head, at)
     };
-    let first = number::<4>(head, PROGRAM_HEADERS);
+    let is_32 = number::<1>(head, CLASS) == Some(CLASS_32);
+    let first = number::<4>(head, PROGRAM_HEADERS).filter(|_| is_32);
     let count = number::<2>(head, HEADER_COUNT);
     first.zip(count).is_some_and(|(first, count)| {
         (0..count).all(|header| kind(first, header).is_some_and(|kind| kind != INTERPRETER))
