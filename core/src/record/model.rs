@@ -71,7 +71,7 @@ impl Process {
             return false;
         };
         let touched = self.record.remembers(place, address, address + 1) || {
-            self.record.reach_anywhere(place);
+            // As daxshim_persist does: msync says before that it may touch anything.
             let is_plain = |region: &Region| region.attributes == FLUSHABLE;
             let found = self.record.look_up(place, address, is_plain);
             matches!(found, Ok(Some(region))
