@@ -28,6 +28,7 @@ pub mod report;
 pub mod requests;
 #[cfg(target_arch = "x86_64")]
 pub mod seccomp;
+#[cfg(target_arch = "x86_64")]
 pub mod sites;
 pub mod symbols;
 pub mod tag;

@@ -235,7 +235,6 @@ pub fn pushes(function: &[u8], number: u32) -> bool {
 
 /// Where the next `syscall` begins. All of libc is looked through at each start of a program, so
 /// sixteen bytes at a time.
-#[cfg(target_arch = "x86_64")]
 fn next_syscall(code: &[u8], mut from: usize) -> Option<usize> {
     use core::arch::x86_64::{
         __m128i, _mm_and_si128, _mm_cmpeq_epi8, _mm_loadu_si128, _mm_movemask_epi8, _mm_set1_epi8,
