@@ -6,14 +6,14 @@
 
 use crate::check;
 use crate::memory::on_own_stack;
+use crate::opened::each_descriptor;
 use crate::process::event;
 use crate::real::{self, SignalsBlocked, sys};
 use crate::subject;
 use core::ffi::CStr;
-use daxshim_core::proc::{decimal, each_entry};
+use daxshim_core::proc::decimal;
 use daxshim_core::report::{Event, read_instead};
 use daxshim_core::seccomp::Status;
-use rustix::fs::CWD;
 
 /// Whether the process is under filters of which nobody knows what they kill for; learnt with calls that the
 /// dynamic loader makes in every program. `tried` is the value of
@@ -74,9 +74,5 @@ fn remember_tagged() {
     if !subject::can_bind() {
         return;
     }
-    let _ = each_entry(CWD, c"/proc/thread-self/fd", |name| {
-        if let Some(fd) = decimal::<i32>(name.to_bytes()) {
-            subject::remember(fd);
-        }
-    });
+    let _ = each_descriptor(subject::remember);
 }

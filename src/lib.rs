@@ -20,6 +20,7 @@ mod logger;
 mod mappings;
 mod memory;
 mod modules;
+mod opened;
 mod passes;
 mod plain;
 mod process;

@@ -8,6 +8,7 @@
 
 use crate::descriptors;
 use crate::memory::{Room, on_own_stack};
+use crate::opened::{self, Opened, each_descriptor};
 use crate::process;
 use crate::real::numbers::{SYS_FILE_GETATTR, SYS_FILE_SETATTR};
 use crate::real::{Errno, SignalsBlocked, sys, syscall};
@@ -17,7 +18,7 @@ use daxshim_core::fnv::Fnv64;
 use daxshim_core::holders::{self, Found, Holding, Target};
 use daxshim_core::lease::{F_SETSIG, Hold};
 use daxshim_core::line::Line;
-use daxshim_core::proc::{Own, decimal, each_entry};
+use daxshim_core::proc::Own;
 use daxshim_core::requests::{FS_IOC_FSSETXATTR, FS_IOC_SETFLAGS};
 use daxshim_core::tag::change::{self, Flags, Plan, Refusal};
 use daxshim_core::tag::{self, Record, Value, XATTR, XATTR_EMULATED};
@@ -334,22 +335,10 @@ impl File {
     /// EBUSY where there is no descriptor yet, and opening one might wake somebody in this process.
     fn by_path(place: Place) -> Result<File, Errno> {
         let stat = place.stat()?;
-        let (mut found, mut watches) = (None, false);
-        let listed = each_entry(CWD, c"/proc/thread-self/fd", |name| {
-            let Some(fd) = decimal::<i32>(name.to_bytes()) else {
-                return;
-            };
-            let candidate = Place::Descriptor(fd);
-            let is_it = |now: Stat| (now.st_dev, now.st_ino) == (stat.st_dev, stat.st_ino);
-            if candidate.stat().is_ok_and(is_it) && !candidate.is_path_only() {
-                found = Some(fd);
-            }
-            watches |= is_watch(fd);
-        });
-        match (found, listed) {
-            (Some(fd), _) => Ok(File::Program(fd)),
-            (None, Ok(())) if !watches => File::open(place, &stat),
-            (None, _) => Err(libc::EBUSY),
+        match opened::of_file(&stat) {
+            Opened::Readable(fd) | Opened::Writable(fd) => Ok(File::Program(fd)),
+            Opened::No if watches() => Err(libc::EBUSY),
+            Opened::No => File::open(place, &stat),
         }
     }
 
@@ -383,6 +372,13 @@ impl File {
             Err(libc::EBUSY)
         }
     }
+}
+
+/// Whether the program may watch files.
+fn watches() -> bool {
+    let mut watches = false;
+    let is_known = each_descriptor(|fd| watches |= is_watch(fd));
+    watches || !is_known
 }
 
 /// Whether the descriptor is one of inotify(7) or fanotify(7).

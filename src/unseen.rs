@@ -2,6 +2,7 @@
 //! without it, and all that the report has to name.
 
 use crate::environment;
+use crate::opened::{self, Opened};
 use crate::process::{self, link_target};
 use crate::real::sys;
 use crate::scratch::Desk;
@@ -160,15 +161,23 @@ impl File {
         File::readable(at, path, follow)
     }
 
-    /// Read from if that is allowed.
+    /// To read from, if that is allowed.
     fn readable(at: i32, path: usize, flags: i32) -> Option<File> {
         // Nothing but a regular file is opened in earnest.
         let place = Place::at(at, path, flags & libc::O_NOFOLLOW == 0);
-        if place.stat().ok()?.st_mode & libc::S_IFMT != libc::S_IFREG {
+        let stat = place.stat().ok()?;
+        if stat.st_mode & libc::S_IFMT != libc::S_IFREG {
             return None;
         }
-        File::open(at, path, flags | libc::O_RDONLY)
-            .or_else(|| File::open(at, path, flags | libc::O_PATH))
+        match opened::of_file(&stat) {
+            Opened::No => File::open(at, path, flags | libc::O_RDONLY)
+                .or_else(|| File::open(at, path, flags | libc::O_PATH)),
+            // What somebody writes to is not executed.
+            Opened::Readable(fd) | Opened::Writable(fd) => Some(File {
+                fd,
+                is_ours: false,
+            }),
+        }
     }
 
     fn open(at: i32, path: usize, flags: i32) -> Option<File> {

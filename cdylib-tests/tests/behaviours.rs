@@ -30,6 +30,7 @@ const BEHAVIOURS: &[(&str, &str, bool)] = &[
     ("dprintf", "dprintf", false),
     ("eacces_comes_first", "open", false),
     ("errno_unchanged_at_main", "open", false),
+    ("exec_keeps_locks", "execve", false),
     ("exec_routes", "execve", false),
     ("execute_only_pages", "msync", true),
     ("failed_calls_change_no_mapping", "msync", true),
