@@ -33,7 +33,15 @@ fn numbers() -> i32 {
     };
     let (this, new) = (0, 0);
     // SAFETY: the kernel fills the struct in, or leaves it.
-    let _ = unsafe { sys!(SYS_prlimit64, this, libc::RLIMIT_NOFILE, new, &raw mut limit) };
+    let _ = unsafe {
+        sys!(
+            SYS_prlimit64,
+            this,
+            libc::RLIMIT_NOFILE,
+            new,
+            &raw mut limit
+        )
+    };
     limit.rlim_cur.min(WITHOUT_PROC) as i32
 }
 

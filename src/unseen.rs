@@ -173,10 +173,7 @@ impl File {
             Opened::No => File::open(at, path, flags | libc::O_RDONLY)
                 .or_else(|| File::open(at, path, flags | libc::O_PATH)),
             // What somebody writes to is not executed.
-            Opened::Readable(fd) | Opened::Writable(fd) => Some(File {
-                fd,
-                is_ours: false,
-            }),
+            Opened::Readable(fd) | Opened::Writable(fd) => Some(File { fd, is_ours: false }),
         }
     }
 
