@@ -16,6 +16,7 @@ mod environment;
 mod files;
 mod filters;
 mod hooks;
+mod listed;
 mod logger;
 mod mappings;
 mod memory;

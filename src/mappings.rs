@@ -246,6 +246,11 @@ pub fn first_in(start: usize, length: usize) -> Result<Option<Region>, Busy> {
     RECORD.first_in(start, page_end(start, length), &Me)
 }
 
+/// Whether every mapping of a tagged file is recorded.
+pub fn is_complete() -> bool {
+    RECORD.regions.is_complete()
+}
+
 /// Whether a call that changes mappings in `[start, start + length)` concerns us: something is recorded
 /// there, or it is not known what is.
 pub fn concerns(start: usize, length: usize) -> bool {

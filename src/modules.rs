@@ -13,6 +13,7 @@
 //! threads may run while it would not change at once, or a module whose code the system keeps from being
 //! changed.
 
+use crate::listed::{TEXT, each_mapping};
 use crate::memory::{Room, copy};
 use crate::process;
 use crate::real::{SignalsBlocked, sys};
@@ -27,8 +28,6 @@ use libc::{
     MAP_ANONYMOUS, MAP_SHARED, MAP_SHARED_VALIDATE, MAP_TYPE, PROT_EXEC, PROT_READ, PROT_WRITE,
 };
 
-/// Bytes of /proc/self/maps read together: more than a line has.
-const TEXT: usize = 16 << 10;
 /// Bytes of code looked at together.
 const PIECE: usize = 256 << 10;
 /// Bytes of code in two such pieces: more than any form of a system call has.
@@ -205,36 +204,7 @@ fn look_at_all() {
 /// `None`: they could not be listed.
 fn each_module() -> Option<()> {
     let alone = sites::is_single_threaded();
-    let mut room = Room::map(TEXT)?;
-    let text = room.bytes();
-    let flags = libc::O_RDONLY | libc::O_CLOEXEC;
-    let path = c"/proc/self/maps".as_ptr();
-    // SAFETY: a C string of ours.
-    let fd = unsafe { sys!(SYS_openat, libc::AT_FDCWD, path, flags) }.ok()?;
-    let mut filled = 0;
-    while let Some(free) = text.get_mut(filled..) {
-        // SAFETY: the buffer is ours, and so is the descriptor.
-        let read = unsafe { sys!(SYS_read, fd, free.as_mut_ptr(), free.len()) };
-        let Some(read) = read.ok().filter(|&read| read > 0) else {
-            break;
-        };
-        filled += read;
-        let lines = text.get(..filled)?;
-        let whole = lines
-            .iter()
-            .rposition(|&byte| byte == b'\n')
-            .map_or(0, |at| at + 1);
-        for line in lines.get(..whole)?.split(|&byte| byte == b'\n') {
-            if let Some(mapping) = Mapping::parse(line) {
-                look_at(&mapping, alone);
-            }
-        }
-        text.copy_within(whole..filled, 0);
-        filled -= whole;
-    }
-    // SAFETY: opened above.
-    let _ = unsafe { sys!(SYS_close, fd) };
-    Some(())
+    each_mapping(|mapping| look_at(mapping, alone))
 }
 
 fn look_at(mapping: &Mapping, alone: bool) {

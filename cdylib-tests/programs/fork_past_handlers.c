@@ -6,6 +6,7 @@
 enum { MAPPED = 4, CHILDREN = 200 };
 
 static int fd, plain;
+static bool is_refused; /* MADV_REMOVE, by the tag */
 static char *p;
 static volatile bool done;
 static int (*needs_msync)(const void *, size_t);
@@ -44,6 +45,8 @@ static void *churning(void *unused UNUSED)
 /* 0, or what went wrong. */
 static int maps_over(void)
 {
+	if ((madvise(p, PAGE, MADV_REMOVE) == -1) != is_refused)
+		return 7;
 	char *at = p + 2 * PAGE;
 	if (mmap(at, PAGE, RW, MAP_SHARED | MAP_FIXED, plain, 0) != at)
 		return 1;
@@ -89,6 +92,8 @@ int main(int argc, char **argv)
 		munmap(p, MAPPED * PAGE);
 	}
 	p = map();
+	memset(p, 0, PAGE);
+	is_refused = madvise(p, PAGE, MADV_REMOVE) == -1;
 	pthread_t thread;
 	pthread_create(&thread, NULL, churning, NULL);
 	int bad = 0;

@@ -5,6 +5,7 @@ use daxshim_tests::{Failed, Outcome, Scene, Shim, Tag, built, fail, program, sce
 use libtest_mimic::{Arguments, Trial};
 use serde_json::Value;
 use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -464,6 +465,14 @@ fn interrupted() -> Outcome {
     let verify = format!("sh -c 'echo $1 >{}; sleep 1000' sh {{}}", running.display());
     let mut command = crash(&scene, &verify, &["--timeout", "1000"])?;
     command.arg(path_of("ended")).args(["right", "."]);
+    // Whoever runs the tests in the background may have them ignore it.
+    // SAFETY: signal(2) may be called between fork and exec.
+    unsafe {
+        command.pre_exec(|| match libc::signal(libc::SIGINT, libc::SIG_DFL) {
+            libc::SIG_ERR => Err(std::io::Error::last_os_error()),
+            _ => Ok(()),
+        });
+    }
     let child = command
         .stdout(Stdio::null())
         .stderr(Stdio::piped())

@@ -3,11 +3,12 @@
 
 mod common;
 
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use common::{Daxshim, Ran, Scratch, actor, bin_dir, daxshim, quiet};
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{SigHandler, Signal, kill, signal};
 use nix::unistd::Pid;
 use serde_json::Value;
 
@@ -392,7 +393,16 @@ impl Endless {
             sleeper.display()
         );
         let _quiet = quiet();
-        let comparison = Command::new(env!("CARGO_BIN_EXE_daxshim"))
+        let mut command = Command::new(env!("CARGO_BIN_EXE_daxshim"));
+        // Whoever runs the tests in the background may have them ignore it.
+        // SAFETY: signal(2) may be called between fork and exec, and no handler is set.
+        unsafe {
+            command.pre_exec(|| {
+                signal(Signal::SIGINT, SigHandler::SigDfl)?;
+                Ok(())
+            });
+        }
+        let comparison = command
             .args(["ab", "--warmup", "0", "--json"])
             .arg(scratch.path("ab.json"))
             .args(["--", "sh", "-c", &script])

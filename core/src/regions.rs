@@ -209,6 +209,8 @@ const WRITING: usize = 1;
 const MISSED: usize = 2;
 /// What each change adds to the sequence number.
 const STEP: usize = 4;
+/// Of the number of leaves: more is mapped than is recorded.
+const LOST: usize = 1 << 32;
 
 /// The map.
 #[repr(C)]
@@ -216,7 +218,7 @@ pub struct Regions {
     /// [`WRITING`], [`MISSED`], and a number that moves on with each change.
     sequence: AtomicUsize,
     /// Leaves in use when no writer was at work last: while one moves things about, the map is no less
-    /// empty than it was.
+    /// empty than it was. With [`LOST`] it is never empty again.
     occupied: AtomicUsize,
     /// Leaves in use.
     len: AtomicUsize,
@@ -250,7 +252,7 @@ impl Regions {
         }
     }
 
-    /// Whether nothing is recorded. One load. What a writer is about to add does not count yet: nobody
+    /// Whether nothing is recorded, nor was lost. One load. What a writer is about to add does not count yet: nobody
     /// else knows of it.
     #[must_use]
     #[inline]
@@ -320,6 +322,7 @@ impl Regions {
         let writing = Writing(self);
         if before & (WRITING | MISSED) != 0 {
             self.clear();
+            self.lose();
             self.sequence.fetch_and(!MISSED, Ordering::Relaxed);
         }
         writing
@@ -329,6 +332,18 @@ impl Regions {
     /// until the next writer.
     pub fn miss(&self) {
         self.sequence.fetch_or(MISSED, Ordering::SeqCst);
+        self.lose();
+    }
+
+    /// Something is mapped that is not recorded, or not any more.
+    pub fn lose(&self) {
+        self.occupied.fetch_or(LOST, Ordering::SeqCst);
+    }
+
+    /// Whether all that is mapped is recorded.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.occupied.load(Ordering::Acquire) & LOST == 0
     }
 
     /// Whether something was missed, and nobody has written since.
@@ -597,8 +612,11 @@ impl Writing<'_> {
     /// [`Full`]: it is not recorded, and nothing is recorded at its addresses.
     pub fn insert(&self, region: Region) -> Result<(), Full> {
         let cleared = self.rewrite(region.start, region.end, |_| None);
-        if region.start < region.end {
-            self.0.add(&region)?;
+        if region.start < region.end
+            && let Err(full) = self.0.add(&region)
+        {
+            self.0.lose();
+            return Err(full);
         }
         cleared
     }
@@ -614,15 +632,25 @@ impl Writing<'_> {
         end: usize,
         change: impl Fn(Region) -> Option<Region>,
     ) -> Result<(), Full> {
-        self.0.replace_each(start, end, &change)
+        let rewritten = self.0.replace_each(start, end, &change);
+        if rewritten.is_err() {
+            self.0.lose();
+        }
+        rewritten
     }
 }
 
 impl Drop for Writing<'_> {
     fn drop(&mut self) {
         let Writing(regions) = self;
-        regions.occupied.store(regions.len(), Ordering::Release);
+        let lost = regions.occupied.load(Ordering::Relaxed) & LOST;
+        regions
+            .occupied
+            .store(regions.len() | lost, Ordering::SeqCst);
         // Somebody may have missed something meanwhile.
+        if regions.sequence.load(Ordering::SeqCst) & MISSED != 0 {
+            regions.lose();
+        }
         regions
             .sequence
             .fetch_add(STEP - WRITING, Ordering::Release);
@@ -799,8 +827,9 @@ mod tests {
         map
     }
 
+    /// What it forgot is not there, and it knows that it lacks something.
     fn is_usable(map: &Regions) {
-        assert!(map.is_empty());
+        assert!(!map.is_empty() && !map.is_complete());
         assert_eq!(map.at_or_after(0), Ok(None));
         for i in 0..10_000 {
             map.write().insert(region(i * 4 + 1)).unwrap();

@@ -10,14 +10,15 @@ use crate::descriptors::{self, Look};
 use crate::eadr;
 use crate::enforce::{Earlier, enforce};
 use crate::files;
+use crate::listed::subject_in;
 use crate::mappings::{
     self, Attributes, Reasons, during, forget, forget_in, page_end, set_inherited, suspend,
     suspend_in,
 };
-use crate::memory::{PAGE, read_value, vector_error};
+use crate::memory::{PAGE, on_own_stack, read_value, vector_error};
 use crate::modules;
 use crate::process::{self, config, event};
-use crate::real::{Errno, sys, syscall_of_program};
+use crate::real::{Errno, SignalsBlocked, is_sealed, sys, syscall_of_program};
 use crate::subject::{self, Place, Tag};
 use crate::trampoline::{Call, Step};
 use core::ffi::c_long;
@@ -593,7 +594,8 @@ pub extern "C" fn process_madvise(call: &mut Call) -> Step {
 
 /// One range. `earlier` is what the kernel has against the call as a whole.
 fn advise(address: usize, length: usize, advice: i32, earlier: impl Fn() -> Option<Errno>) -> Step {
-    if is_no_range(address, length) || !mappings::concerns(address, length) {
+    let may_remove = advice == libc::MADV_REMOVE && !mappings::is_complete();
+    if is_no_range(address, length) || !(may_remove || mappings::concerns(address, length)) {
         return Step::PASS;
     }
     match advice {
@@ -671,13 +673,16 @@ fn segment_length(segment: usize) -> Result<usize, Errno> {
 }
 
 fn subject_of(address: usize, length: usize) -> Subject {
-    let Ok(Some(region)) = mappings::first_in(address, length) else {
-        return Subject::Untagged;
-    };
-    if is_watched_only(Attributes::of(region).kind()) {
-        Subject::Untagged
-    } else {
-        Subject::Tagged
+    match mappings::first_in(address, length) {
+        Ok(Some(region)) if !is_watched_only(Attributes::of(region).kind()) => Subject::Tagged,
+        Ok(_) if mappings::is_complete() => Subject::Untagged,
+        // It can't ask.
+        _ if is_sealed() => Subject::Untagged,
+        _ => {
+            let _signals = SignalsBlocked::new();
+            let end = page_end(address, length);
+            on_own_stack(|| subject_in(address, end)).unwrap_or(Subject::Untagged)
+        }
     }
 }
 

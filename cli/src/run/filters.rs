@@ -92,6 +92,7 @@ const OWN: &[(c_long, &[usize])] = &[
     (SYS_prctl, &[PR_GET_TID_ADDRESS as usize, BAD]),
     (SYS_prctl, &[25, BAD]), // PR_GET_TSC
     (SYS_pread64, &[BAD, BAD, 1, 0]),
+    (SYS_prlimit64, &[0, RLIMIT_NOFILE as usize, 0, BAD]),
     (SYS_process_madvise, &[BAD, 0, 0, 0, 0]),
     (SYS_process_vm_readv, &[0, 0, 0, 0, 0, 0]),
     (SYS_process_vm_writev, &[0, 0, 0, 0, 0, 0]),
@@ -277,14 +278,14 @@ mod tests {
             // By the constructor, with calls that the loader makes too.
             "core/src/seccomp.rs",
             "src/logger.rs",
-            // Before a process is sealed.
-            "src/filters.rs",
             // They ask.
             "src/ask.rs",
             "src/hooks/attributes.rs",
             "src/process.rs",
-            // Behind a tag or a descriptor that was looked up, of which there is none in a sealed process.
+            // Before a process is sealed, or behind a tag, a file or a descriptor that was looked up, of which
+            // there is none in a sealed one.
             "src/hooks/map.rs",
+            "src/opened.rs",
             "src/subject.rs",
             "src/tagging.rs",
             "src/unseen.rs",
