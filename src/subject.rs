@@ -225,7 +225,7 @@ impl Place {
     }
 
     fn xattr_at(
-        self,
+        &self,
         at: i32,
         path: *const c_char,
         empty: bool,
@@ -271,7 +271,7 @@ impl Place {
     #[cold]
     #[inline(never)]
     fn xattr_at_before_6_13(
-        self,
+        &self,
         name: *const c_char,
         value: *mut u8,
         len: usize,
@@ -281,7 +281,7 @@ impl Place {
             path,
             follow,
             empty,
-        } = self
+        } = *self
         else {
             return Err(libc::EINVAL);
         };

@@ -10,7 +10,7 @@ use crate::memory::read_value;
 use crate::real::sys;
 use crate::subject::{self, Place};
 use crate::trampoline::{Call, IOCTL_TYPES, Step};
-use daxshim_core::contract::{Effect, Operation};
+use daxshim_core::contract::{Effect, Operation, Subject};
 use daxshim_core::filesystem::Filesystem;
 use daxshim_core::requests::{self, *};
 
@@ -174,7 +174,10 @@ pub extern "C" fn ioctl(call: &mut Call) -> Step {
         Victim::AskedAndAt(offset) => on(&[Some(asked), at(offset)], &|| at(offset).is_none()),
         Victim::Clone => clone(Some(argument as i32)),
         Victim::CloneRange => clone(at(0)),
-        Victim::Dedupe => dedupe(argument, &on, asked),
+        Victim::Dedupe => match destination(argument) {
+            Some(fd) => on(&[Some(asked), fd], &|| !is_open_for_reading(asked)),
+            None => Step::PASS,
+        },
         Victim::Swap => on(&[Some(asked), at(8), at(16)], &|| at(16).is_none()),
         Victim::Written => on(&[Some(asked)], &|| !is_open_for_writing(asked)),
         Victim::Space => on(&[Some(asked)], &|| {
@@ -224,28 +227,19 @@ fn space_is_refused(fd: i32, argument: usize, is_bad: fn(i64) -> bool) -> bool {
         || !is_open_for_writing(fd)
 }
 
-/// struct file_dedupe_range: offset, length, count (u16), two reserved, then for each destination
-/// its descriptor (s64), offset, bytes, status, reserved: 32 bytes.
-fn dedupe(argument: usize, on: On<'_>, asked: i32) -> Step {
-    let Some(count) = argument.checked_add(16).and_then(read_value::<u16>) else {
-        return Step::PASS;
-    };
-    let unreadable = || !is_open_for_reading(asked);
-    let step = on(&[Some(asked)], &unreadable);
-    if !step.is_pass() {
-        return step;
-    }
-    for i in 0..usize::from(count.min(DESTINATIONS)) {
-        let destination = argument
-            .checked_add(24 + 32 * i)
-            .and_then(read_value::<i32>)
-            .filter(|&fd| !Place::Descriptor(fd).is_path_only());
-        let step = on(&[destination], &unreadable);
-        if !step.is_pass() {
-            return step;
-        }
-    }
-    Step::PASS
+/// The first tagged destination of a struct file_dedupe_range: offset, length, count (u16), two reserved,
+/// then for each destination its descriptor (s64), offset, bytes, status, reserved: 32 bytes. `None`: it
+/// can't be read.
+#[inline(never)]
+fn destination(argument: usize) -> Option<Option<i32>> {
+    let count = argument.checked_add(16).and_then(read_value::<u16>)?;
+    let destinations = (0..usize::from(count.min(DESTINATIONS)))
+        .filter_map(|i| argument.checked_add(24 + 32 * i).and_then(read_value));
+    let mut tagged = destinations.filter(|&fd| {
+        let place = Place::Descriptor(fd);
+        !place.is_path_only() && subject::of(place) != Subject::Untagged
+    });
+    Some(tagged.next())
 }
 
 /// Whether a struct xfs_fsop_attrmulti_handlereq has an operation that changes something. Their number
