@@ -6,10 +6,10 @@
 //! is read from /proc/thread-self/smaps: the process's own one is empty once its first thread has
 //! ended.
 
+use crate::ground::memory::{PAGE, Room};
+use crate::ground::process::{self, config};
+use crate::ground::real::{Errno, is_sealed, set_errno, sys};
 use crate::mappings::{self, Attributes, page_end};
-use crate::memory::{PAGE, Room};
-use crate::process::{self, config};
-use crate::real::{Errno, is_sealed, set_errno, sys};
 use crate::sync;
 use core::ffi::{CStr, c_int, c_uchar, c_void};
 use core::ops::ControlFlow;

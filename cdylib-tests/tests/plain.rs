@@ -1,6 +1,6 @@
 //! The library's own memcpy and its like, which no program gets: here in the place of libc's.
 
-#[path = "../../src/plain.rs"]
+#[path = "../../src/ground/plain.rs"]
 mod plain;
 
 use std::ffi::{c_int, c_void};

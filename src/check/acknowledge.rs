@@ -6,7 +6,7 @@ use super::log::log;
 use super::shadows::each_part;
 use super::syncs::{compare, report};
 use crate::mappings;
-use crate::subject::Place;
+use crate::tag::subject::Place;
 use core::sync::atomic::Ordering;
 use daxshim_core::check::Code;
 use daxshim_core::check::journal::Moment;
@@ -36,7 +36,7 @@ pub fn answering(fd: i32) {
 #[cold]
 #[inline(never)]
 fn answers(fd: i32) {
-    if !crate::process::is_own() || !is_channel(fd) {
+    if !crate::ground::process::is_own() || !is_channel(fd) {
         return;
     }
     if journal::on() {

@@ -4,8 +4,8 @@
 //! it has cost less CPU time than a thirty-second part of the time since the process began, and a head start:
 //! what is small is compared in full, and no program runs much longer.
 
-use crate::process;
-use crate::real::sys;
+use crate::ground::process;
+use crate::ground::real::sys;
 use core::sync::atomic::{AtomicU64, Ordering};
 use daxshim_core::config::Checking;
 

@@ -3,9 +3,9 @@
 use super::log::{last_looked_at, note};
 use super::scratch;
 use super::shadows::{self, each_part};
+use crate::ground::memory::PAGE;
 use crate::mappings;
-use crate::memory::PAGE;
-use crate::subject::{self, Place};
+use crate::tag::subject::{self, Place};
 use core::sync::atomic::Ordering;
 use daxshim_core::check::Code;
 use daxshim_core::check::lines::Dirty;

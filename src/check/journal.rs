@@ -8,10 +8,10 @@
 
 use super::scratch;
 use super::shadows::{Part, Shadow, all, region_from};
-use crate::memory;
-use crate::process;
-use crate::real::{SignalsBlocked, sys};
-use crate::subject::Place;
+use crate::ground::memory;
+use crate::ground::process;
+use crate::ground::real::{SignalsBlocked, sys};
+use crate::tag::subject::Place;
 use core::ops::Range;
 use core::ptr;
 use core::sync::atomic::Ordering;
@@ -42,7 +42,7 @@ pub fn on() -> bool {
 /// Maps a watched file and its journal; the first process of the run makes it.
 pub fn attach(shadow: &Shadow, fd: i32, length: usize) -> Result<(), Errno> {
     let protection = ProtFlags::READ;
-    let file = crate::subject::borrow(fd).ok_or(Errno::BADF)?;
+    let file = crate::tag::subject::borrow(fd).ok_or(Errno::BADF)?;
     // SAFETY: a new mapping at an address of the kernel's choice.
     let live = unsafe {
         let anywhere = ptr::null_mut();

@@ -2,9 +2,9 @@
 
 use super::budget::clock;
 use super::{budget, scratch, stack};
-use crate::memory;
-use crate::process;
-use crate::subject::Place;
+use crate::ground::memory;
+use crate::ground::process;
+use crate::tag::subject::Place;
 use core::ptr;
 use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 use daxshim_core::check::log::{self, Ending, Finding, Log, Stack};

@@ -20,8 +20,8 @@ mod stack;
 mod syncs;
 mod unmap;
 
-use crate::process;
-use crate::real;
+use crate::ground::process;
+use crate::ground::real;
 use core::sync::atomic::{AtomicBool, Ordering};
 use daxshim_core::config::Checking;
 

@@ -4,7 +4,7 @@
 
 use super::log::log;
 use super::stack;
-use crate::real::{sys, sys_of_program};
+use crate::ground::real::{sys, sys_of_program};
 use core::arch::naked_asm;
 use core::cell::UnsafeCell;
 use core::ffi::c_void;

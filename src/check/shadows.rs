@@ -2,11 +2,11 @@
 
 use super::log::{log, path_of};
 use super::{blame, journal};
+use crate::ground::memory;
+use crate::ground::process;
+use crate::ground::real::{SignalsBlocked, sys};
 use crate::mappings::{self, Attributes, Flush};
-use crate::memory;
-use crate::process;
-use crate::real::{SignalsBlocked, sys};
-use crate::subject::Stat;
+use crate::tag::subject::Stat;
 use core::ffi::CStr;
 use core::ptr;
 use core::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
@@ -616,4 +616,4 @@ pub fn wait(mut is_so: impl FnMut() -> bool) -> Option<()> {
     None
 }
 
-const _: () = assert!(PAGE == crate::memory::PAGE);
+const _: () = assert!(PAGE == crate::ground::memory::PAGE);

@@ -4,9 +4,9 @@
 //! allocates nothing. With older ones it would take the loader's lock, which no hook may: then no
 //! stack is taken.
 
-use crate::real::sys;
-use crate::sites::{Code, code_at};
-use crate::trampoline::{keep_wide, look_at_wide_registers};
+use crate::entry::trampoline::{keep_wide, look_at_wide_registers};
+use crate::entry::turn::{Code, code_at};
+use crate::ground::real::sys;
 use core::ffi::{CStr, c_int, c_void};
 use core::ops::ControlFlow;
 use core::ptr;

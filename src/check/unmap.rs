@@ -7,7 +7,7 @@ use super::journal;
 use super::log::set_ending;
 use super::shadows::{self, Shadow, each_part};
 use super::syncs::{beyond_end, report};
-use crate::process;
+use crate::ground::process;
 use core::sync::atomic::Ordering;
 use daxshim_core::check::Code;
 use daxshim_core::check::journal::Moment;

@@ -2,8 +2,8 @@
 //! of these calls are turned only then.
 
 use crate::check;
-use crate::process;
-use crate::trampoline::{Call, Step};
+use crate::entry::trampoline::{Call, Step};
+use crate::ground::process;
 use daxshim_core::check::log::Ending;
 
 /// sendto(2), which is also send(3).

@@ -2,12 +2,12 @@
 //! that may be shared on the way out.
 
 use super::write::is_open_for_writing;
-use crate::enforce::{Earlier, enforce};
-use crate::memory::read_value;
-use crate::process;
-use crate::real::{Errno, is_sealed, sys, syscall};
-use crate::subject::{self, Place};
-use crate::trampoline::{Call, Step};
+use crate::entry::trampoline::{Call, Step};
+use crate::ground::memory::read_value;
+use crate::ground::process;
+use crate::ground::real::{Errno, is_sealed, sys, syscall};
+use crate::tag::enforce::{Earlier, enforce};
+use crate::tag::subject::{self, Place};
 use daxshim_core::contract::{Effect, Mode, Operation, Subject};
 
 /// sendfile(2).

@@ -1,7 +1,7 @@
 //! Calls that close descriptors or hand them out: never refused, only noted.
 
-use crate::descriptors::{distrust, forget, forget_range, forget_result};
-use crate::trampoline::{Call, Step};
+use crate::entry::trampoline::{Call, Step};
+use crate::ground::descriptors::{distrust, forget, forget_range, forget_result};
 use libc::{CLOSE_RANGE_CLOEXEC, CLOSE_RANGE_UNSHARE, F_DUPFD, F_DUPFD_CLOEXEC};
 use libc::{CMSG_DATA, CMSG_FIRSTHDR, CMSG_LEN, CMSG_NXTHDR, SCM_RIGHTS, SOL_SOCKET, msghdr};
 

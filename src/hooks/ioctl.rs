@@ -4,12 +4,12 @@
 use super::copy::is_open_for_reading;
 use super::flags;
 use super::write::is_open_for_writing;
-use crate::descriptors::forget_result;
-use crate::enforce::{Earlier, enforce};
-use crate::memory::read_value;
-use crate::real::sys;
-use crate::subject::{self, Place};
-use crate::trampoline::{Call, IOCTL_TYPES, Step};
+use crate::entry::trampoline::{Call, IOCTL_TYPES, Step};
+use crate::ground::descriptors::forget_result;
+use crate::ground::memory::read_value;
+use crate::ground::real::sys;
+use crate::tag::enforce::{Earlier, enforce};
+use crate::tag::subject::{self, Place};
 use daxshim_core::contract::{Effect, Operation, Subject};
 use daxshim_core::filesystem::Filesystem;
 use daxshim_core::requests::{self, *};

@@ -1,7 +1,7 @@
 //! longjmp(3): a signal handler that jumps out of a flush leaves it for good.
 
+use crate::entry::trampoline::{Call, Step};
 use crate::mappings;
-use crate::trampoline::{Call, Step};
 
 /// longjmp(3) and its kin.
 pub extern "C" fn longjmp(call: &mut Call) -> Step {

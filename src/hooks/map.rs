@@ -6,21 +6,21 @@
 
 use super::write::is_open_for_writing;
 use crate::check;
-use crate::descriptors::{self, Look};
-use crate::eadr;
-use crate::enforce::{Earlier, enforce};
-use crate::files;
-use crate::listed::subject_in;
+use crate::entry::modules;
+use crate::entry::trampoline::{Call, Step};
+use crate::ground::descriptors::{self, Look};
+use crate::ground::files;
+use crate::ground::memory::{PAGE, on_own_stack, read_value, vector_error};
+use crate::ground::process::{self, config, event};
+use crate::ground::real::{Errno, SignalsBlocked, is_sealed, sys, syscall_of_program};
+use crate::mappings::eadr;
 use crate::mappings::{
     self, Attributes, Reasons, during, forget, forget_in, page_end, set_inherited, suspend,
     suspend_in,
 };
-use crate::memory::{PAGE, on_own_stack, read_value, vector_error};
-use crate::modules;
-use crate::process::{self, config, event};
-use crate::real::{Errno, SignalsBlocked, is_sealed, sys, syscall_of_program};
-use crate::subject::{self, Place, Tag};
-use crate::trampoline::{Call, Step};
+use crate::tag::enforce::{Earlier, enforce};
+use crate::tag::listed::subject_in;
+use crate::tag::subject::{self, Place, Tag};
 use core::ffi::c_long;
 use daxshim_core::check::Code;
 use daxshim_core::contract::{Effect, Operation, Subject};

@@ -1,9 +1,9 @@
 //! link(2), rename(2), unlink(2): a tagged file keeps its names.
 
-use crate::enforce::{Earlier, enforce};
-use crate::real::{Errno, sys};
-use crate::subject::{self, Place};
-use crate::trampoline::{Call, Step};
+use crate::entry::trampoline::{Call, Step};
+use crate::ground::real::{Errno, sys};
+use crate::tag::enforce::{Earlier, enforce};
+use crate::tag::subject::{self, Place};
 use daxshim_core::contract::{Effect, Operation, Subject};
 use libc::{AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_FOLLOW};
 use libc::{RENAME_EXCHANGE, RENAME_NOREPLACE, RENAME_WHITEOUT};

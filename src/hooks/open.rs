@@ -1,12 +1,12 @@
 //! open(2), openat(2), creat(2): refused only with O_TRUNC.
 
-use crate::descriptors::forget_result;
-use crate::enforce::{Earlier, enforce};
-use crate::memory;
-use crate::process;
-use crate::real::{Errno, sys};
-use crate::subject::{self, Place};
-use crate::trampoline::{Call, Step};
+use crate::entry::trampoline::{Call, Step};
+use crate::ground::descriptors::forget_result;
+use crate::ground::memory;
+use crate::ground::process;
+use crate::ground::real::{Errno, sys};
+use crate::tag::enforce::{Earlier, enforce};
+use crate::tag::subject::{self, Place};
 use daxshim_core::contract::{Effect, Mode, Operation};
 use libc::{AT_FDCWD, O_ACCMODE, O_CREAT, O_DIRECTORY, O_EXCL, O_NOFOLLOW, O_PATH, O_TRUNC};
 use libc::{O_CLOEXEC, O_TMPFILE, O_WRONLY, R_OK, W_OK};

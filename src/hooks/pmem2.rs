@@ -4,8 +4,8 @@
 //! stay as they are.
 
 use super::pmem;
-use crate::real;
-use crate::trampoline::{self, Call, StandIn, Step};
+use crate::entry::trampoline::{self, Call, StandIn, Step};
+use crate::ground::real;
 
 /// pmem2_get_flush_fn(3).
 pub extern "C" fn pmem2_get_flush_fn(call: &mut Call) -> Step {

@@ -3,10 +3,10 @@
 
 use super::copy::is_open_for_reading;
 use super::write::{bad_buffer, bad_vector, negative, unknown_flags, vectored_flags};
-use crate::descriptors;
-use crate::enforce::{Earlier, enforce};
-use crate::subject;
-use crate::trampoline::{Call, Step};
+use crate::entry::trampoline::{Call, Step};
+use crate::ground::descriptors;
+use crate::tag::enforce::{Earlier, enforce};
+use crate::tag::subject;
 use daxshim_core::contract::{Effect, Operation};
 
 /// read(2).
@@ -51,7 +51,7 @@ pub extern "C" fn preadv2(call: &mut Call) -> Step {
 
 fn look(fd: usize, arguments: impl FnOnce() -> Option<i32>) -> Step {
     let fd = fd as i32;
-    if !crate::process::config().policy.deny_reads || descriptors::is_untagged(fd) {
+    if !crate::ground::process::config().policy.deny_reads || descriptors::is_untagged(fd) {
         return Step::PASS;
     }
     enforce(

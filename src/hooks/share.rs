@@ -2,14 +2,14 @@
 //! leave a part of one with descriptors of its own.
 
 use crate::check;
-use crate::descriptors;
-use crate::memory::read_value;
-use crate::process;
-use crate::trampoline::{Call, Step};
+use crate::entry::trampoline::{Call, Step};
+use crate::ground::descriptors;
+use crate::ground::memory::read_value;
+use crate::ground::process;
 use libc::{CLONE_FILES, CLONE_VM};
 
 /// vfork(2) where libc itself makes the call: when the parent goes on is not seen there. The symbol
-/// leads to [`vfork`](crate::vfork::vfork), which sees it.
+/// leads to [`vfork`](crate::entry::vfork::vfork), which sees it.
 pub extern "C" fn vfork(_: &mut Call) -> Step {
     process::doubt_ownership();
     Step::PASS

@@ -2,11 +2,11 @@
 
 use super::write::is_open_for_writing;
 use crate::check;
-use crate::descriptors;
-use crate::enforce::{Earlier, enforce};
-use crate::real::{is_sealed, sys};
-use crate::subject::{self, Place};
-use crate::trampoline::{Call, Step};
+use crate::entry::trampoline::{Call, Step};
+use crate::ground::descriptors;
+use crate::ground::real::{is_sealed, sys};
+use crate::tag::enforce::{Earlier, enforce};
+use crate::tag::subject::{self, Place};
 use daxshim_core::contract::{Effect, Operation, Subject};
 use libc::{FALLOC_FL_KEEP_SIZE, W_OK};
 

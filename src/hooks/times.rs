@@ -1,10 +1,10 @@
 //! utimensat(2) in all its forms. With compat they answer 0 and set nothing.
 
-use crate::enforce::{Earlier, enforce};
-use crate::memory;
-use crate::real::is_sealed;
-use crate::subject::{self, Place};
-use crate::trampoline::{Call, Step};
+use crate::entry::trampoline::{Call, Step};
+use crate::ground::memory;
+use crate::ground::real::is_sealed;
+use crate::tag::enforce::{Earlier, enforce};
+use crate::tag::subject::{self, Place};
 use daxshim_core::contract::Operation;
 use libc::{AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW, UTIME_NOW, UTIME_OMIT, timespec, timeval};
 

@@ -1,11 +1,11 @@
 //! write(2) and its kin: a tagged file's data changes by mmap only.
 
 use crate::check;
-use crate::descriptors;
-use crate::enforce::{Earlier, enforce};
-use crate::memory;
-use crate::subject;
-use crate::trampoline::{Call, Step};
+use crate::entry::trampoline::{Call, Step};
+use crate::ground::descriptors;
+use crate::ground::memory;
+use crate::tag::enforce::{Earlier, enforce};
+use crate::tag::subject;
 use daxshim_core::contract::{Effect, Operation};
 use libc::{O_ACCMODE, O_PATH, O_RDONLY};
 

@@ -1,11 +1,11 @@
 //! setxattr(2) and removexattr(2), every namespace.
 
 use super::attributes::place_at;
-use crate::enforce::{Earlier, enforce};
-use crate::memory;
-use crate::real::is_sealed;
-use crate::subject::{self, Place};
-use crate::trampoline::{Call, Step};
+use crate::entry::trampoline::{Call, Step};
+use crate::ground::memory;
+use crate::ground::real::is_sealed;
+use crate::tag::enforce::{Earlier, enforce};
+use crate::tag::subject::{self, Place};
 use core::ffi::c_char;
 use daxshim_core::contract::{Effect, Operation, Subject};
 use libc::{XATTR_CREATE, XATTR_REPLACE};

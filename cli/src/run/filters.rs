@@ -277,18 +277,18 @@ mod tests {
             "core/src/tag/mod.rs",
             // By the constructor, with calls that the loader makes too.
             "core/src/seccomp.rs",
-            "src/logger.rs",
+            "src/ground/logger.rs",
             // They ask.
             "src/ask.rs",
             "src/hooks/attributes.rs",
-            "src/process.rs",
+            "src/ground/process.rs",
             // Before a process is sealed, or behind a tag, a file or a descriptor that was looked up, of which
             // there is none in a sealed one.
             "src/hooks/map.rs",
-            "src/opened.rs",
-            "src/subject.rs",
-            "src/tagging.rs",
-            "src/unseen.rs",
+            "src/ground/opened.rs",
+            "src/tag/subject.rs",
+            "src/tag/tagging.rs",
+            "src/exec/unseen.rs",
             // Behind the first look at a file.
             "src/check/journal.rs",
             "src/check/shadows.rs",

@@ -1,12 +1,12 @@
 //! System calls that store to the program's memory, made by libc: the pages they get are the kernel's,
 //! as a page that is read-only at the program's back would be EFAULT there, and no fault.
 //!
-//! libc's places of these calls are turned for it ([`sites`](crate::sites)). Each then asks the hook
+//! libc's places of these calls are turned for it ([`turn`](crate::entry::turn)). Each then asks the hook
 //! that it has otherwise, if any.
 
 use super::signals;
-use crate::memory::{PAGE, read_value};
-use crate::trampoline::{Call, SITE_SLOTS, SiteSlot, Step};
+use crate::entry::trampoline::{Call, SITE_SLOTS, SiteSlot, Step};
+use crate::ground::memory::{PAGE, read_value};
 use core::ffi::c_long;
 use core::sync::atomic::Ordering;
 

@@ -21,10 +21,10 @@ mod signals;
 
 use super::shadows::{Part, Shadow, each_part};
 use super::{budget, scratch, stack};
+use crate::ground::memory::PAGE;
+use crate::ground::process;
+use crate::ground::real::sys;
 use crate::mappings::{self, Attributes, Flush, page_end};
-use crate::memory::PAGE;
-use crate::process;
-use crate::real::sys;
 use core::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, AtomicUsize, Ordering};
 use daxshim_core::check::blame::{BY_KERNEL, Pages, Table, UNKNOWN};
 use daxshim_core::config::Checking;

@@ -6,8 +6,8 @@
 //! found then, as from then on a lock is a store that faults, with the mutex in the list as pending. What
 //! remains is a thread that first locks a page's mutex and is killed, both within these few µs.
 
-use crate::memory::read_value;
-use crate::real::sys;
+use crate::ground::memory::read_value;
+use crate::ground::real::sys;
 use core::ptr;
 use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 

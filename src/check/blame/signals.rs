@@ -8,10 +8,10 @@
 
 use super::super::scratch;
 use super::{give_all_back, give_up, stored};
-use crate::memory::{read_value, write_value};
-use crate::process;
-use crate::real::{SignalsBlocked, sys};
-use crate::trampoline::{Call, Step};
+use crate::entry::trampoline::{Call, Step};
+use crate::ground::memory::{read_value, write_value};
+use crate::ground::process;
+use crate::ground::real::{SignalsBlocked, sys};
 use core::arch::naked_asm;
 use core::ffi::{c_int, c_void};
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};

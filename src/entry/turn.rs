@@ -19,21 +19,21 @@
 //! syscall(2) is asked about by the number that it is given, as its symbol is.
 //!
 //! The same is done in other modules that make system calls of their own, and in a second libc: see
-//! [`modules`](crate::modules).
+//! [`modules`](crate::entry::modules).
 //!
 //! Places of another form are left alone. Where code can't be changed at all (a policy against it,
 //! another thread at work already), nothing is, and the report says so; then the symbols are what is
 //! hooked.
 
 use crate::check;
-use crate::memory::PAGE;
-use crate::process::{config, event};
-use crate::real::sys;
-use crate::trampoline::{
+use crate::entry::trampoline::{
     CANCELLABLE, SITE_SLOTS, SITES_BY_NUMBER, SLOTS, SiteSlot, Slot, cancellable_enter,
     ioctl_site_enter, map_site_enter, mmap_site_enter, mremap_site_enter, site_by_number,
     site_enter,
 };
+use crate::ground::memory::PAGE;
+use crate::ground::process::{config, event};
+use crate::ground::real::sys;
 use core::ffi::{CStr, c_int, c_void};
 use core::sync::atomic::{AtomicU64, Ordering};
 use daxshim_core::report::Event;
@@ -59,7 +59,7 @@ pub fn turn() {
         event(Event::NotTurned);
     }
     if alone {
-        crate::modules::start();
+        crate::entry::modules::start();
     }
 }
 
@@ -490,7 +490,7 @@ fn protect(start: usize, length: usize, protection: c_int) -> Result<(), i32> {
 
 pub fn is_single_threaded() -> bool {
     // A directory has a link for each of its directories, and itself twice.
-    crate::subject::Place::path(c"/proc/self/task".as_ptr() as usize, true)
+    crate::tag::subject::Place::path(c"/proc/self/task".as_ptr() as usize, true)
         .stat()
         .is_ok_and(|stat| stat.st_nlink == 3)
 }

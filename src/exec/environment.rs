@@ -6,8 +6,8 @@
 //! itself is the program's; only one that is missing is added, and the library put into
 //! `LD_PRELOAD`.
 
-use crate::memory::{PageCopy, leak, leak_bytes, read_all, string_length, within_page};
-use crate::scratch::Scratch;
+use crate::exec::scratch::Scratch;
+use crate::ground::memory::{PageCopy, leak, leak_bytes, read_all, string_length, within_page};
 use core::ffi::{CStr, c_char, c_void};
 use daxshim_core::config::Variable;
 use daxshim_core::preload::{Preload, file_name};

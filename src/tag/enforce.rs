@@ -1,9 +1,9 @@
 //! From verdict to answer: what every refusing hook does after it has named operation and subject.
 
 use crate::check;
-use crate::process;
-use crate::real::Errno;
-use crate::trampoline::Step;
+use crate::entry::trampoline::Step;
+use crate::ground::process;
+use crate::ground::real::Errno;
 use core::sync::atomic::Ordering;
 use daxshim_core::check::Code;
 use daxshim_core::contract::{Effect, Operation, Subject, Verdict, verdict};

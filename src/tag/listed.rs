@@ -1,8 +1,8 @@
 //! What the kernel says of this process's mappings, where the record of them can't be relied on.
 
-use crate::memory::Room;
-use crate::real::sys;
-use crate::subject::{self, Place};
+use crate::ground::memory::Room;
+use crate::ground::real::sys;
+use crate::tag::subject::{self, Place};
 use daxshim_core::contract::Subject;
 use daxshim_core::maps::Mapping;
 

@@ -2,7 +2,7 @@
 //! instead, as formatting on the program's stack and writing files is not theirs to do. No file,
 //! no log: the program's own descriptors are never written to unless one is named there.
 
-use crate::process;
+use crate::ground::process;
 use core::ffi::{CStr, c_char};
 use core::fmt::Write;
 use core::ptr;

@@ -6,11 +6,11 @@
 //!
 //! A process that has put itself under a seccomp filter is *sealed*: the filter may kill it for a call
 //! that it did not make. From then on [`syscall`] answers ENOSYS without entering the kernel, and what
-//! uses rustix in a hook asks [`is_sealed`] first ([`borrow`](crate::subject::borrow) does for whatever
+//! uses rustix in a hook asks [`is_sealed`] first ([`borrow`](crate::tag::subject::borrow) does for whatever
 //! takes a descriptor of the program's). What the program called itself is made all the same:
 //! [`syscall_of_program`].
 
-use crate::trampoline::{SLOTS, Slot};
+use crate::entry::trampoline::{SLOTS, Slot};
 use core::arch::asm;
 use core::ffi::{c_int, c_long, c_void};
 use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
@@ -97,7 +97,7 @@ pub mod numbers {
 /// Hands `[a, b, …]` to [`syscall`], padded with zeros.
 macro_rules! sys {
     ($number:ident $(, $arg:expr)* $(,)?) => {
-        $crate::real::syscall(libc::$number, $crate::real::six!($($arg),*))
+        $crate::ground::real::syscall(libc::$number, $crate::ground::real::six!($($arg),*))
     };
 }
 pub(crate) use sys;
@@ -105,7 +105,7 @@ pub(crate) use sys;
 /// The same to [`syscall_of_program`].
 macro_rules! sys_of_program {
     ($number:ident $(, $arg:expr)* $(,)?) => {
-        $crate::real::syscall_of_program(libc::$number, $crate::real::six!($($arg),*))
+        $crate::ground::real::syscall_of_program(libc::$number, $crate::ground::real::six!($($arg),*))
     };
 }
 pub(crate) use sys_of_program;
@@ -251,7 +251,7 @@ fn in_library(name: &'static str, family: &str) -> Option<*mut ()> {
     }
 }
 
-/// pthread_testcancel, as [`enter`](crate::trampoline::enter) calls it.
+/// pthread_testcancel, as [`enter`](crate::entry::trampoline::enter) calls it.
 pub static TESTCANCEL: AtomicPtr<()> = AtomicPtr::new(nothing as *mut ());
 
 extern "C" fn nothing() {}

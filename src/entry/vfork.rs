@@ -1,8 +1,8 @@
 //! vfork(2), made here as libc makes it: its child shares the parent's memory but not its
 //! descriptors, and only where the call is made is it seen that the parent goes on.
 
-use crate::process::VFORKED;
-use crate::trampoline::early_failure;
+use crate::entry::trampoline::early_failure;
+use crate::ground::process::VFORKED;
 use core::arch::naked_asm;
 
 /// vfork(2). The return address is kept in a register, as the child uses the parent's stack.

@@ -1,12 +1,12 @@
 //! Whose tag: from the descriptor or path of a call to the contract's subject.
 
 use crate::check;
-use crate::dax_devices;
-use crate::descriptors::{Look, is_known_tagged};
+use crate::ground::descriptors::{Look, is_known_tagged};
+use crate::ground::memory::{self, Room};
+use crate::ground::process::{self, event};
+use crate::ground::real::{self, Errno, sys};
 use crate::mappings;
-use crate::memory::{self, Room};
-use crate::process::{self, event};
-use crate::real::{self, Errno, sys};
+use crate::tag::dax_devices;
 use core::ffi::{CStr, c_char};
 use core::sync::atomic::{AtomicBool, Ordering};
 use daxshim_core::contract::{Mode, Subject};
@@ -244,7 +244,7 @@ impl Place {
             };
             // SAFETY: name, args and buffer are ours; the kernel reads the path, or answers EFAULT.
             let result = unsafe {
-                crate::real::syscall(
+                crate::ground::real::syscall(
                     SYS_GETXATTRAT,
                     [
                         at as usize,
@@ -549,7 +549,7 @@ fn find(place: &Place, tag: &mut Tag) -> Found {
 /// descriptor's life.
 #[inline(always)]
 fn find_of_descriptor(fd: i32, tag: &mut Tag) -> bool {
-    if fd < 0 || crate::descriptors::is_untagged(fd) {
+    if fd < 0 || crate::ground::descriptors::is_untagged(fd) {
         return false;
     }
     let look = Look::begin(fd);

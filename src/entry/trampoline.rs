@@ -14,9 +14,9 @@
 //! leaves a `catch_unwind` frame that aborts the program on cancellation (rule 4), and on a panic
 //! calls the real function again.
 
-use crate::descriptors;
+use crate::ground::descriptors;
+use crate::ground::real::numbers::{ELSEWHERE, ITS_ARGUMENT, NONE};
 use crate::mappings;
-use crate::real::numbers::{ELSEWHERE, ITS_ARGUMENT, NONE};
 use core::arch::naked_asm;
 use core::mem::offset_of;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
@@ -56,7 +56,7 @@ impl Step {
 
     /// Return -1 with errno set.
     pub fn fail(errno: i32) -> Step {
-        crate::real::set_errno(errno);
+        crate::ground::real::set_errno(errno);
         Step::answer(-1)
     }
 }
@@ -89,7 +89,7 @@ impl Slot {
             entry: AtomicPtr::new(match number {
                 ITS_ARGUMENT => by_number as *mut (),
                 libc::SYS_dup => hand_out as *mut (),
-                libc::SYS_vfork => crate::vfork::vfork as *mut (),
+                libc::SYS_vfork => crate::entry::vfork::vfork as *mut (),
                 _ => enter as *mut (),
             }),
             real: AtomicPtr::new(if is_more_than_call(number) {
@@ -317,7 +317,7 @@ pub unsafe extern "C" fn enter() {
         rax = const offset_of!(Call, rax),
         slot = const offset_of!(Call, slot),
         note = const offset_of!(Call, note),
-        testcancel = sym crate::real::TESTCANCEL,
+        testcancel = sym crate::ground::real::TESTCANCEL,
         after = const offset_of!(Call, after),
         check = const offset_of!(Slot, check),
         real = const offset_of!(Slot, real),
@@ -377,13 +377,13 @@ unsafe extern "C" fn late() {
         ".cfi_def_cfa_offset 8",
         "jmp r11",
         ".cfi_endproc",
-        resolve = sym crate::real::resolve_late,
+        resolve = sym crate::ground::real::resolve_late,
     )
 }
 
 /// Where a system call made in assembly failed.
 pub extern "C" fn early_failure(errno: i32) -> isize {
-    crate::real::set_errno(errno);
+    crate::ground::real::set_errno(errno);
     -1
 }
 
@@ -947,16 +947,16 @@ pub unsafe extern "C" fn cancellable_enter() {
 /// Asks the hook. Its answer is what the kernel would give, an error a negative number; errno is
 /// left to libc.
 extern "C" fn ask_at_site(call: &mut Call, site: &SiteSlot) -> Step {
-    let errno = crate::real::errno();
+    let errno = crate::ground::real::errno();
     call.after = None;
     let mut step = (site.slot.check)(call);
     if step.value == -1 {
-        step.value = -(crate::real::errno() as isize);
+        step.value = -(crate::ground::real::errno() as isize);
     }
     if step.is_pass() && site.makes_call.load(Ordering::Relaxed) {
         step = Step::AROUND;
     }
-    crate::real::set_errno(errno);
+    crate::ground::real::set_errno(errno);
     step
 }
 
@@ -979,10 +979,10 @@ macro_rules! export_hooks {
     ($($family:ident::$function:ident [$($symbol:ident)*] $syscall:ident => [$($operation:ident)+];)+) => {
         $($(
             mod $symbol {
-                use crate::trampoline::{ENTRY, Slot};
+                use crate::entry::trampoline::{ENTRY, Slot};
 
                 pub static SLOT: Slot =
-                    Slot::new(crate::hooks::$family::$function, crate::real::numbers::$syscall);
+                    Slot::new(crate::hooks::$family::$function, crate::ground::real::numbers::$syscall);
 
                 #[unsafe(naked)]
                 #[unsafe(no_mangle)]
@@ -1000,7 +1000,7 @@ macro_rules! export_hooks {
         /// The system calls of the table, for where libc makes them itself. Of rows with the same
         /// number, the first counts.
         pub static SITE_SLOTS: [SiteSlot; HOOKS.len()] = [$(
-            SiteSlot::new(crate::hooks::$family::$function, crate::real::numbers::$syscall, stringify!($family)),
+            SiteSlot::new(crate::hooks::$family::$function, crate::ground::real::numbers::$syscall, stringify!($family)),
         )+];
 
         /// Every exported symbol (with its terminating NUL), its slot, and its hook's family.
@@ -1020,10 +1020,10 @@ macro_rules! stand_ins {
         #[allow(non_snake_case)]
         mod $list {$(
             pub mod $place {
-                use crate::trampoline::{ENTRY, Slot};
+                use crate::entry::trampoline::{ENTRY, Slot};
 
                 pub static SLOT: Slot =
-                    Slot::new(crate::hooks::$family::$function, crate::real::numbers::ELSEWHERE);
+                    Slot::new(crate::hooks::$family::$function, crate::ground::real::numbers::ELSEWHERE);
 
                 #[unsafe(naked)]
                 pub unsafe extern "C" fn entry() {

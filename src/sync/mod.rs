@@ -32,19 +32,21 @@
 //! # Entry
 //!
 //! Every sync of a tagged file comes through [`msync`] or [`of_descriptor`], but for the short ones
-//! that [`quick`](crate::quick) does; [`may_be_quick`] says whether it may.
+//! that [`quick`](crate::sync::quick) does; [`may_be_quick`] says whether it may.
+
+pub mod passes;
+pub mod quick;
 
 use crate::check;
-use crate::descriptors;
-use crate::files;
+use crate::entry::trampoline::{After, Call, Step};
+use crate::ground::descriptors;
+use crate::ground::files;
+use crate::ground::memory::PAGE;
+use crate::ground::process;
+use crate::ground::real::{Errno, is_sealed, sys, sys_of_program};
 use crate::mappings::{self, Attributes, Flush, stack_pointer};
-use crate::memory::PAGE;
-use crate::passes::{Pass, Passes};
-use crate::process;
-use crate::quick;
-use crate::real::{Errno, is_sealed, sys, sys_of_program};
-use crate::subject::{self, Place};
-use crate::trampoline::{After, Call, Step};
+use crate::sync::passes::{Pass, Passes};
+use crate::tag::subject::{self, Place};
 use daxshim_core::choice::{Choice, Cost, Prices, Range};
 use daxshim_core::config::{Config, FlushPolicy};
 use daxshim_core::contract::Mode;
@@ -325,7 +327,7 @@ impl Flushable {
     }
 
     /// Lets the thread's next msyncs of as many bytes go to the kernel at once, if that is where they
-    /// would go anyway: the range way, or by [`quick`](crate::quick).
+    /// would go anyway: the range way, or by [`quick`](crate::sync::quick).
     fn let_pass(&self, flush: &Flush, place: Option<&Passes>) {
         let Some(place) = place.filter(|_| self.is_learnt()) else {
             return;
@@ -490,7 +492,7 @@ fn faults() -> u64 {
     usage.ru_minflt as u64
 }
 
-/// Whether msync of a short range is nothing but lines and a fence: see [`quick`](crate::quick).
+/// Whether msync of a short range is nothing but lines and a fence: see [`quick`](crate::sync::quick).
 pub fn may_be_quick(config: &Config, is_counted: bool) -> bool {
     matches!(config.flush, FlushPolicy::Auto | FlushPolicy::User)
         && config.policy.mode == Mode::Enforce
@@ -645,7 +647,7 @@ fn tell(call: report::Call, done: Done, bytes: u64, started: u64, failed: bool) 
 /// As msync(2) with MS_SYNC, for a range of bytes: of sync mappings just its lines are written back.
 /// Counted as msync; no cancellation point.
 pub fn persist(start: usize, length: usize) -> Result<(), Errno> {
-    // As few instructions as for msync: see [`quick`](crate::quick).
+    // As few instructions as for msync: see [`quick`](crate::sync::quick).
     if (1..=quick::LIMIT).contains(&length)
         && let Some(end) = start.checked_add(length)
         && !check::on()

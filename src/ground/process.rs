@@ -1,10 +1,13 @@
 //! What the process is set up with: configuration, flush instruction, report page.
 
-use crate::memory::{Room, leak, leak_bytes};
-use crate::{
-    check, descriptors, environment, filters, logger, mappings, modules, quick, real, scratch,
-    sites, sync, trampoline, unseen,
-};
+use crate::check;
+use crate::entry::{modules, trampoline, turn};
+use crate::exec::{environment, scratch, unseen};
+use crate::ground::memory::{Room, leak, leak_bytes};
+use crate::ground::{descriptors, logger, real};
+use crate::mappings;
+use crate::sync::{self, quick};
+use crate::tag::filters;
 use core::ffi::{CStr, c_char, c_int, c_void};
 use core::ptr;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, Ordering};
@@ -200,7 +203,7 @@ extern "C" fn start(_: c_int, _: *const *const c_char, environment: *const *cons
             // SAFETY: as in `lookup`.
             unsafe { environment::remember(environment, own_path()) };
             unseen::start();
-            sites::turn();
+            turn::turn();
             trampoline::ask_by_number();
             check::blame::start();
             if sync::may_be_quick(&config, page().is_some())

@@ -1,12 +1,14 @@
 //! Which addresses are mappings of tagged files, and who is flushing them now: a
 //! [`Record`], whose module says what it rests on. Here is what it is asked and told.
 
+pub mod eadr;
+
 use crate::check;
-use crate::files;
-use crate::memory::PAGE;
-use crate::passes::{self, Passes};
-use crate::process::{self, event};
-use crate::real::{SignalsBlocked, sleep_shortly, sys, yield_now};
+use crate::ground::files;
+use crate::ground::memory::PAGE;
+use crate::ground::process::{self, event};
+use crate::ground::real::{SignalsBlocked, sleep_shortly, sys, yield_now};
+use crate::sync::passes::{self, Passes};
 use core::arch::asm;
 use core::ops::Range;
 use core::sync::atomic::{AtomicUsize, Ordering};
@@ -14,7 +16,7 @@ use daxshim_core::record::{self, BATCH, Change, Place, Record};
 use daxshim_core::regions::{Busy, Full, Region, Writing};
 use daxshim_core::report::{Event, Kind};
 
-/// See the module; [`quick`](crate::quick) looks into it.
+/// See the module; [`quick`](crate::sync::quick) looks into it.
 pub static RECORD: Record = Record::new();
 
 /// Below [`LOWEST`] and from [`HIGHEST`] on nothing was ever recorded: for calls inside libc, most of which
@@ -559,7 +561,7 @@ impl Flush {
 
     /// The mapping that holds `address`, or the next above it. Up to its end, or the file's, it may be
     /// touched until another is looked up. `None` also where a writer was in the way: the kernel's way is
-    /// always right. What is plainly flushable is remembered for [`quick`](crate::quick).
+    /// always right. What is plainly flushable is remembered for [`quick`](crate::sync::quick).
     pub fn at_or_after(&self, address: usize) -> Option<Region> {
         match self.look_up(address) {
             Ok(found) => found,
@@ -591,7 +593,7 @@ impl Flush {
         self.0.let_pass(length, passes);
     }
 
-    /// What the thread's next long syncs may be spared: see [`passes`](crate::passes).
+    /// What the thread's next long syncs may be spared: see [`passes`](crate::sync::passes).
     pub fn passes(&self) -> Option<&'static Passes> {
         passes::PLACES.get(RECORD.number(self.0))
     }

@@ -5,11 +5,11 @@
 //! off.
 
 use crate::check;
-use crate::memory::on_own_stack;
-use crate::opened::each_descriptor;
-use crate::process::event;
-use crate::real::{self, SignalsBlocked, sys};
-use crate::subject;
+use crate::ground::memory::on_own_stack;
+use crate::ground::opened::each_descriptor;
+use crate::ground::process::event;
+use crate::ground::real::{self, SignalsBlocked, sys};
+use crate::tag::subject;
 use core::ffi::CStr;
 use daxshim_core::proc::decimal;
 use daxshim_core::report::{Event, read_instead};

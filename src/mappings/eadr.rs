@@ -1,8 +1,8 @@
 //! Whether the CPU's caches are inside the persistence domain (eADR) for a device. What is not certain
 //! is flushed.
 
-use crate::process::config;
-use crate::real::{Errno, sys};
+use crate::ground::process::config;
+use crate::ground::real::{Errno, sys};
 use core::ffi::CStr;
 use core::sync::atomic::{AtomicU64, Ordering};
 use daxshim_core::line::Line;

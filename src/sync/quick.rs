@@ -9,10 +9,10 @@
 //! ([`Flush`](crate::mappings::Flush)), and only then ask whether what the place remembers still
 //! holds.
 
+use crate::entry::trampoline::Slot;
+use crate::ground::memory::PAGE;
+use crate::ground::real::TESTCANCEL;
 use crate::mappings::{FLUSHED, RECORD};
-use crate::memory::PAGE;
-use crate::real::TESTCANCEL;
-use crate::trampoline::Slot;
 use core::arch::naked_asm;
 use core::mem::offset_of;
 use core::sync::atomic::{AtomicPtr, Ordering};

@@ -1,12 +1,12 @@
 //! Programs that the library will not be loaded into: those whose loader can't load it, which must be executed
 //! without it, and all that the report has to name.
 
-use crate::environment;
-use crate::opened::{self, Opened};
-use crate::process::{self, link_target};
-use crate::real::sys;
-use crate::scratch::Desk;
-use crate::subject::{Place, Stat, borrow};
+use crate::exec::environment;
+use crate::exec::scratch::Desk;
+use crate::ground::opened::{self, Opened};
+use crate::ground::process::{self, link_target};
+use crate::ground::real::sys;
+use crate::tag::subject::{Place, Stat, borrow};
 use core::ffi::{CStr, c_void};
 use core::sync::atomic::{AtomicU64, Ordering};
 use daxshim_core::line::Line;
@@ -387,7 +387,7 @@ fn privileges(program: &File, stat: &Stat) -> Option<Unseen> {
 
 fn id(number: libc::c_long) -> Option<u32> {
     // SAFETY: takes nothing.
-    let id = unsafe { crate::real::syscall(number, [0; 6]) };
+    let id = unsafe { crate::ground::real::syscall(number, [0; 6]) };
     id.ok().map(|id| id as u32)
 }
 

@@ -10,14 +10,14 @@
 //! Entries are dropped before the kernel closes a number and again when a call hands one out, so
 //! that a close that went past us (inside libc, by another thread) can't leave a stale answer.
 
-use crate::files;
+use crate::ground::files;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 
 /// Descriptors with an entry: the kernel's default fs.nr_open. Higher ones are looked at each time.
 pub const LIMIT: usize = 1 << 20;
 
 /// Bit 0: known to be untagged; alone in the byte that the assembly of
-/// [`trampoline`](crate::trampoline) tests.
+/// [`trampoline`](crate::entry::trampoline) tests.
 pub const UNTAGGED: u32 = 1;
 /// Bit 1: a tag in force was found.
 const TAGGED: u32 = 1 << 1;
@@ -40,7 +40,7 @@ pub const FORGOTTEN: u32 = !(NEXT_VERSION - 1);
 /// An entry for each descriptor. Pages of it that nobody looks at take no room.
 pub type Table = [AtomicU32; LIMIT];
 
-/// See the module; [`UNTAGGED`] is looked at by [`site_enter`](crate::trampoline::site_enter) too.
+/// See the module; [`UNTAGGED`] is looked at by [`site_enter`](crate::entry::trampoline::site_enter) too.
 pub static TABLE: Table = [const { AtomicU32::new(0) }; LIMIT];
 
 /// One more than the highest descriptor ever looked at: the part of the table worth looking at.
@@ -128,7 +128,7 @@ impl Look {
     /// `what` holds, and no longer what stands in the bits of `instead`.
     fn found(self, instead: u32, what: u32) {
         if let Some(entry) = entry(self.fd)
-            && crate::process::is_own()
+            && crate::ground::process::is_own()
         {
             // SeqCst: `distrust` either sees that the look began, or is seen.
             if !TRUSTED.load(Ordering::SeqCst) {
@@ -171,7 +171,7 @@ pub fn forget_range(first: u32, last: u32) {
 }
 
 /// The descriptor that a call returned, as its `After`.
-pub extern "C" fn forget_result(_: &crate::trampoline::Call, result: isize) -> isize {
+pub extern "C" fn forget_result(_: &crate::entry::trampoline::Call, result: isize) -> isize {
     // int in the low half of the register.
     forget(result as i32);
     result

@@ -2,7 +2,7 @@
 //! proposal: the flag means something only where the backing store does DAX), and no call need ask
 //! for one. Without this, chmod(2) by path would cost twice as much.
 
-use crate::real::{is_sealed, sys};
+use crate::ground::real::{is_sealed, sys};
 use core::ffi::CStr;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use daxshim_core::line::Line;

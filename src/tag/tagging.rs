@@ -6,13 +6,13 @@
 //! handler sees a file between two states, nor a thread is cancelled there; and it is done on a stack of
 //! our own.
 
-use crate::descriptors;
-use crate::memory::{Room, on_own_stack};
-use crate::opened::{self, Opened, each_descriptor};
-use crate::process;
-use crate::real::numbers::{SYS_FILE_GETATTR, SYS_FILE_SETATTR};
-use crate::real::{Errno, SignalsBlocked, sys, syscall};
-use crate::subject::{self, Place, Stat, Tag};
+use crate::ground::descriptors;
+use crate::ground::memory::{Room, on_own_stack};
+use crate::ground::opened::{self, Opened, each_descriptor};
+use crate::ground::process;
+use crate::ground::real::numbers::{SYS_FILE_GETATTR, SYS_FILE_SETATTR};
+use crate::ground::real::{Errno, SignalsBlocked, sys, syscall};
+use crate::tag::subject::{self, Place, Stat, Tag};
 use daxshim_core::filesystem::Filesystem;
 use daxshim_core::fnv::Fnv64;
 use daxshim_core::holders::{self, Found, Holding, Target};

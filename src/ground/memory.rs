@@ -1,6 +1,6 @@
 //! The program's memory, looked at without ever faulting: process_vm_readv(2) on ourselves.
 
-use crate::real::{Errno, is_sealed, sys};
+use crate::ground::real::{Errno, is_sealed, sys};
 use core::arch::asm;
 use core::ffi::{c_char, c_void};
 use core::mem::ManuallyDrop;
@@ -202,7 +202,7 @@ pub fn string_length(text: usize, most: usize) -> Option<usize> {
 
 /// Zeroed memory of our own for the length of a look: a path's 4 KiB would be too much for the program's
 /// stack, which may be as small as MINSIGSTKSZ. Not for what may end in an exec, see
-/// [`scratch`](crate::scratch).
+/// [`scratch`](crate::exec::scratch).
 pub struct Room {
     address: usize,
     length: usize,

@@ -6,9 +6,9 @@
 //! one back: at a successful exec, as at the end of a thread, it clears the word that
 //! set_tid_address(2) named, if others share the memory.
 
-use crate::memory::PageCopy;
-use crate::process::is_owner;
-use crate::real::{sys, yield_now};
+use crate::ground::memory::PageCopy;
+use crate::ground::process::is_owner;
+use crate::ground::real::{sys, yield_now};
 use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use daxshim_core::loader;
@@ -77,7 +77,7 @@ pub struct Scratch {
     slot: &'static Slot,
     /// Where one looks at things.
     pub desk: &'static mut Desk,
-    /// Where one does it, see [`on_stack`](crate::memory::on_stack).
+    /// Where one does it, see [`on_stack`](crate::ground::memory::on_stack).
     pub stack: &'static mut [u8],
     environment: &'static mut [u8],
     /// What the kernel would have cleared otherwise.

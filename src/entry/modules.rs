@@ -2,7 +2,7 @@
 //!
 //! What is recorded of mappings must hold whoever changes them. So before the first tagged file is mapped,
 //! each module's code is looked through for calls that change mappings, or what descriptors are, and their
-//! places are turned as libc's are ([`sites`](crate::sites)). Programs that map none pay nothing for it.
+//! places are turned as libc's are ([`turn`](crate::entry::turn)). Programs that map none pay nothing for it.
 //! The loader's own places are turned at start, with libc's: by them a module that comes later is seen when
 //! its code has been mapped and nobody can run there yet.
 //!
@@ -13,12 +13,12 @@
 //! threads may run while it would not change at once, or a module whose code the system keeps from being
 //! changed.
 
-use crate::listed::{TEXT, each_mapping};
-use crate::memory::{Room, copy};
-use crate::process;
-use crate::real::{SignalsBlocked, sys};
-use crate::sites::{self, Code, Places, code_at, concern_modules, turn_libc};
-use crate::trampoline::Call;
+use crate::entry::trampoline::Call;
+use crate::entry::turn::{self, Code, Places, code_at, concern_modules, turn_libc};
+use crate::ground::memory::{Room, copy};
+use crate::ground::process;
+use crate::ground::real::{SignalsBlocked, sys};
+use crate::tag::listed::{TEXT, each_mapping};
 use core::ffi::c_int;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use daxshim_core::line::Line;
@@ -203,7 +203,7 @@ fn look_at_all() {
 
 /// `None`: they could not be listed.
 fn each_module() -> Option<()> {
-    let alone = sites::is_single_threaded();
+    let alone = turn::is_single_threaded();
     each_mapping(|mapping| look_at(mapping, alone))
 }
 

@@ -5,7 +5,7 @@
 //! A place for each of the [`Record`](daxshim_core::record::Record)'s, and its owner's: so what is in it belongs
 //! together.
 
-use crate::files;
+use crate::ground::files;
 use crate::mappings;
 use core::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use daxshim_core::record;

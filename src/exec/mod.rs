@@ -1,0 +1,5 @@
+//! What a program that is executed is given.
+
+pub mod environment;
+pub mod scratch;
+pub mod unseen;

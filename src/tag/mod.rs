@@ -1,0 +1,8 @@
+//! Which files are tagged, and what that refuses.
+
+pub mod dax_devices;
+pub mod enforce;
+pub mod filters;
+pub mod listed;
+pub mod subject;
+pub mod tagging;
