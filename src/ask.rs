@@ -7,10 +7,11 @@
 //! ended.
 
 use crate::ground::memory::{PAGE, Room};
-use crate::ground::process::{self, config};
+use crate::ground::process::config;
 use crate::ground::real::{Errno, is_sealed, set_errno, sys};
 use crate::mappings::{self, Attributes, page_end};
 use crate::sync;
+use crate::tag::audit::{self};
 use core::ffi::{CStr, c_int, c_uchar, c_void};
 use core::ops::ControlFlow;
 use daxshim_core::config::FlushPolicy;
@@ -54,7 +55,7 @@ extern "C" fn daxshim_needs_msync(address: *const c_void, length: usize) -> c_in
     };
     let kernel_wanted = config().flush == FlushPolicy::Kernel
         || config().force_pmem == Some(false)
-        || process::was_let_through();
+        || audit::was_let_through();
     c_int::from(kernel_wanted || !all(start, end, |kind| Some(kind.is_sync())))
 }
 

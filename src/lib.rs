@@ -13,5 +13,6 @@ mod exec;
 mod ground;
 mod hooks;
 mod mappings;
+mod start;
 mod sync;
 mod tag;

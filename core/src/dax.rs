@@ -16,8 +16,6 @@ use rustix::fs::{AtFlags, StatxAttributes, StatxFlags};
 use rustix::io::Errno;
 use rustix::ioctl;
 
-use crate::tag::Identity;
-
 /// FS_XFLAG_NODEFRAG: xfs_fsr(8) leaves the file's extents where they are.
 pub const NODEFRAG: u32 = 0x0000_2000;
 /// FS_XFLAG_EXTSIZE: [`Attributes::extent_size`] counts.
@@ -163,6 +161,17 @@ impl Handle {
 #[must_use]
 pub fn is_proof(then: Option<u32>, now: Option<u32>) -> bool {
     then == now && then.is_some_and(|generation| generation > 0xffff)
+}
+
+/// What the inode says of itself, to be held against a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// `st_ino`.
+    pub inode: u64,
+    /// FS_IOC_GETVERSION, where the filesystem has it and the file could be opened to ask.
+    pub generation: Option<u32>,
+    /// `st_size`, bytes.
+    pub size: u64,
 }
 
 /// fstat(2) and FS_IOC_GETVERSION: what a tag's record is held against.

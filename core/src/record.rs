@@ -60,9 +60,6 @@ pub struct Place {
     end: AtomicUsize,
     /// See [`Place::count`].
     pages: AtomicU32,
-    /// So many msyncs of `pass_length` bytes may go to the kernel unasked: see [`Place::let_pass`].
-    passes: AtomicU32,
-    pass_length: AtomicUsize,
     /// Stack pointer of who has published; [`NO_FRAME`] before and after.
     frame: AtomicUsize,
     /// Whether it was ever taken: see [`Record::ever_taken`].
@@ -92,10 +89,6 @@ pub mod offset {
     pub const END: usize = offset_of!(Place, end);
     /// See [`Place::count`].
     pub const PAGES: usize = offset_of!(Place, pages);
-    /// See [`Place::let_pass`].
-    pub const PASSES: usize = offset_of!(Place, passes);
-    /// See [`Place::let_pass`].
-    pub const PASS_LENGTH: usize = offset_of!(Place, pass_length);
     /// Stack pointer of who has published.
     pub const FRAME: usize = offset_of!(Place, frame);
     const _: () = assert!(size_of::<Place>() == 64);
@@ -115,8 +108,6 @@ impl Place {
                 start: AtomicUsize::new(0),
                 end: AtomicUsize::new(0),
                 pages: AtomicU32::new(0),
-                passes: AtomicU32::new(0),
-                pass_length: AtomicUsize::new(0),
                 frame: AtomicUsize::new(0),
                 was_taken: AtomicBool::new(false),
             }
@@ -132,13 +123,6 @@ impl Place {
         let (sum, is_batch) = sum.overflowing_add(PAGE_STEP.wrapping_mul(pages));
         self.pages.store(sum, Ordering::Relaxed);
         is_batch
-    }
-
-    /// So many msyncs of `length` bytes may now go to the kernel at once, whatever they are of: that
-    /// way is always right.
-    pub fn let_pass(&self, length: usize, passes: u32) {
-        self.pass_length.store(length, Ordering::Relaxed);
-        self.passes.store(passes, Ordering::Relaxed);
     }
 
     /// The sequence number at which what was last looked up here was plainly flushable; one that the

@@ -220,7 +220,7 @@ pub struct Regions {
     /// Leaves in use when no writer was at work last: while one moves things about, the map is no less
     /// empty than it was. With [`LOST`] it is never empty again.
     occupied: AtomicUsize,
-    /// Leaves in use.
+    /// Leaves in use, and [`LOST`].
     len: AtomicUsize,
     /// First address of each leaf in use, ascending.
     first: [Keys; NODES],
@@ -322,7 +322,6 @@ impl Regions {
         let writing = Writing(self);
         if before & (WRITING | MISSED) != 0 {
             self.clear();
-            self.lose();
             self.sequence.fetch_and(!MISSED, Ordering::Relaxed);
         }
         writing
@@ -332,12 +331,13 @@ impl Regions {
     /// until the next writer.
     pub fn miss(&self) {
         self.sequence.fetch_or(MISSED, Ordering::SeqCst);
-        self.lose();
+        self.occupied.fetch_or(LOST, Ordering::SeqCst);
     }
 
-    /// Something is mapped that is not recorded, or not any more.
-    pub fn lose(&self) {
-        self.occupied.fetch_or(LOST, Ordering::SeqCst);
+    /// In a change: something is mapped that is not recorded, or not any more.
+    fn lose(&self) {
+        let len = self.len.load(Ordering::Relaxed);
+        self.len.store(len | LOST, Ordering::Relaxed);
     }
 
     /// Whether all that is mapped is recorded.
@@ -366,7 +366,7 @@ impl Regions {
 
     /// Forgets everything, in whatever state it is.
     fn clear(&self) {
-        self.len.store(0, Ordering::Relaxed);
+        self.len.store(LOST, Ordering::Relaxed);
         for order in &self.order {
             // Pages that were never used stay so.
             if order.load(Ordering::Relaxed) != 0 {
@@ -384,7 +384,13 @@ impl Regions {
     }
 
     fn len(&self) -> usize {
-        self.len.load(Ordering::Relaxed).min(LEAVES)
+        self.len_and_lost().0
+    }
+
+    /// Leaves in use; [`LOST`] or 0.
+    fn len_and_lost(&self) -> (usize, usize) {
+        let len = self.len.load(Ordering::Relaxed);
+        ((len & !LOST).min(LEAVES), len & LOST)
     }
 
     /// The node of the directory that has a place, and where in it.
@@ -567,7 +573,7 @@ impl Regions {
 
     /// Puts a free leaf at `place`, moving the others up.
     fn open_leaf(&self, place: usize, start: usize) -> Result<(), Full> {
-        let len = self.len();
+        let (len, lost) = self.len_and_lost();
         if len == LEAVES {
             return Err(Full);
         }
@@ -577,13 +583,14 @@ impl Regions {
         }
         self.set_leaf_number(place, free);
         self.set_first(place, start);
-        self.len.store(len + 1, Ordering::Relaxed);
+        self.len.store((len + 1) | lost, Ordering::Relaxed);
         Ok(())
     }
 
     /// Takes the leaf at `place` out, moving the others down; it becomes the first free one.
     fn close_leaf(&self, place: usize) {
-        let last = self.len().saturating_sub(1);
+        let (len, lost) = self.len_and_lost();
+        let last = len.saturating_sub(1);
         let freed = self.leaf_number(place);
         for i in place..last {
             self.move_place(i + 1, i);
@@ -592,7 +599,7 @@ impl Regions {
         if let Some((keys, i)) = self.node(last) {
             keys.clear(i);
         }
-        self.len.store(last, Ordering::Relaxed);
+        self.len.store(last | lost, Ordering::Relaxed);
     }
 }
 
@@ -643,17 +650,15 @@ impl Writing<'_> {
 impl Drop for Writing<'_> {
     fn drop(&mut self) {
         let Writing(regions) = self;
-        let lost = regions.occupied.load(Ordering::Relaxed) & LOST;
-        regions
-            .occupied
-            .store(regions.len() | lost, Ordering::SeqCst);
-        // Somebody may have missed something meanwhile.
-        if regions.sequence.load(Ordering::SeqCst) & MISSED != 0 {
-            regions.lose();
-        }
-        regions
+        let len = regions.len.load(Ordering::Relaxed);
+        regions.occupied.store(len, Ordering::Release);
+        let before = regions
             .sequence
             .fetch_add(STEP - WRITING, Ordering::Release);
+        // Somebody has missed something meanwhile.
+        if before & MISSED != 0 {
+            regions.occupied.fetch_or(LOST, Ordering::SeqCst);
+        }
     }
 }
 

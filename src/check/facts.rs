@@ -4,8 +4,8 @@ use super::log::{last_looked_at, note};
 use super::scratch;
 use super::shadows::{self, each_part};
 use crate::ground::memory::PAGE;
+use crate::ground::place::{Place, Stat, borrow};
 use crate::mappings;
-use crate::tag::subject::{self, Place};
 use core::sync::atomic::Ordering;
 use daxshim_core::check::Code;
 use daxshim_core::check::lines::Dirty;
@@ -27,32 +27,18 @@ pub const BY_EXTENTS: u8 = 2;
 #[cold]
 #[inline(never)]
 pub fn kind_of_untagged(fd: i32) -> Option<Kind> {
-    let is_dax = || subject::borrow(fd).is_some_and(|fd| dax::is_active(fd) == Ok(true));
+    let is_dax = || borrow(fd).is_some_and(|fd| dax::is_active(fd) == Ok(true));
     is_dax().then_some(Kind::Untagged)
 }
 
 /// A file was mapped: `length` bytes from `offset` on.
 #[cold]
 #[inline(never)]
-pub fn mapped(
-    fd: i32,
-    stat: &subject::Stat,
-    kind: Kind,
-    address: usize,
-    length: usize,
-    offset: usize,
-) {
+pub fn mapped(fd: i32, stat: &Stat, kind: Kind, address: usize, length: usize, offset: usize) {
     scratch::spacious(|| mapped_here(fd, stat, kind, address, length, offset));
 }
 
-fn mapped_here(
-    fd: i32,
-    stat: &subject::Stat,
-    kind: Kind,
-    address: usize,
-    length: usize,
-    offset: usize,
-) {
+fn mapped_here(fd: i32, stat: &Stat, kind: Kind, address: usize, length: usize, offset: usize) {
     let mut path = [0; PATH_LEN];
     let len = super::log::path_of(fd, &mut path);
     let fact = |code, detail| {
@@ -68,7 +54,7 @@ fn mapped_here(
             dirty: Dirty::default(),
         });
     };
-    let Some(file) = subject::borrow(fd) else {
+    let Some(file) = borrow(fd) else {
         return;
     };
     let is_dax = dax::is_active(file) == Ok(true);

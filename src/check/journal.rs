@@ -9,9 +9,10 @@
 use super::scratch;
 use super::shadows::{Part, Shadow, all, region_from};
 use crate::ground::memory;
+use crate::ground::page::{self};
+use crate::ground::place::Place;
 use crate::ground::process;
 use crate::ground::real::{SignalsBlocked, sys};
-use crate::tag::subject::Place;
 use core::ops::Range;
 use core::ptr;
 use core::sync::atomic::Ordering;
@@ -42,14 +43,14 @@ pub fn on() -> bool {
 /// Maps a watched file and its journal; the first process of the run makes it.
 pub fn attach(shadow: &Shadow, fd: i32, length: usize) -> Result<(), Errno> {
     let protection = ProtFlags::READ;
-    let file = crate::tag::subject::borrow(fd).ok_or(Errno::BADF)?;
+    let file = crate::ground::place::borrow(fd).ok_or(Errno::BADF)?;
     // SAFETY: a new mapping at an address of the kernel's choice.
     let live = unsafe {
         let anywhere = ptr::null_mut();
         rustix::mm::mmap(anywhere, length, protection, MapFlags::SHARED, file, 0)?
     };
     let (device, inode) = shadow.identity();
-    let directory = process::report_directory()?;
+    let directory = page::report_directory()?;
     let mut name = Line::<80>::new();
     let prefix = journal::FILE_PREFIX;
     let size = shadow.size();

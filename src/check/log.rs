@@ -3,8 +3,9 @@
 use super::budget::clock;
 use super::{budget, scratch, stack};
 use crate::ground::memory;
+use crate::ground::page::{self};
+use crate::ground::place::Place;
 use crate::ground::process;
-use crate::tag::subject::Place;
 use core::ptr;
 use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 use daxshim_core::check::log::{self, Ending, Finding, Log, Stack};
@@ -31,7 +32,7 @@ pub fn reopen() -> Result<(), Errno> {
 }
 
 fn open_at(at: *mut Log) -> Result<(), Errno> {
-    let mapping = process::report_file(log::FILE_PREFIX, size_of::<Log>(), at.cast())?;
+    let mapping = page::report_file(log::FILE_PREFIX, size_of::<Log>(), at.cast())?;
     let new: *mut Log = mapping.cast();
     // SAFETY: a zeroed mapping of the right length; all its fields are atomics.
     let filled = unsafe { &*new };
@@ -160,5 +161,5 @@ pub fn last_looked_at(into: &mut [u8; PATH_LEN]) -> usize {
 pub fn path_of(fd: i32, into: &mut [u8; PATH_LEN]) -> usize {
     let mut link = Line::<32>::new();
     link.descriptor(fd, "")
-        .map_or(0, |link| process::link_target(link, into))
+        .map_or(0, |link| page::link_target(link, into))
 }

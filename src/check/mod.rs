@@ -20,11 +20,13 @@ mod stack;
 mod syncs;
 mod unmap;
 
+use crate::ground::checking;
 use crate::ground::process;
 use crate::ground::real;
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::Ordering;
 use daxshim_core::config::Checking;
 
+pub use crate::ground::checking::on;
 pub use acknowledge::{answering, is_answered_through};
 pub use facts::{kind_of_untagged, mapped, refused, truncating};
 pub use flushes::{drained, flushed};
@@ -32,14 +34,6 @@ pub use log::looked_at;
 pub use shadows::watch;
 pub use syncs::{all_files, file_range_sync_begins, file_sync_begins, sync_begins, sync_failed};
 pub use unmap::{ending, executing, execution_failed, holding, unmapping};
-
-static ON: AtomicBool = AtomicBool::new(false);
-
-/// Whether there is anything to be looked at.
-#[inline]
-pub fn on() -> bool {
-    ON.load(Ordering::Relaxed)
-}
 
 /// Begins, if the environment says so and there is a report directory. Once, by the constructor.
 pub fn start() {
@@ -49,7 +43,7 @@ pub fn start() {
     stack::start();
     budget::start();
     match log::open() {
-        Ok(()) => ON.store(true, Ordering::Relaxed),
+        Ok(()) => checking::begin(missed),
         Err(errno) => log::warn(errno),
     }
 }
@@ -65,14 +59,10 @@ pub fn cloning(stack: usize, words: [usize; 2]) {
 
 /// The record of mappings is about to be lost, or has a gap: of what this process has mapped, neither stores
 /// nor syncs can be told any more.
-#[cold]
-#[inline(never)]
-pub fn missed() {
-    if on() {
-        blame::give_up();
-        shadows::unwatch();
-        log::unlooked();
-    }
+fn missed() {
+    blame::give_up();
+    shadows::unwatch();
+    log::unlooked();
 }
 
 /// The program is about to put itself under a filter of system calls, which may kill it for any of ours:
@@ -83,7 +73,7 @@ pub fn missed() {
 pub fn sealing() {
     if on() {
         blame::sealing();
-        ON.store(false, Ordering::Relaxed);
+        checking::end();
         shadows::unwatch();
         log::sealed();
     }
@@ -92,7 +82,7 @@ pub fn sealing() {
 /// In a forked child: a log of its own; the shadows are everybody's.
 pub fn forked() {
     if real::is_sealed() {
-        ON.store(false, Ordering::Relaxed);
+        checking::end();
     }
     if on() {
         shadows::forked();
@@ -107,7 +97,7 @@ pub fn forked() {
             }
             blame::give_up();
             shadows::unwatch();
-            ON.store(false, Ordering::Relaxed);
+            checking::end();
         }
         shadows::log_files();
     }

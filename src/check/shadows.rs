@@ -3,10 +3,10 @@
 use super::log::{log, path_of};
 use super::{blame, journal};
 use crate::ground::memory;
-use crate::ground::process;
+use crate::ground::page::{self};
+use crate::ground::place::Stat;
 use crate::ground::real::{SignalsBlocked, sys};
 use crate::mappings::{self, Attributes, Flush};
-use crate::tag::subject::Stat;
 use core::ffi::CStr;
 use core::ptr;
 use core::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
@@ -418,7 +418,7 @@ fn add(fd: i32, stat: &Stat, length: usize) -> Option<usize> {
 
 /// The file's table of writers, mapped: a new one, or that of another process, which may be filling it.
 fn open_table(stat: &Stat) -> Result<*mut Table, Errno> {
-    let directory = process::report_directory()?;
+    let directory = page::report_directory()?;
     let mut name = Line::<80>::new();
     let name = file_name(&mut name, table::FILE_PREFIX, stat).ok_or(Errno::NAMETOOLONG)?;
     let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::CREATE;
@@ -450,7 +450,7 @@ fn file_name<'a>(line: &'a mut Line<80>, prefix: &str, stat: &Stat) -> Option<&'
 /// The shadow's file, mapped: that of another process of the run, or a new one.
 fn open(fd: i32, stat: &Stat) -> Result<*mut Header, Errno> {
     let length = Header::shadow_length(stat.st_size as u64);
-    let directory = process::report_directory()?;
+    let directory = page::report_directory()?;
     let mut name = Line::<80>::new();
     let name = file_name(&mut name, shadow::FILE_PREFIX, stat).ok_or(Errno::NAMETOOLONG)?;
     let flags = OFlags::RDWR | OFlags::CLOEXEC;

@@ -4,8 +4,8 @@
 //! allocates nothing. With older ones it would take the loader's lock, which no hook may: then no
 //! stack is taken.
 
-use crate::entry::trampoline::{keep_wide, look_at_wide_registers};
-use crate::entry::turn::{Code, code_at};
+use crate::entry::wide::{keep_wide, look_at_wide_registers};
+use crate::ground::loaded::{Code, code_at};
 use crate::ground::real::sys;
 use core::ffi::{CStr, c_int, c_void};
 use core::ops::ControlFlow;

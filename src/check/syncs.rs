@@ -132,7 +132,7 @@ pub fn file_sync_begins(fd: i32) {
 #[cold]
 #[inline(never)]
 fn fsync(fd: i32) {
-    let stat = crate::tag::subject::Place::Descriptor(fd).stat();
+    let stat = crate::ground::place::Place::Descriptor(fd).stat();
     let Ok(stat) = stat else { return };
     if let Some(shadow) = shadows::find(stat.st_dev, stat.st_ino) {
         scratch::spacious(|| whole_file(shadow, Some(fd)));
@@ -160,7 +160,7 @@ pub fn file_range_sync_begins([fd, offset, length, flags, ..]: [usize; 6], all: 
 #[cold]
 #[inline(never)]
 fn file_range(fd: i32, start: usize, end: usize) {
-    let stat = crate::tag::subject::Place::Descriptor(fd).stat();
+    let stat = crate::ground::place::Place::Descriptor(fd).stat();
     let Some(shadow) = stat
         .ok()
         .and_then(|stat| shadows::find(stat.st_dev, stat.st_ino))
@@ -195,7 +195,7 @@ fn file_range(fd: i32, start: usize, end: usize) {
 #[inline(never)]
 pub fn all_files(filesystem: Option<i32>) {
     super::drained();
-    let device = filesystem.map(|fd| crate::tag::subject::Place::Descriptor(fd).stat());
+    let device = filesystem.map(|fd| crate::ground::place::Place::Descriptor(fd).stat());
     for shadow in all() {
         let meant = match &device {
             Some(Ok(stat)) => stat.st_dev == shadow.identity().0,
@@ -310,7 +310,7 @@ const DESCRIPTORS: i32 = 1024;
 /// file is not opened: those who watch it, lease it or lock it would notice.
 fn digest_by_another(shadow: &'static Shadow) -> bool {
     let is_it = |fd: &i32| {
-        let stat = crate::tag::subject::Place::Descriptor(*fd).stat();
+        let stat = crate::ground::place::Place::Descriptor(*fd).stat();
         stat.is_ok_and(|stat| (stat.st_dev, stat.st_ino) == shadow.identity())
     };
     let mut found = (0..DESCRIPTORS).filter(is_it);

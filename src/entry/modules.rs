@@ -13,12 +13,14 @@
 //! threads may run while it would not change at once, or a module whose code the system keeps from being
 //! changed.
 
-use crate::entry::trampoline::Call;
-use crate::entry::turn::{self, Code, Places, code_at, concern_modules, turn_libc};
+use crate::entry::slot::Call;
+use crate::entry::turn::{Places, concern_modules, turn_libc};
+use crate::ground::loaded::{Code, code_at};
+use crate::ground::maps::{TEXT, each_mapping};
 use crate::ground::memory::{Room, copy};
-use crate::ground::process;
+use crate::ground::page::{self};
 use crate::ground::real::{SignalsBlocked, sys};
-use crate::tag::listed::{TEXT, each_mapping};
+use crate::ground::thread::is_single_threaded;
 use core::ffi::c_int;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use daxshim_core::line::Line;
@@ -148,7 +150,7 @@ pub fn mapped(call: &Call, start: usize) {
     let lock = Lock::take();
     let all = match copy {
         _ if lock.is_none() => false,
-        Some(code) => turn_libc(code, false) == Ok(true),
+        Some(code) => turn_libc(code, None) == Ok(true),
         None => is_turned(code, protection, true),
     };
     drop(lock);
@@ -194,7 +196,7 @@ fn look_at_all() {
     // Before the list is read: what is mapped from now on is looked at by whoever maps it.
     BEGUN.store(true, Ordering::SeqCst);
     if each_module().is_none()
-        && let Some(page) = process::page()
+        && let Some(page) = page::page()
     {
         page.module(b"(which modules there are is not known)");
     }
@@ -203,7 +205,7 @@ fn look_at_all() {
 
 /// `None`: they could not be listed.
 fn each_module() -> Option<()> {
-    let alone = turn::is_single_threaded();
+    let alone = is_single_threaded();
     each_mapping(|mapping| look_at(mapping, alone))
 }
 
@@ -221,7 +223,7 @@ fn look_at(mapping: &Mapping, alone: bool) {
         end: mapping.end,
     };
     if !is_turned(code, protection, alone)
-        && let Some(page) = process::page()
+        && let Some(page) = page::page()
     {
         page.module(mapping.path);
     }
@@ -276,7 +278,7 @@ impl Found {
 
 /// The module that was mapped from a descriptor is not turned, or not all of it.
 fn name_descriptor(fd: c_int) {
-    let (Some(page), Some(mut room)) = (process::page(), Room::map(TEXT)) else {
+    let (Some(page), Some(mut room)) = (page::page(), Room::map(TEXT)) else {
         return;
     };
     let mut link = Line::<32>::new();

@@ -1,8 +1,8 @@
 //! vfork(2), made here as libc makes it: its child shares the parent's memory but not its
 //! descriptors, and only where the call is made is it seen that the parent goes on.
 
-use crate::entry::trampoline::early_failure;
 use crate::ground::process::VFORKED;
+use crate::ground::real::fail;
 use core::arch::naked_asm;
 
 /// vfork(2). The return address is kept in a register, as the child uses the parent's stack.
@@ -36,6 +36,6 @@ pub unsafe extern "C" fn vfork() {
         ".cfi_endproc",
         vforked = sym VFORKED,
         number = const libc::SYS_vfork,
-        fail = sym early_failure,
+        fail = sym fail,
     )
 }

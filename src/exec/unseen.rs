@@ -4,9 +4,9 @@
 use crate::exec::environment;
 use crate::exec::scratch::Desk;
 use crate::ground::opened::{self, Opened};
-use crate::ground::process::{self, link_target};
+use crate::ground::page::{self, link_target};
+use crate::ground::place::{Place, Stat, borrow};
 use crate::ground::real::sys;
-use crate::tag::subject::{Place, Stat, borrow};
 use core::ffi::{CStr, c_void};
 use core::sync::atomic::{AtomicU64, Ordering};
 use daxshim_core::line::Line;
@@ -86,7 +86,7 @@ pub fn look(at: i32, path: usize, flags: i32, desk: &mut Desk) -> Option<Found> 
             }
             Format::Unseen(reason) => Some(reason),
             // Only the report wants to know: their loaders ignore LD_PRELOAD.
-            Format::Good if process::page().is_some() => privileges(&program, &stat),
+            Format::Good if page::page().is_some() => privileges(&program, &stat),
             Format::Good => None,
         };
         let reason = reason.or_else(|| is_lost().then_some(Unseen::NotFound))?;
@@ -111,7 +111,7 @@ fn is_lost() -> bool {
 #[cold]
 #[inline(never)]
 fn count(program: &File, reason: Unseen, desk: &mut Desk) -> Option<Executions<'static>> {
-    let page = process::page()?;
+    let page = page::page()?;
     let path = desk.file.first_chunk_mut::<PATH_LEN>()?;
     let name = program.name();
     let length = link_target(CStr::from_bytes_until_nul(name.as_bytes()).ok()?, path);

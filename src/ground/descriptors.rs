@@ -40,7 +40,7 @@ pub const FORGOTTEN: u32 = !(NEXT_VERSION - 1);
 /// An entry for each descriptor. Pages of it that nobody looks at take no room.
 pub type Table = [AtomicU32; LIMIT];
 
-/// See the module; [`UNTAGGED`] is looked at by [`site_enter`](crate::entry::trampoline::site_enter) too.
+/// See the module; [`UNTAGGED`] is looked at by [`site_enter`](crate::entry::site::site_enter) too.
 pub static TABLE: Table = [const { AtomicU32::new(0) }; LIMIT];
 
 /// One more than the highest descriptor ever looked at: the part of the table worth looking at.
@@ -168,11 +168,4 @@ pub fn forget_range(first: u32, last: u32) {
     for fd in first as usize..end {
         forget(fd as i32);
     }
-}
-
-/// The descriptor that a call returned, as its `After`.
-pub extern "C" fn forget_result(_: &crate::entry::trampoline::Call, result: isize) -> isize {
-    // int in the low half of the register.
-    forget(result as i32);
-    result
 }

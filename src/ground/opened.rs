@@ -3,8 +3,8 @@
 //! Who closes a descriptor of a file drops all record locks of the process on that file (fcntl(2)), whoever
 //! opened it. So a file that the program has open is read by the program's own descriptor.
 
+use crate::ground::place::{Place, Stat, open_flags};
 use crate::ground::real::sys;
-use crate::tag::subject::{Place, Stat, open_flags};
 use daxshim_core::proc::{decimal, each_entry};
 use rustix::fs::CWD;
 

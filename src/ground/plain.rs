@@ -8,7 +8,7 @@
 //!
 //! The names are hidden: no program ever gets these.
 //!
-//! [`site_enter`]: crate::entry::trampoline::site_enter
+//! [`site_enter`]: crate::entry::site::site_enter
 
 use core::arch::global_asm;
 

@@ -4,10 +4,12 @@
 use super::copy::is_open_for_reading;
 use super::write::{is_open_for_writing, negative, unknown_flags};
 use crate::check;
-use crate::entry::trampoline::{self, Step};
+use crate::entry::slot::{self, Step};
+
 use crate::ground::descriptors;
 use crate::ground::memory::{read_all, read_value};
-use crate::ground::process::{self, event};
+use crate::ground::page::{self, event};
+use crate::ground::process::{self};
 use crate::ground::real::{self, sys_of_program};
 use crate::tag::enforce::{Earlier, enforce};
 use crate::tag::subject;
@@ -20,7 +22,7 @@ use libc::iovec;
 const BATCH: usize = 4;
 
 /// io_submit(2).
-pub extern "C" fn io_submit_by_number(call: &mut trampoline::Call) -> Step {
+pub extern "C" fn io_submit_by_number(call: &mut slot::Call) -> Step {
     let [context, count, blocks, ..] = call.args;
     check::blame::give_up();
     match allowed(count as isize, blocks) {
@@ -39,7 +41,7 @@ pub extern "C" fn io_submit_by_number(call: &mut trampoline::Call) -> Step {
 
 /// libaio's io_submit(3): the same, but it returns the error and leaves errno alone. libaio may be
 /// loaded at any time, so there is no function behind this one that could be called.
-pub extern "C" fn io_submit(call: &mut trampoline::Call) -> Step {
+pub extern "C" fn io_submit(call: &mut slot::Call) -> Step {
     let [context, count, blocks, ..] = call.args;
     check::blame::give_up();
     let result = match allowed(count as isize, blocks) {
@@ -59,21 +61,21 @@ fn submit(context: usize, count: usize, blocks: usize) -> Result<usize, real::Er
 }
 
 /// io_uring_setup(2).
-pub extern "C" fn io_uring_setup(_: &mut trampoline::Call) -> Step {
+pub extern "C" fn io_uring_setup(_: &mut slot::Call) -> Step {
     event(Event::IoUring);
     check::blame::give_up();
     Step::PASS
 }
 
 /// aio_fsync(3): fsync or fdatasync, by a thread of libc's and within libc, where neither is hooked.
-pub extern "C" fn aio_fsync(call: &mut trampoline::Call) -> Step {
+pub extern "C" fn aio_fsync(call: &mut slot::Call) -> Step {
     let [operation, block, ..] = call.args;
     let kind = match operation as i32 {
         libc::O_SYNC => Call::Fsync,
         libc::O_DSYNC => Call::Fdatasync,
         _ => return Step::PASS,
     };
-    if check::on() || process::page().is_some() {
+    if check::on() || page::page().is_some() {
         let errno = real::errno();
         // aio_fildes is the first member of struct aiocb.
         if let Some(fd) = read_value(block) {
@@ -88,7 +90,7 @@ pub extern "C" fn aio_fsync(call: &mut trampoline::Call) -> Step {
 /// counted as the kernel's. How long it takes, and what becomes of it, is not looked at.
 fn sync_begins(call: Call, fd: i32) {
     check::file_sync_begins(fd);
-    if let Some(page) = process::page()
+    if let Some(page) = page::page()
         && subject::is_tagged(fd)
     {
         page.synced(call, Way::Kernel, 0, 0, 0, false);

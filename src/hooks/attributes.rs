@@ -1,10 +1,11 @@
 //! chmod(2) and chown(2) in all their forms.
 
 use super::size::idle_if;
-use crate::entry::trampoline::{Call, Step};
+use crate::entry::slot::{Call, Step};
+use crate::ground::place::{Place, Stat};
 use crate::ground::real::is_sealed;
 use crate::tag::enforce::{Earlier, enforce};
-use crate::tag::subject::{self, Place, Stat};
+use crate::tag::subject;
 use daxshim_core::contract::Operation;
 use libc::{AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW, S_ISGID, S_ISUID};
 

@@ -2,7 +2,7 @@
 //! of these calls are turned only then.
 
 use crate::check;
-use crate::entry::trampoline::{Call, Step};
+use crate::entry::slot::{Call, Step};
 use crate::ground::process;
 use daxshim_core::check::log::Ending;
 

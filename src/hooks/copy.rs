@@ -2,12 +2,14 @@
 //! that may be shared on the way out.
 
 use super::write::is_open_for_writing;
-use crate::entry::trampoline::{Call, Step};
+use crate::entry::slot::{Call, Step};
 use crate::ground::memory::read_value;
+use crate::ground::place::{Place, open_flags};
 use crate::ground::process;
 use crate::ground::real::{Errno, is_sealed, sys, syscall};
+use crate::tag::audit::{self};
 use crate::tag::enforce::{Earlier, enforce};
-use crate::tag::subject::{self, Place};
+use crate::tag::subject;
 use daxshim_core::contract::{Effect, Mode, Operation, Subject};
 
 /// sendfile(2).
@@ -28,8 +30,7 @@ pub extern "C" fn splice(call: &mut Call) -> Step {
         let (from_pipe, to_pipe) = (is_pipe(from as i32), is_pipe(to as i32));
         let bad = |offset: usize| offset != 0 && read_value::<i64>(offset).is_none();
         let negative = |offset| read_value::<i64>(offset).is_some_and(|offset| offset < 0);
-        let appends =
-            subject::open_flags(to as i32).is_some_and(|flags| flags & libc::O_APPEND != 0);
+        let appends = open_flags(to as i32).is_some_and(|flags| flags & libc::O_APPEND != 0);
         if flags as u32 & !SPLICE_FLAGS != 0 || !(from_pipe || to_pipe) {
             Some(libc::EINVAL)
         } else if (from_pipe && from_offset != 0) || (to_pipe && to_offset != 0) {
@@ -62,7 +63,7 @@ pub extern "C" fn copy_file_range(call: &mut Call) -> Step {
         return step;
     }
     if process::config().policy.mode == Mode::Audit {
-        process::letting_through();
+        audit::letting_through();
         return step;
     }
     Step::fail(dry_run().unwrap_or(libc::EXDEV))
@@ -100,7 +101,7 @@ fn is_pipe(fd: i32) -> bool {
 /// Whether the kernel gives data out through this descriptor at all.
 pub fn is_open_for_reading(fd: i32) -> bool {
     // Where that can't be asked, a tagged file matters more than EBADF.
-    subject::open_flags(fd).map_or(is_sealed(), |flags| {
+    open_flags(fd).map_or(is_sealed(), |flags| {
         flags & libc::O_PATH == 0 && flags & libc::O_ACCMODE != libc::O_WRONLY
     })
 }

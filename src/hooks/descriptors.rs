@@ -1,7 +1,7 @@
 //! Calls that close descriptors or hand them out: never refused, only noted.
 
-use crate::entry::trampoline::{Call, Step};
-use crate::ground::descriptors::{distrust, forget, forget_range, forget_result};
+use crate::entry::slot::{Call, Step};
+use crate::ground::descriptors::{distrust, forget, forget_range};
 use libc::{CLOSE_RANGE_CLOEXEC, CLOSE_RANGE_UNSHARE, F_DUPFD, F_DUPFD_CLOEXEC};
 use libc::{CMSG_DATA, CMSG_FIRSTHDR, CMSG_LEN, CMSG_NXTHDR, SCM_RIGHTS, SOL_SOCKET, msghdr};
 
@@ -107,4 +107,11 @@ fn forget_received(message: &msghdr) {
             control = CMSG_NXTHDR(message, header);
         }
     }
+}
+
+/// The descriptor that a call returned, as its `After`.
+pub extern "C" fn forget_result(_: &Call, result: isize) -> isize {
+    // int in the low half of the register.
+    forget(result as i32);
+    result
 }

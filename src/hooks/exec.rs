@@ -2,12 +2,13 @@
 //! execute one (execvp, posix_spawn, system, popen …) end in one of these inside libc.
 
 use crate::check;
-use crate::entry::trampoline::{Call, Step};
+use crate::entry::slot::{Call, Step};
 use crate::exec::environment::{self, NoRoom};
 use crate::exec::scratch::Scratch;
 use crate::exec::unseen::{self, Found};
 use crate::ground::memory::on_stack;
-use crate::ground::process::{self, event};
+use crate::ground::page::event;
+use crate::ground::process::{self};
 use crate::ground::real::{SignalsBlocked, syscall_of_program};
 use daxshim_core::contract::Mode;
 use daxshim_core::report::{Event, Executions};

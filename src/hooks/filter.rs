@@ -1,7 +1,7 @@
 //! prctl(2) and seccomp(2), where a program filters its own system calls or switches the time-stamp
 //! counter off: never refused, only noted.
 
-use crate::entry::trampoline::{Call, Step};
+use crate::entry::slot::{Call, Step};
 use crate::ground::real;
 use crate::tag::filters;
 use libc::{PR_SET_SECCOMP, SECCOMP_SET_MODE_FILTER, SECCOMP_SET_MODE_STRICT};

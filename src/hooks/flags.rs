@@ -2,11 +2,12 @@
 //! file_getattr(2) and file_setattr(2). FS_XFLAG_DAX_IMMUTABLE among them is the tag.
 
 use super::attributes::{is_allowed, place_at};
-use crate::entry::trampoline::{Call, Step};
+use crate::entry::slot::{Call, Step};
 use crate::ground::memory;
+use crate::ground::place::Place;
 use crate::ground::process;
 use crate::tag::enforce::{Earlier, enforce};
-use crate::tag::subject::{self, Place, Tag};
+use crate::tag::subject::{self, Tag};
 use crate::tag::tagging::{self, InodeFlags};
 use daxshim_core::contract::{Effect, Mode, Operation, Subject};
 

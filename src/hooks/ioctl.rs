@@ -2,14 +2,16 @@
 //! or one that the argument names.
 
 use super::copy::is_open_for_reading;
+use super::descriptors::forget_result;
 use super::flags;
 use super::write::is_open_for_writing;
-use crate::entry::trampoline::{Call, IOCTL_TYPES, Step};
-use crate::ground::descriptors::forget_result;
+use crate::entry::site::IOCTL_TYPES;
+use crate::entry::slot::{Call, Step};
 use crate::ground::memory::read_value;
+use crate::ground::place::{Place, borrow, open_flags};
 use crate::ground::real::sys;
 use crate::tag::enforce::{Earlier, enforce};
-use crate::tag::subject::{self, Place};
+use crate::tag::subject;
 use daxshim_core::contract::{Effect, Operation, Subject};
 use daxshim_core::filesystem::Filesystem;
 use daxshim_core::requests::{self, *};
@@ -203,8 +205,7 @@ type On<'a> = &'a dyn Fn(&[Option<i32>], &dyn Fn() -> bool) -> Step;
 
 /// Whether a clone may have this target.
 fn is_appendless(fd: i32) -> bool {
-    is_open_for_writing(fd)
-        && subject::open_flags(fd).is_some_and(|flags| flags & libc::O_APPEND == 0)
+    is_open_for_writing(fd) && open_flags(fd).is_some_and(|flags| flags & libc::O_APPEND == 0)
 }
 
 /// Whether it is a loop device: others answer ENOTTY.
@@ -271,7 +272,7 @@ fn changes_xattrs(argument: usize) -> bool {
 fn by_handle(directory: i32, argument: usize, on: On<'_>) -> Step {
     // linux/exportfs.h, fs/xfs/xfs_export.h: inode number of 64 bits and generation.
     const XFS_FILEID: u32 = 0x80 | 1;
-    let is_xfs = subject::borrow(directory).is_some_and(|fd| Filesystem::of(fd) == Filesystem::Xfs);
+    let is_xfs = borrow(directory).is_some_and(|fd| Filesystem::of(fd) == Filesystem::Xfs);
     let is_directory = Place::Descriptor(directory)
         .stat()
         .is_ok_and(|stat| stat.st_mode & libc::S_IFMT == libc::S_IFDIR);

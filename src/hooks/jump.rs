@@ -1,6 +1,6 @@
 //! longjmp(3): a signal handler that jumps out of a flush leaves it for good.
 
-use crate::entry::trampoline::{Call, Step};
+use crate::entry::slot::{Call, Step};
 use crate::mappings;
 
 /// longjmp(3) and its kin.

@@ -7,11 +7,13 @@
 use super::write::is_open_for_writing;
 use crate::check;
 use crate::entry::modules;
-use crate::entry::trampoline::{Call, Step};
+use crate::entry::slot::{Call, Step};
 use crate::ground::descriptors::{self, Look};
 use crate::ground::files;
 use crate::ground::memory::{PAGE, on_own_stack, read_value, vector_error};
-use crate::ground::process::{self, config, event};
+use crate::ground::page::{self, event};
+use crate::ground::place::{Place, borrow};
+use crate::ground::process::config;
 use crate::ground::real::{Errno, SignalsBlocked, is_sealed, sys, syscall_of_program};
 use crate::mappings::eadr;
 use crate::mappings::{
@@ -20,7 +22,7 @@ use crate::mappings::{
 };
 use crate::tag::enforce::{Earlier, enforce};
 use crate::tag::listed::subject_in;
-use crate::tag::subject::{self, Place, Tag};
+use crate::tag::subject::{self, Tag};
 use core::ffi::c_long;
 use daxshim_core::check::Code;
 use daxshim_core::contract::{Effect, Operation, Subject};
@@ -358,12 +360,12 @@ fn record(call: &Call, start: usize, kind: Kind, mapped: Option<Mapped>) -> file
         let _ = unsafe { sys!(SYS_madvise, start, length.min(data), MADV_POPULATE_WRITE) };
     }
     check::blame::lend(start, page_end(start, length), protection);
-    if let Some(page) = process::page().filter(|_| !is_watched_only(kind)) {
+    if let Some(page) = page::page().filter(|_| !is_watched_only(kind)) {
         let name = mapped.map_or(0, |mapped| mapped.inode ^ mapped.device.rotate_left(32));
         page.mapped(name, kind, length as u64, huge, |path| {
             let mut link = Line::<32>::new();
             link.descriptor(fd, "")
-                .map_or(0, |link| process::link_target(link, path))
+                .map_or(0, |link| page::link_target(link, path))
         });
     }
     file
@@ -376,7 +378,7 @@ fn is_watched_only(kind: Kind) -> bool {
 
 fn is_tmpfs(fd: i32) -> bool {
     const TMPFS_MAGIC: i64 = 0x0102_1994;
-    subject::borrow(fd)
+    borrow(fd)
         .and_then(|fd| rustix::fs::fstatfs(fd).ok())
         .is_some_and(|fs| fs.f_type == TMPFS_MAGIC)
 }

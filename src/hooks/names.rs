@@ -1,9 +1,10 @@
 //! link(2), rename(2), unlink(2): a tagged file keeps its names.
 
-use crate::entry::trampoline::{Call, Step};
+use crate::entry::slot::{Call, Step};
+use crate::ground::place::Place;
 use crate::ground::real::{Errno, sys};
 use crate::tag::enforce::{Earlier, enforce};
-use crate::tag::subject::{self, Place};
+use crate::tag::subject;
 use daxshim_core::contract::{Effect, Operation, Subject};
 use libc::{AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_FOLLOW};
 use libc::{RENAME_EXCHANGE, RENAME_NOREPLACE, RENAME_WHITEOUT};

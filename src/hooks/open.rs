@@ -1,12 +1,13 @@
 //! open(2), openat(2), creat(2): refused only with O_TRUNC.
 
-use crate::entry::trampoline::{Call, Step};
-use crate::ground::descriptors::forget_result;
+use super::descriptors::forget_result;
+use crate::entry::slot::{Call, Step};
 use crate::ground::memory;
+use crate::ground::place::Place;
 use crate::ground::process;
 use crate::ground::real::{Errno, sys};
 use crate::tag::enforce::{Earlier, enforce};
-use crate::tag::subject::{self, Place};
+use crate::tag::subject;
 use daxshim_core::contract::{Effect, Mode, Operation};
 use libc::{AT_FDCWD, O_ACCMODE, O_CREAT, O_DIRECTORY, O_EXCL, O_NOFOLLOW, O_PATH, O_TRUNC};
 use libc::{O_CLOEXEC, O_TMPFILE, O_WRONLY, R_OK, W_OK};

@@ -5,7 +5,7 @@
 //! hook holds whether or not the others are asked, too.
 
 use crate::check;
-use crate::entry::trampoline::{Call, Step};
+use crate::entry::slot::{Call, Step};
 
 /// The copying functions' flag for leaving out the drain (libpmem.h).
 const NODRAIN: usize = 1 << 0;

@@ -4,8 +4,8 @@
 //! stay as they are.
 
 use super::pmem;
-use crate::entry::trampoline::{self, Call, StandIn, Step};
-use crate::ground::real;
+use crate::entry::resolve::pmem2_is_by_page;
+use crate::entry::slot::{After, Call, Slot, Step};
 
 /// pmem2_get_flush_fn(3).
 pub extern "C" fn pmem2_get_flush_fn(call: &mut Call) -> Step {
@@ -13,7 +13,7 @@ pub extern "C" fn pmem2_get_flush_fn(call: &mut Call) -> Step {
 }
 
 extern "C" fn after_get_flush(_: &Call, result: isize) -> isize {
-    stand_in(trampoline::FLUSHES, result)
+    stand_in(FLUSHES, result)
 }
 
 /// pmem2_get_drain_fn(3).
@@ -22,7 +22,7 @@ pub extern "C" fn pmem2_get_drain_fn(call: &mut Call) -> Step {
 }
 
 extern "C" fn after_get_drain(_: &Call, result: isize) -> isize {
-    stand_in(trampoline::DRAINS, result)
+    stand_in(DRAINS, result)
 }
 
 /// pmem2_get_persist_fn(3).
@@ -31,7 +31,7 @@ pub extern "C" fn pmem2_get_persist_fn(call: &mut Call) -> Step {
 }
 
 extern "C" fn after_get_persist(_: &Call, result: isize) -> isize {
-    stand_in(trampoline::PERSISTS, result)
+    stand_in(PERSISTS, result)
 }
 
 /// pmem2_get_memcpy_fn(3), pmem2_get_memmove_fn(3), pmem2_get_memset_fn(3).
@@ -40,10 +40,10 @@ pub extern "C" fn pmem2_get_copy_fn(call: &mut Call) -> Step {
 }
 
 extern "C" fn after_get_copy(_: &Call, result: isize) -> isize {
-    stand_in(trampoline::COPIES, result)
+    stand_in(COPIES, result)
 }
 
-fn instead(call: &mut Call, after: trampoline::After) -> Step {
+fn instead(call: &mut Call, after: After) -> Step {
     let [map, ..] = call.args;
     match is_by_page(map) {
         true => Step::PASS,
@@ -53,13 +53,15 @@ fn instead(call: &mut Call, after: trampoline::After) -> Step {
 
 fn is_by_page(map: usize) -> bool {
     // SAFETY: what the program hands to a function that will follow it all the same.
-    unsafe { real::pmem2_is_by_page(map) }
+    unsafe { pmem2_is_by_page(map) }
 }
 
-/// With too many of them one stays unseen.
+/// A function that asks its hook and then goes on to the one that was answered. With too many of them one
+/// stays unseen.
 fn stand_in(all: &'static [StandIn], result: isize) -> isize {
     let real = result as *mut ();
-    trampoline::stand_in(all, real).unwrap_or(real) as isize
+    let found = all.iter().find(|stand_in| stand_in.slot.stand_for(real));
+    found.map_or(result, |found| found.entry as *const () as isize)
 }
 
 /// pmem2_flush_fn.
@@ -80,4 +82,49 @@ pub extern "C" fn persist(call: &mut Call) -> Step {
 /// pmem2_memcpy_fn, pmem2_memmove_fn, pmem2_memset_fn: flags as libpmem's.
 pub extern "C" fn copy(call: &mut Call) -> Step {
     pmem::pmem_copy(call)
+}
+
+/// Exported by nobody: handed out in the place of functions that have no name.
+macro_rules! stand_ins {
+    ($($(#[$doc:meta])* $list:ident $function:ident [$($place:ident)+];)+) => {$(
+        $(#[$doc])*
+        static $list: &[StandIn] = &[$(StandIn { slot: &$list::$place::SLOT, entry: $list::$place::entry }),+];
+
+        #[allow(non_snake_case)]
+        mod $list {$(
+            pub mod $place {
+                use crate::entry::slot::{ENTRY, Slot};
+
+                pub static SLOT: Slot =
+                    Slot::of_stand_in(crate::hooks::pmem2::$function, "pmem2");
+
+                #[unsafe(naked)]
+                pub unsafe extern "C" fn entry() {
+                    core::arch::naked_asm!(
+                        "lea r11, [rip + {slot}]",
+                        "jmp [r11 + {entry}]",
+                        slot = sym SLOT,
+                        entry = const ENTRY,
+                    )
+                }
+            }
+        )+}
+    )+};
+}
+
+/// See [`stand_in`].
+struct StandIn {
+    slot: &'static Slot,
+    entry: unsafe extern "C" fn(),
+}
+
+stand_ins! {
+    /// What pmem2_get_flush_fn answers.
+    FLUSHES flush [a b c d];
+    /// What pmem2_get_drain_fn answers.
+    DRAINS drain [a b c d];
+    /// What pmem2_get_persist_fn answers.
+    PERSISTS persist [a b c d];
+    /// What pmem2_get_memcpy_fn, pmem2_get_memmove_fn and pmem2_get_memset_fn answer.
+    COPIES copy [a b c d e f g h i j k l];
 }

@@ -3,7 +3,7 @@
 
 use super::copy::is_open_for_reading;
 use super::write::{bad_buffer, bad_vector, negative, unknown_flags, vectored_flags};
-use crate::entry::trampoline::{Call, Step};
+use crate::entry::slot::{Call, Step};
 use crate::ground::descriptors;
 use crate::tag::enforce::{Earlier, enforce};
 use crate::tag::subject;

@@ -2,7 +2,7 @@
 //! leave a part of one with descriptors of its own.
 
 use crate::check;
-use crate::entry::trampoline::{Call, Step};
+use crate::entry::slot::{Call, Step};
 use crate::ground::descriptors;
 use crate::ground::memory::read_value;
 use crate::ground::process;

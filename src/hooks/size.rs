@@ -2,11 +2,12 @@
 
 use super::write::is_open_for_writing;
 use crate::check;
-use crate::entry::trampoline::{Call, Step};
+use crate::entry::slot::{Call, Step};
 use crate::ground::descriptors;
+use crate::ground::place::Place;
 use crate::ground::real::{is_sealed, sys};
 use crate::tag::enforce::{Earlier, enforce};
-use crate::tag::subject::{self, Place};
+use crate::tag::subject;
 use daxshim_core::contract::{Effect, Operation, Subject};
 use libc::{FALLOC_FL_KEEP_SIZE, W_OK};
 

@@ -1,6 +1,6 @@
 //! msync(2), fsync(2), fdatasync(2), sync_file_range(2).
 
-use crate::entry::trampoline::{Call, Step};
+use crate::entry::slot::{Call, Step};
 use crate::mappings;
 use crate::sync::{self, after_fdatasync, after_fsync, after_sync_file_range};
 use daxshim_core::report;

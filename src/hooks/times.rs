@@ -1,10 +1,11 @@
 //! utimensat(2) in all its forms. With compat they answer 0 and set nothing.
 
-use crate::entry::trampoline::{Call, Step};
+use crate::entry::slot::{Call, Step};
 use crate::ground::memory;
+use crate::ground::place::Place;
 use crate::ground::real::is_sealed;
 use crate::tag::enforce::{Earlier, enforce};
-use crate::tag::subject::{self, Place};
+use crate::tag::subject;
 use daxshim_core::contract::Operation;
 use libc::{AT_EMPTY_PATH, AT_SYMLINK_NOFOLLOW, UTIME_NOW, UTIME_OMIT, timespec, timeval};
 

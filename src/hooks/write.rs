@@ -1,9 +1,10 @@
 //! write(2) and its kin: a tagged file's data changes by mmap only.
 
 use crate::check;
-use crate::entry::trampoline::{Call, Step};
+use crate::entry::slot::{Call, Step};
 use crate::ground::descriptors;
 use crate::ground::memory;
+use crate::ground::place::open_flags;
 use crate::tag::enforce::{Earlier, enforce};
 use crate::tag::subject;
 use daxshim_core::contract::{Effect, Operation};
@@ -95,8 +96,7 @@ fn change(fd: usize, arguments: impl FnOnce() -> Option<i32>) -> Step {
 
 /// Whether the kernel lets data through this descriptor at all.
 pub fn is_open_for_writing(fd: i32) -> bool {
-    subject::open_flags(fd)
-        .is_some_and(|flags| flags & O_PATH == 0 && flags & O_ACCMODE != O_RDONLY)
+    open_flags(fd).is_some_and(|flags| flags & O_PATH == 0 && flags & O_ACCMODE != O_RDONLY)
 }
 
 /// What the kernel says of an offset.

@@ -1,11 +1,12 @@
 //! setxattr(2) and removexattr(2), every namespace.
 
 use super::attributes::place_at;
-use crate::entry::trampoline::{Call, Step};
+use crate::entry::slot::{Call, Step};
 use crate::ground::memory;
+use crate::ground::place::Place;
 use crate::ground::real::is_sealed;
 use crate::tag::enforce::{Earlier, enforce};
-use crate::tag::subject::{self, Place};
+use crate::tag::subject;
 use core::ffi::c_char;
 use daxshim_core::contract::{Effect, Operation, Subject};
 use libc::{XATTR_CREATE, XATTR_REPLACE};

@@ -3,12 +3,12 @@
 
 pub mod eadr;
 
-use crate::check;
+use crate::ground::checking;
 use crate::ground::files;
 use crate::ground::memory::PAGE;
-use crate::ground::process::{self, event};
+use crate::ground::page::event;
+use crate::ground::process::{self};
 use crate::ground::real::{SignalsBlocked, sleep_shortly, sys, yield_now};
-use crate::sync::passes::{self, Passes};
 use core::arch::asm;
 use core::ops::Range;
 use core::sync::atomic::{AtomicUsize, Ordering};
@@ -50,7 +50,7 @@ impl record::Thread for Me {
     fn patience(&self) -> usize {
         // Who compares a file for `daxshim check` tells nothing meanwhile.
         const SECONDS: usize = 1 << 18;
-        match check::on() {
+        match checking::on() {
             true => SECONDS,
             false => record::DRAIN_PATIENCE,
         }
@@ -92,7 +92,7 @@ fn settle() {
 fn forked_unseen() {
     if RECORD.settle() {
         // SAFETY: this is a forked child, whose handlers did not run.
-        unsafe { process::forked() };
+        unsafe { process::forked_past_handlers() };
     }
 }
 
@@ -121,7 +121,7 @@ impl Attributes {
     const WATCHED: u32 = 32;
     const WATCHED_BITS: usize = 0xffff;
     /// From here on: the program's protection of it, where pages may be read-only at its back
-    /// ([`check::blame`](crate::check::blame)); 0 where not.
+    /// ([`blame`](crate::check::blame)); 0 where not.
     const LENT: u32 = 48;
 
     /// Of a new mapping: what it is, whether write-back can be left out, whether the file was open
@@ -272,12 +272,12 @@ fn begin() -> Option<Change<'static>> {
     settle();
     // Now, as the next writer forgets everything.
     if RECORD.regions.is_missed() {
-        check::missed();
+        checking::missed();
     }
     let change = RECORD.change(&Me);
     if change.is_none() {
         event(Event::LockTimeout);
-        check::missed();
+        checking::missed();
     }
     change
 }
@@ -288,7 +288,7 @@ fn write(change: impl FnOnce(&Writing<'static>) -> Result<(), Full>) {
         && change(&writing).is_err()
     {
         event(Event::MapFull);
-        check::missed();
+        checking::missed();
     }
 }
 
@@ -307,7 +307,7 @@ pub fn during<T>(
         && settle(&change, &result).is_err()
     {
         event(Event::MapFull);
-        check::missed();
+        checking::missed();
     }
     result
 }
@@ -315,7 +315,7 @@ pub fn during<T>(
 /// Whatever may have happened to the files or to their mappings was let through: nothing that is
 /// recorded can be relied on.
 pub fn give_up() {
-    if check::on() {
+    if checking::on() {
         // Where the mappings are is known still, and looked at.
         change(0, usize::MAX, Attributes::never_flushed);
     } else {
@@ -587,15 +587,9 @@ impl Flush {
         RECORD.look_up_all(self.0, (start, end), sequence).ok()
     }
 
-    /// So many msyncs of `length` bytes may now go to the kernel at once, whatever they are of: that
-    /// way is always right.
-    pub fn let_pass(&self, length: usize, passes: u32) {
-        self.0.let_pass(length, passes);
-    }
-
-    /// What the thread's next long syncs may be spared: see [`passes`](crate::sync::passes).
-    pub fn passes(&self) -> Option<&'static Passes> {
-        passes::PLACES.get(RECORD.number(self.0))
+    /// Which of the record's places it has.
+    pub fn number(&self) -> usize {
+        RECORD.number(self.0)
     }
 
     /// See [`Place::sequence`].

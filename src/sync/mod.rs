@@ -34,19 +34,22 @@
 //! Every sync of a tagged file comes through [`msync`] or [`of_descriptor`], but for the short ones
 //! that [`quick`](crate::sync::quick) does; [`may_be_quick`] says whether it may.
 
-pub mod passes;
 pub mod quick;
+pub mod spared;
 
 use crate::check;
-use crate::entry::trampoline::{After, Call, Step};
+use crate::entry::slot::{After, Call, Step};
 use crate::ground::descriptors;
 use crate::ground::files;
 use crate::ground::memory::PAGE;
+use crate::ground::page::{self};
+use crate::ground::place::{Place, borrow};
 use crate::ground::process;
 use crate::ground::real::{Errno, is_sealed, sys, sys_of_program};
 use crate::mappings::{self, Attributes, Flush, stack_pointer};
-use crate::sync::passes::{Pass, Passes};
-use crate::tag::subject::{self, Place};
+use crate::sync::spared::{ByRange, Next, Spared};
+use crate::tag::audit::{self};
+use crate::tag::subject;
 use daxshim_core::choice::{Choice, Cost, Prices, Range};
 use daxshim_core::config::{Config, FlushPolicy};
 use daxshim_core::contract::Mode;
@@ -328,32 +331,32 @@ impl Flushable {
 
     /// Lets the thread's next msyncs of as many bytes go to the kernel at once, if that is where they
     /// would go anyway: the range way, or by [`quick`](crate::sync::quick).
-    fn let_pass(&self, flush: &Flush, place: Option<&Passes>) {
-        let Some(place) = place.filter(|_| self.is_learnt()) else {
+    fn spare_next(&self, flush: &Flush, spared: Option<&Spared>) {
+        let Some(spared) = spared.filter(|_| self.is_learnt()) else {
             return;
         };
         let length = self.end - self.start;
         let file = Attributes::of(self.region).file();
         let learner = file.file().learner(length);
-        let passes = learner.passes();
-        if passes == 0 {
-            // Nor what was let pass of another length.
-            place.end();
-            flush.let_pass(length, 0);
-            return;
-        }
-        let known = descriptors::mapped(file.file().descriptor());
-        if known.is_none_or(|known| known.file != file) {
-            flush.let_pass(length, learner.blind_passes());
-            return;
-        }
-        flush.let_pass(length, 0);
-        place.let_ranges(
-            (passes, learner.pass_ticks(&PRICES)),
-            length,
-            (self.region, flush.sequence()),
-            file,
-        );
+        let count = learner.passes();
+        let is_known = || {
+            let known = descriptors::mapped(file.file().descriptor());
+            known.is_some_and(|known| known.file == file)
+        };
+        let next = if count == 0 {
+            Next::Measured
+        } else if is_known() {
+            Next::ByRange {
+                count,
+                most: learner.pass_ticks(&PRICES),
+                region: self.region,
+                sequence: flush.sequence(),
+                file,
+            }
+        } else {
+            Next::ToKernel(learner.blind_passes())
+        };
+        spared.next(length, next);
     }
 
     /// The range way by a descriptor of the program's.
@@ -469,7 +472,7 @@ fn by_range(index: files::Index, fd: i32, offset: usize, length: usize) -> Optio
     }
     let before = descriptors::mapped(fd).filter(|before| before.file == index)?;
     sync_file_range(fd, offset, length).ok()?;
-    let now = subject::borrow(fd).and_then(dax::generation);
+    let now = borrow(fd).and_then(dax::generation);
     (dax::is_proof(generation, now) && descriptors::mapped(fd) == Some(before)).then_some(())
 }
 
@@ -520,7 +523,7 @@ fn owes_nothing(call: &Call) -> bool {
 /// A published flush. `None`: there is no place, or what was let through has made the record worthless.
 #[inline]
 fn publish(frame: usize) -> Option<Flush> {
-    if process::was_let_through() {
+    if audit::was_let_through() {
         return None;
     }
     Flush::publish(frame)
@@ -543,8 +546,8 @@ pub fn msync(call: &mut Call) -> Step {
             _ => measured(call, after_msync),
         };
     };
-    let place = flush.passes();
-    if place.is_some_and(|place| passed(&request, place)) {
+    let spared = Spared::of(&flush);
+    if spared.is_some_and(|spared| is_spared(&request, spared)) {
         drop(flush);
         fence();
         let done = Done {
@@ -569,7 +572,7 @@ pub fn msync(call: &mut Call) -> Step {
         };
         let mut done = Done::default();
         let outcome = request.sync(&part, &flush, &mut done);
-        part.let_pass(&flush, place);
+        part.spare_next(&flush, spared);
         if !is_skipped() {
             fence();
         }
@@ -596,23 +599,23 @@ pub fn msync(call: &mut Call) -> Step {
 
 /// Syncs a range the range way, if that was said of the next few.
 #[inline]
-fn passed(request: &Request, place: &Passes) -> bool {
-    place
+fn is_spared(request: &Request, spared: &Spared) -> bool {
+    spared
         .range(request.start, request.end)
-        .is_some_and(|pass| pass_by_range(request, place, &pass))
+        .is_some_and(|range| spare_by_range(request, spared, &range))
 }
 
 #[inline(never)]
-fn pass_by_range(request: &Request, place: &Passes, pass: &Pass) -> bool {
+fn spare_by_range(request: &Request, spared: &Spared, range: &ByRange) -> bool {
     let before = ticks();
     let done = by_range(
-        pass.file,
-        pass.file.file().descriptor(),
-        pass.offset,
+        range.file,
+        range.file.file().descriptor(),
+        range.offset,
         request.end - request.start,
     );
-    if done.is_none() || ticks().wrapping_sub(before) > pass.most {
-        place.end();
+    if done.is_none() || ticks().wrapping_sub(before) > range.most {
+        spared.end();
     }
     done.is_some()
 }
@@ -633,7 +636,7 @@ fn finish(
 }
 
 fn tell(call: report::Call, done: Done, bytes: u64, started: u64, failed: bool) {
-    if let Some(page) = process::page() {
+    if let Some(page) = page::page() {
         let elapsed = ticks().wrapping_sub(started);
         let way = if is_skipped() && !done.by_kernel {
             Way::Skipped
@@ -651,7 +654,7 @@ pub fn persist(start: usize, length: usize) -> Result<(), Errno> {
     if (1..=quick::LIMIT).contains(&length)
         && let Some(end) = start.checked_add(length)
         && !check::on()
-        && may_be_quick(process::config(), process::page().is_some())
+        && may_be_quick(process::config(), page::page().is_some())
         && let Some(flush) = Flush::publish_remembered(stack_pointer())
         && flush.is_plain(start, end)
     {
@@ -722,14 +725,14 @@ pub fn of_descriptor(call: &mut Call, kind: report::Call, after: After) -> Step 
     if fd < 0 || descriptors::is_untagged(fd) {
         return Step::PASS;
     }
-    if process::page().is_none() && Passes::of_thread().is_some_and(|place| place.call(fd)) {
+    if page::page().is_none() && Spared::of_thread().is_some_and(|spared| spared.call(fd)) {
         return Step::PASS;
     }
     if let Some(step) = whole_file(call, kind, fd, started) {
         return step;
     }
     // Without a report there is nothing to do for which a tag would have to be looked up.
-    if process::page().is_none() {
+    if page::page().is_none() {
         return Step::PASS;
     }
     match subject::is_tagged(fd) {
@@ -795,10 +798,10 @@ fn whole_file(call: &Call, kind: report::Call, fd: i32, started: u64) -> Option<
             };
             let outcome = part.sync(&flush, &mut done, &by_kernel);
             if part.is_learnt()
-                && let Some(place) = flush.passes()
+                && let Some(spared) = Spared::of(&flush)
             {
                 let learner = index.file().learner(last - first);
-                place.let_calls(learner.blind_passes(), fd);
+                spared.let_calls(learner.blind_passes(), fd);
             }
             outcome
         }
@@ -864,16 +867,12 @@ fn covering(
 
 /// The time, where a report wants it.
 fn begin() -> u64 {
-    if process::page().is_some() {
-        ticks()
-    } else {
-        0
-    }
+    if page::page().is_some() { ticks() } else { 0 }
 }
 
 /// The kernel's way, counted if there is a report.
 fn measured(call: &mut Call, after: After) -> Step {
-    if process::page().is_none() {
+    if page::page().is_none() {
         return Step::PASS;
     }
     call.note = ticks() as usize;
@@ -881,7 +880,7 @@ fn measured(call: &mut Call, after: After) -> Step {
 }
 
 fn count(call: &Call, kind: report::Call, bytes: u64, result: isize) -> isize {
-    if let Some(page) = process::page() {
+    if let Some(page) = page::page() {
         let elapsed = ticks().wrapping_sub(call.note as u64);
         // int in the low half of the register.
         let failed = result as i32 == -1;

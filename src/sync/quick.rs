@@ -1,6 +1,6 @@
 //! msync of a short range in the mapping where the thread's place last found one: the lines, a
 //! fence, and back. A long range of which it was just learnt that the kernel is cheaper goes straight
-//! to the kernel, [`Flush::let_pass`](crate::mappings::Flush::let_pass); everything else to where the
+//! to the kernel, as [`spared`](super::spared) says; everything else to where the
 //! symbol led before.
 //!
 //! Short ranges are never learnt about: up to [`LIMIT`] lines cost less than the kernel's msync even
@@ -9,10 +9,11 @@
 //! ([`Flush`](crate::mappings::Flush)), and only then ask whether what the place remembers still
 //! holds.
 
-use crate::entry::trampoline::Slot;
+use crate::entry::resolve::TESTCANCEL;
+use crate::entry::slot::Slot;
 use crate::ground::memory::PAGE;
-use crate::ground::real::TESTCANCEL;
 use crate::mappings::{FLUSHED, RECORD};
+use crate::sync::spared::{SPARED, Spared};
 use core::arch::naked_asm;
 use core::mem::offset_of;
 use core::sync::atomic::{AtomicPtr, Ordering};
@@ -35,8 +36,9 @@ pub fn arm(msync: &Slot) {
     msync.lead_to(enter as *mut ());
 }
 
-/// A place is 64 bytes.
+/// A place is 64 bytes, and so is what it is spared.
 const PLACE: u32 = 6;
+const _: () = assert!(Spared::SIZE == 1 << PLACE);
 const _: () = assert!(PLACES.is_power_of_two() && PLACE < PLACE_SHIFT && NO_FRAME == usize::MAX);
 
 /// See the module.
@@ -61,15 +63,15 @@ unsafe extern "C" fn enter() {
         "cmp rdi, rcx",
         "jae 9f",
         // r8: the thread's place, published.
-        ".macro daxshim_place",
+        ".macro daxshim_place first, offset",
         "mov r9, fs:[0]",
         "mov r8, r9",
         "shr r8, {place_shift} - {place}",
         "and r8d, ({places} - 1) << {place}",
-        "lea rax, [rip + {record} + {record_places}]",
+        "lea rax, [rip + \\first + \\offset]",
         "add r8, rax",
         ".endm",
-        "daxshim_place",
+        "daxshim_place {record}, {record_places}",
         "xor eax, eax",
         "lock cmpxchg [r8 + {thread}], r9",
         "jne 9f",
@@ -106,14 +108,14 @@ unsafe extern "C" fn enter() {
         "ret",
         // A long range: to the kernel, if that was said of the next few of this length.
         "5:",
-        "daxshim_place",
-        "mov eax, [r8 + {passes}]",
+        "daxshim_place {spared}, 0",
+        "movzx eax, word ptr [r8 + {to_kernel}]",
         "test eax, eax",
         "jz 9f",
-        "cmp rsi, [r8 + {pass_length}]",
+        "cmp rsi, [r8 + {spared_length}]",
         "jne 9f",
         "dec eax",
-        "mov [r8 + {passes}], eax",
+        "mov [r8 + {to_kernel}], ax",
         "jmp [r11 + {real}]",
         "7:",
         "lock add qword ptr [rip + {flushed}], {batch}",
@@ -141,8 +143,9 @@ unsafe extern "C" fn enter() {
         start = const offset::START,
         end = const offset::END,
         pages = const offset::PAGES,
-        passes = const offset::PASSES,
-        pass_length = const offset::PASS_LENGTH,
+        spared = sym SPARED,
+        to_kernel = const Spared::TO_KERNEL,
+        spared_length = const Spared::LENGTH,
         frame = const offset::FRAME,
         real = const offset_of!(Slot, real),
         page_step = const PAGE_STEP,

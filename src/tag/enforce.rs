@@ -1,9 +1,11 @@
 //! From verdict to answer: what every refusing hook does after it has named operation and subject.
 
 use crate::check;
-use crate::entry::trampoline::Step;
+use crate::entry::slot::Step;
+use crate::ground::page::{self};
 use crate::ground::process;
 use crate::ground::real::Errno;
+use crate::tag::audit::{self};
 use core::sync::atomic::Ordering;
 use daxshim_core::check::Code;
 use daxshim_core::contract::{Effect, Operation, Subject, Verdict, verdict};
@@ -50,7 +52,7 @@ pub fn enforce(
         Earlier::Refuses => return Step::PASS,
         Earlier::Says(errno) => return Step::fail(errno),
     }
-    let counters = process::page().and_then(|page| page.operation(operation));
+    let counters = page::page().and_then(|page| page.operation(operation));
     match verdict(operation, subject, effect(), process::config().policy) {
         Verdict::Allow => Step::PASS,
         Verdict::Record => {
@@ -59,7 +61,7 @@ pub fn enforce(
             }
             check::refused(operation, Code::Audited);
             if operation != Operation::Read {
-                process::letting_through();
+                audit::letting_through();
             }
             Step::PASS
         }

@@ -7,7 +7,7 @@
 use crate::check;
 use crate::ground::memory::on_own_stack;
 use crate::ground::opened::each_descriptor;
-use crate::ground::process::event;
+use crate::ground::page::event;
 use crate::ground::real::{self, SignalsBlocked, sys};
 use crate::tag::subject;
 use core::ffi::CStr;

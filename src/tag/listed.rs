@@ -1,47 +1,10 @@
-//! What the kernel says of this process's mappings, where the record of them can't be relied on.
+//! Whose a mapping is, where the record of mappings can't be relied on.
 
+use crate::ground::maps::each_mapping;
 use crate::ground::memory::Room;
-use crate::ground::real::sys;
-use crate::tag::subject::{self, Place};
+use crate::ground::place::Place;
+use crate::tag::subject;
 use daxshim_core::contract::Subject;
-use daxshim_core::maps::Mapping;
-
-/// Bytes of /proc/self/maps read together: more than a line has.
-pub const TEXT: usize = 16 << 10;
-
-/// Calls `visit` with each mapping. `None`: they could not be listed.
-pub fn each_mapping(mut visit: impl FnMut(&Mapping)) -> Option<()> {
-    let mut room = Room::map(TEXT)?;
-    let text = room.bytes();
-    let flags = libc::O_RDONLY | libc::O_CLOEXEC;
-    let path = c"/proc/self/maps".as_ptr();
-    // SAFETY: a C string of ours.
-    let fd = unsafe { sys!(SYS_openat, libc::AT_FDCWD, path, flags) }.ok()?;
-    let mut filled = 0;
-    while let Some(free) = text.get_mut(filled..) {
-        // SAFETY: the buffer is ours, and so is the descriptor.
-        let read = unsafe { sys!(SYS_read, fd, free.as_mut_ptr(), free.len()) };
-        let Some(read) = read.ok().filter(|&read| read > 0) else {
-            break;
-        };
-        filled += read;
-        let lines = text.get(..filled)?;
-        let whole = lines
-            .iter()
-            .rposition(|&byte| byte == b'\n')
-            .map_or(0, |at| at + 1);
-        for line in lines.get(..whole)?.split(|&byte| byte == b'\n') {
-            if let Some(mapping) = Mapping::parse(line) {
-                visit(&mapping);
-            }
-        }
-        text.copy_within(whole..filled, 0);
-        filled -= whole;
-    }
-    // SAFETY: opened above.
-    let _ = unsafe { sys!(SYS_close, fd) };
-    Some(())
-}
 
 /// Whether a tagged file is mapped shared in `[start, end)`: as the kernel lists it, and by the tag of what is
 /// at its path now, which a tagged file keeps.

@@ -1,5 +1,6 @@
 //! Which files are tagged, and what that refuses.
 
+pub mod audit;
 pub mod dax_devices;
 pub mod enforce;
 pub mod filters;

@@ -9,10 +9,11 @@
 use crate::ground::descriptors;
 use crate::ground::memory::{Room, on_own_stack};
 use crate::ground::opened::{self, Opened, each_descriptor};
+use crate::ground::place::{Place, Stat, borrow};
 use crate::ground::process;
 use crate::ground::real::numbers::{SYS_FILE_GETATTR, SYS_FILE_SETATTR};
 use crate::ground::real::{Errno, SignalsBlocked, sys, syscall};
-use crate::tag::subject::{self, Place, Stat, Tag};
+use crate::tag::subject::Tag;
 use daxshim_core::filesystem::Filesystem;
 use daxshim_core::fnv::Fnv64;
 use daxshim_core::holders::{self, Found, Holding, Target};
@@ -42,7 +43,7 @@ impl InodeFlags {
     /// What the inode has, in the same form.
     pub fn present(&self, place: Place) -> Result<InodeFlags, Errno> {
         let borrowed = || match place {
-            Place::Descriptor(fd) => subject::borrow(fd).ok_or(libc::EBADF),
+            Place::Descriptor(fd) => borrow(fd).ok_or(libc::EBADF),
             Place::Path { .. } => Err(libc::EBADF),
         };
         match self {

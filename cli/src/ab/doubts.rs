@@ -8,7 +8,7 @@ use super::load::Load;
 use super::plan::Leg;
 use super::session::Measured;
 use super::statistics::{FEW, drift, median, outliers};
-use crate::output::ab::words;
+use crate::ab::shown::words;
 use crate::output::{counted, number};
 
 /// Below this, a run is mostly the start of a process, nanoseconds.

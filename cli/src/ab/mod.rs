@@ -6,4 +6,5 @@ pub mod doubts;
 pub mod load;
 pub mod plan;
 pub mod session;
+pub mod shown;
 pub mod statistics;

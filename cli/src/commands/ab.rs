@@ -17,7 +17,7 @@ use crate::ab::child::Watch;
 use crate::ab::comparison::{Comparison, Settings};
 use crate::ab::plan::plan;
 use crate::ab::session::Session;
-use crate::output::ab::{html, markdown, progress, text};
+use crate::ab::shown::{html, markdown, progress, text};
 use crate::run::destination::{Content, Destination};
 use crate::run::directory::{self, ReportDirectory};
 use crate::run::environment::Environment;

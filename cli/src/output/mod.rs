@@ -8,7 +8,6 @@ use anstyle::{AnsiColor, Style};
 use daxshim_core::host::Error;
 use serde::Serialize;
 
-pub mod ab;
 pub mod doctor;
 pub mod inspect;
 pub mod prepare;

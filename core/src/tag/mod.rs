@@ -4,6 +4,7 @@
 pub mod change;
 pub mod record;
 
+pub use crate::dax::Identity;
 pub use record::{Malformed, Record};
 
 use rustix::fd::BorrowedFd;
@@ -17,17 +18,6 @@ pub const XATTR: &core::ffi::CStr = c"security.dax_immutable";
 
 /// The attribute of an emulated tag, honoured only with `DAXSHIM_EMULATE=1`.
 pub const XATTR_EMULATED: &core::ffi::CStr = c"user.dax_immutable";
-
-/// What the inode says of itself, to be held against a record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Identity {
-    /// `st_ino`.
-    pub inode: u64,
-    /// FS_IOC_GETVERSION, where the filesystem has it and the file could be opened to ask.
-    pub generation: Option<u32>,
-    /// `st_size`, bytes.
-    pub size: u64,
-}
 
 /// What an attribute of a file holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,7 +7,7 @@
 //! may happen to is *lent*: its region's attributes then have the program's own protection.
 //!
 //! Where the kernel would store (read(2) into the mapping), the page is given back before the call, and
-//! not taken again ([`calls`]); nor is one that it stores to when a thread ends ([`robust`]), or that a
+//! not taken again ([`lend`](crate::hooks::lend)); nor is one that it stores to when a thread ends ([`robust`]), or that a
 //! thread's stack lies on. Where the program changes a mapping, it has all of it back before it does. The first fault that is the program's own gives everything back, and is the program's to
 //! handle, by the kernel's own delivery; the next sync begins anew.
 //!
@@ -15,9 +15,8 @@
 //! are given back in large pieces and not taken again, and who stores to them is not known. `exact` knows
 //! no such limit.
 
-mod calls;
 mod robust;
-mod signals;
+pub mod signals;
 
 use super::shadows::{Part, Shadow, each_part};
 use super::{budget, scratch, stack};
@@ -32,7 +31,6 @@ use daxshim_core::regions::Region;
 use daxshim_core::report::Kind;
 use libc::{PROT_READ, PROT_WRITE};
 
-pub use calls::{site, sites};
 pub use signals::{executing, execution_failed};
 
 /// Whether pages are taken.
@@ -67,12 +65,12 @@ pub fn is_asked() -> bool {
 }
 
 /// Begins, if it is asked for and every way to keep it from the program is there. Once, by the
-/// constructor, when libc's places are turned.
-pub fn start() {
+/// constructor, when libc's places are turned, if those were that matter most.
+pub fn start(are_turned: bool) {
     if !is_asked() {
         return;
     }
-    let possible = calls::are_turned() && stack::is_usable() && signals::arm();
+    let possible = are_turned && stack::is_usable() && signals::arm();
     if !possible {
         log::warn!("DAXSHIM_BLAME: who stores first cannot be noted here");
     }

@@ -8,7 +8,7 @@
 
 use super::super::scratch;
 use super::{give_all_back, give_up, stored};
-use crate::entry::trampoline::{Call, Step};
+use crate::entry::slot::{Call, Step};
 use crate::ground::memory::{read_value, write_value};
 use crate::ground::process;
 use crate::ground::real::{SignalsBlocked, sys};

@@ -4,11 +4,14 @@
 //! libc's places of these calls are turned for it ([`turn`](crate::entry::turn)). Each then asks the hook
 //! that it has otherwise, if any.
 
-use super::signals;
-use crate::entry::trampoline::{Call, SITE_SLOTS, SiteSlot, Step};
+use crate::check::blame::{self, lend_to_kernel, signals};
+use crate::entry::site::SiteSlot;
+use crate::entry::slot::{Call, Step};
 use crate::ground::memory::{PAGE, read_value};
 use core::ffi::c_long;
 use core::sync::atomic::Ordering;
+use daxshim_core::symbols::HOOKS;
+use once_cell::race::OnceRef;
 
 /// Bytes that a call stores to at most behind a pointer to a structure.
 const STRUCTURE: usize = 4 << 10;
@@ -46,6 +49,14 @@ calls! {
     SYS_bpf SYS_perf_event_open SYS_keyctl SYS_lookup_dcookie SYS_get_thread_area
 }
 
+/// The rows of the table, one of which a call may have besides.
+static ROWS: OnceRef<[SiteSlot; HOOKS.len()]> = OnceRef::new();
+
+/// Tells of the table. Once, by the constructor.
+pub fn start(rows: &'static [SiteSlot; HOOKS.len()]) {
+    let _ = ROWS.set(rows);
+}
+
 /// Those without which nothing may be taken.
 const NEEDED: [c_long; 4] = [
     libc::SYS_rt_sigaction,
@@ -62,7 +73,7 @@ pub fn site(number: u32) -> Option<&'static SiteSlot> {
 
 /// All of them; none where blame is not asked for.
 pub fn sites() -> &'static [SiteSlot] {
-    match super::is_asked() {
+    match blame::is_asked() {
         true => &SITES,
         false => &[],
     }
@@ -85,7 +96,7 @@ extern "C" fn ask(call: &mut Call) -> Step {
     {
         return step;
     }
-    let mut rows = SITE_SLOTS.iter();
+    let mut rows = ROWS.get().into_iter().flatten();
     match rows.find(|row| row.slot.number == number) {
         Some(row) => (row.slot.check)(call),
         None => Step::PASS,
@@ -100,7 +111,7 @@ fn before(call: &mut Call, number: c_long) -> Option<Step> {
     }
     let length = length(number, call.args);
     for address in call.args {
-        super::lend_to_kernel(address, length);
+        lend_to_kernel(address, length);
     }
     match number {
         libc::SYS_readv | libc::SYS_preadv | libc::SYS_preadv2 | libc::SYS_process_vm_readv => {
@@ -116,7 +127,7 @@ fn before(call: &mut Call, number: c_long) -> Option<Step> {
         // stack_t: frames of signals are put there.
         libc::SYS_sigaltstack => {
             if let Some([stack, _, length]) = read_value::<[usize; 3]>(first) {
-                super::lend_to_kernel(stack, length);
+                lend_to_kernel(stack, length);
             }
         }
         libc::SYS_rt_sigaction => return signals::action(call),
@@ -179,7 +190,7 @@ fn vector(address: usize, count: usize) {
         let Some([buffer, length]) = read_value::<[usize; 2]>(at) else {
             return;
         };
-        super::lend_to_kernel(buffer, length);
+        lend_to_kernel(buffer, length);
     }
 }
 
@@ -188,7 +199,7 @@ fn message(address: usize) {
     let Some([name, _, buffers, count, control, length]) = read_value::<[usize; 6]>(address) else {
         return;
     };
-    super::lend_to_kernel(name, STRUCTURE);
-    super::lend_to_kernel(control, length);
+    lend_to_kernel(name, STRUCTURE);
+    lend_to_kernel(control, length);
     vector(buffers, count);
 }

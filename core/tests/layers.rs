@@ -1,0 +1,138 @@
+//! The rooms of the library lie in layers, and imports run downwards only; the command's and the core's
+//! modules form no circle. Read from the sources.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+/// The rooms of `src/`, the lowest first. What a new one may import follows from its place here.
+const ROOMS: [&str; 10] = [
+    "ground", "mappings", "entry", "check", "tag", "exec", "sync", "hooks", "ask", "start",
+];
+
+fn sources(directory: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(sources(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+    found
+}
+
+/// Code without its comments and unit tests.
+fn code(path: &Path) -> String {
+    let text = std::fs::read_to_string(path).unwrap();
+    let text = text.split("\nmod tests {").next().unwrap();
+    let lines = text.lines().map(|line| line.split("//").next().unwrap());
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// Which top-level module imports which, by `crate::` paths.
+fn imports(root: &Path) -> BTreeMap<String, BTreeSet<String>> {
+    let module = |path: &Path| {
+        let inside = path.strip_prefix(root).unwrap();
+        let first = inside.components().next().unwrap().as_os_str();
+        first.to_str().unwrap().trim_end_matches(".rs").to_owned()
+    };
+    let mut found = BTreeMap::<_, BTreeSet<_>>::new();
+    for path in sources(root) {
+        let from = module(&path);
+        if from == "lib" || from == "main" {
+            continue;
+        }
+        for part in code(&path).split("crate::").skip(1) {
+            // `crate::{a, b::c}` or `crate::a`.
+            let part = part.trim_start();
+            let names = match part.strip_prefix('{') {
+                Some(list) => list.split('}').next().unwrap().split(',').collect(),
+                None => vec![part],
+            };
+            let to = names.into_iter().map(|name| {
+                let name = name.trim_start();
+                let end = name.find(|c: char| !c.is_alphanumeric() && c != '_');
+                name[..end.unwrap_or(name.len())].to_owned()
+            });
+            found
+                .entry(from.clone())
+                .or_default()
+                .extend(to.filter(|to| *to != from && !to.is_empty()));
+        }
+    }
+    found
+}
+
+fn root(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(name)
+}
+
+#[test]
+fn the_library_s_imports_run_downwards() {
+    let rank = |room: &str| ROOMS.iter().position(|known| *known == room);
+    let imports = imports(&root("src"));
+    assert!(imports.len() >= ROOMS.len() - 1, "{imports:?}");
+    for (from, all) in imports {
+        let from_rank = rank(&from).unwrap_or_else(|| panic!("{from}: a room without a place"));
+        for to in all {
+            let to_rank = rank(&to).unwrap_or_else(|| panic!("{from} imports {to}: unknown"));
+            assert!(
+                to_rank < from_rank,
+                "{from} imports {to}, which lies above it"
+            );
+        }
+    }
+}
+
+/// A circle of modules, if there is one.
+fn circle(imports: &BTreeMap<String, BTreeSet<String>>) -> Option<Vec<String>> {
+    fn walk(
+        imports: &BTreeMap<String, BTreeSet<String>>,
+        path: &mut Vec<String>,
+        done: &mut BTreeSet<String>,
+    ) -> Option<Vec<String>> {
+        let here = path.last().unwrap().clone();
+        for next in imports.get(&here).into_iter().flatten() {
+            if let Some(start) = path.iter().position(|seen| seen == next) {
+                return Some(path[start..].to_vec());
+            }
+            if !done.contains(next) {
+                path.push(next.clone());
+                if let Some(found) = walk(imports, path, done) {
+                    return Some(found);
+                }
+                path.pop();
+            }
+        }
+        done.insert(here);
+        None
+    }
+    let mut done = BTreeSet::new();
+    imports
+        .keys()
+        .find_map(|start| walk(imports, &mut vec![start.clone()], &mut done))
+}
+
+#[test]
+fn core_and_command_have_no_circle() {
+    for part in ["core/src", "cli/src"] {
+        let imports = imports(&root(part));
+        assert!(imports.len() > 3, "{part}: {imports:?}");
+        assert_eq!(circle(&imports), None, "{part}");
+    }
+}
+
+#[test]
+fn a_circle_is_found() {
+    let of = |pairs: &[(&str, &str)]| {
+        let mut all = BTreeMap::<String, BTreeSet<String>>::new();
+        for (from, to) in pairs {
+            all.entry((*from).into()).or_default().insert((*to).into());
+        }
+        circle(&all)
+    };
+    assert_eq!(of(&[("a", "b"), ("b", "c")]), None);
+    let found = of(&[("a", "b"), ("b", "c"), ("c", "b")]);
+    assert_eq!(found, Some(vec!["b".into(), "c".into()]));
+}
