@@ -248,8 +248,9 @@ pub fn first_in(start: usize, length: usize) -> Result<Option<Region>, Busy> {
     RECORD.first_in(start, page_end(start, length), &Me)
 }
 
-/// Whether every mapping of a tagged file is recorded.
+/// Whether every mapping of a tagged file is recorded, and of what is not inherited none.
 pub fn is_complete() -> bool {
+    settle();
     RECORD.regions.is_complete()
 }
 
