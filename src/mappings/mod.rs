@@ -405,6 +405,7 @@ pub fn suspend(start: usize, length: usize, reasons: Reasons) {
 
 /// Whether all of `[start, end)` is recorded, whatever as; of no bytes, whether the address is.
 pub fn is_covered(start: usize, end: usize) -> bool {
+    settle();
     let mut cursor = start;
     loop {
         match RECORD.regions.at_or_after(cursor) {
