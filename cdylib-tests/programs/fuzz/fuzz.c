@@ -155,6 +155,7 @@ static struct thread {
 	struct entry *entry;
 	sigjmp_buf *volatile escape; /* where SIGSEGV and SIGBUS go on */
 	volatile int signal;
+	volatile long fault; /* where */
 	sigjmp_buf *volatile leave; /* where SIGUSR2 goes on, if it is not to return */
 	volatile int handler_failures;
 	long operation;
@@ -411,6 +412,7 @@ static void on_fault(int number, siginfo_t *info, void *context)
 		return;
 	}
 	me->signal = number << 8 | (info->si_code & 0xff);
+	me->fault = (long)info->si_addr;
 	siglongjmp(*me->escape, 1);
 }
 
@@ -1312,6 +1314,7 @@ static void perform(struct entry *entry, uint64_t random, bool is_part)
 	} else {
 		/* A call that must not fault has, and may have left anything behind: enough is known. */
 		entry->signal = (uint16_t)me->signal;
+		fprintf(stderr, "fuzz: a call of thread %ld (arena at %lx) faults at %lx\n", me->number, arena(), me->fault);
 		raw(SYS_exit_group, 4);
 	}
 	me->escape = escape;
