@@ -123,6 +123,14 @@ int main(int argc, char **argv)
 	STEP(daxshim_needs_msync(p + PAGE, PAGE), "nothing at page 1: needs msync");
 	STEP(msync(p, 4 * PAGE, MS_SYNC), "msync over nothing");
 	STEP(msync(p, PAGE, MS_SYNC), "msync of page 0");
+
+	/* From Linux 6.17 on, of two mappings the first is moved before the second is refused. */
+	map();
+	elsewhere = mmap(NULL, 4 * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	STEP(succeeds(shmat(segment, p + PAGE, SHM_REMAP)), "a segment at page 1");
+	STEP(succeeds(mremap(p, 2 * PAGE, 2 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, elsewhere)), "mremap of a page and the segment");
+	STEP(msync(p, 4 * PAGE, MS_SYNC), "msync of where they were");
+	STEP(msync(elsewhere, 2 * PAGE, MS_SYNC), "msync of where they went");
 	shmctl(segment, IPC_RMID, NULL);
 	return end();
 }

@@ -88,6 +88,8 @@ int main(int argc, char **argv)
 		STEP(msync(p, MAPPED * PAGE, MS_SYNC), "the parent's is still there");
 		madvise(p, MAPPED * PAGE, MADV_DONTFORK);
 		STEP(CHILD(how, msync(p, MAPPED * PAGE, MS_SYNC)), "%s: a child without it (MADV_DONTFORK)", WAYS[how].name);
+		STEP(CHILD(how, madvise(p, PAGE, MADV_REMOVE)), "%s: it punches", WAYS[how].name);
+		STEP(CHILD(how, msync(p, PAGE, 0)), "%s: it asks", WAYS[how].name);
 		STEP(CHILD(how, CHILD(how, msync(p, PAGE, MS_SYNC))), "%s: a grandchild without it", WAYS[how].name);
 		munmap(p, MAPPED * PAGE);
 	}

@@ -2,18 +2,25 @@
 //! operation must be the same.
 //!
 //! A program follows from its seed: its settings here, its operations in fuzz.c. Where the contract refuses, the
-//! native leg plays it (see there), so nothing is left to allow for. What a sync left dirty on a disk must not be
-//! more than natively: nothing.
+//! native leg plays it (see there), so nothing is left to allow for.
+//!
+//! What a sync left dirty on a disk must not be more than natively: nothing. The kernel is asked for that, by
+//! cachestat(2) on files of a filesystem without DAX ([`counts_dirty`]). On DAX nothing takes its place: the kernel
+//! tells nobody which lines it would still write back, and cachestat there is an oops (fuzz.c). That what a sync
+//! was given is written back on DAX is for tests/flush.rs, tests/check.rs and tests/crash.rs to see.
 
 use crate::{Failed, Shim, fail, program, scene};
 use daxshim_core::contract::{Effect, Mode, Operation, Policy, Subject, Verdict, verdict};
 use daxshim_core::host::{PrepareOptions, TagOptions, prepare, tag};
 use std::fmt::Write as _;
 use std::fs::{self, File};
+use std::io::Write as _;
 use std::ops::ControlFlow;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
+use std::sync::LazyLock;
 use tempfile::TempDir;
 
 /// Operations of a program.
@@ -37,11 +44,68 @@ pub struct Program {
     /// What all of it follows from.
     pub seed: u64,
     without: u64,
+    library: bool,
     threads: usize,
     phase: usize,
     pestered: bool,
     policy: Policy,
     flush: &'static str,
+}
+
+/// A directory on a disk, whose dirty pages the kernel counts: `DAXSHIM_FUZZ_DISK`; on a machine without real fs-DAX
+/// that of the build.
+fn disk() -> Option<PathBuf> {
+    let build = || (!scene::real()).then(|| env!("OUT_DIR").into());
+    std::env::var_os("DAXSHIM_FUZZ_DISK").map_or_else(build, |path| Some(path.into()))
+}
+
+/// Dirty pages of a file.
+fn dirty_pages(file: &File) -> std::io::Result<u64> {
+    const CACHESTAT: libc::c_long = 451;
+    let (range, mut counts) = ([0_u64; 2], [0_u64; 5]);
+    // SAFETY: both are as long as struct cachestat_range and struct cachestat.
+    let result = unsafe {
+        libc::syscall(
+            CACHESTAT,
+            file.as_raw_fd(),
+            range.as_ptr(),
+            counts.as_mut_ptr(),
+            0,
+        )
+    };
+    match result {
+        0 => Ok(counts[1] + counts[2]),
+        _ => Err(std::io::Error::last_os_error()),
+    }
+}
+
+/// Whether what a sync leaves dirty is seen: a page is dirty after a write, and after fsync(2) none.
+///
+/// # Errors
+/// When there is no such directory, or it is not so there.
+pub fn counts_dirty() -> Result<(), Failed> {
+    let disk =
+        disk().ok_or("DAXSHIM_FUZZ_DISK must name a directory on a filesystem without DAX")?;
+    let mut file = tempfile::tempfile_in(&disk)?;
+    file.write_all(&[1])?;
+    let before = dirty_pages(&file)?;
+    file.sync_all()?;
+    let after = dirty_pages(&file)?;
+    if (before, after) != (1, 0) {
+        fail!(
+            "{}: {before} pages are dirty after a write and {after} after fsync: it is on no disk that says so. \
+             DAXSHIM_FUZZ_DISK may name a directory on another one.",
+            disk.display()
+        );
+    }
+    Ok(())
+}
+
+/// Whether this kernel counts them at all, cachestat(2): from Linux 6.5 on.
+#[must_use]
+pub fn knows_cachestat() -> bool {
+    let unknown = |error: std::io::Error| error.raw_os_error() == Some(libc::ENOSYS);
+    File::open("/dev/null").is_ok_and(|null| !dirty_pages(&null).is_err_and(unknown))
 }
 
 /// A result of an operation: `struct entry` of fuzz.c.
@@ -57,6 +121,8 @@ struct Entry {
 }
 
 const ENTRY_SIZE: usize = 40;
+/// And behind those of the operations, of what the handler or child of each did: so many.
+const PARTS: usize = 8;
 
 impl Entry {
     fn parse(bytes: &[u8]) -> Option<Entry> {
@@ -141,10 +207,32 @@ pub struct Difference {
 
 /// What a leg came to.
 struct Leg {
-    entries: Vec<Entry>,
+    /// The log.
+    entries: Vec<u8>,
     status: ExitStatus,
     output: String,
-    files: Vec<(String, String)>,
+    files: Vec<Content>,
+}
+
+/// What came of a file: its name, mode, and content.
+type Content = (String, u32, Vec<u8>);
+
+impl Leg {
+    /// How the other leg's operation differs: the first of its parts that does, or the whole.
+    fn difference(&self, other: &Leg, number: usize) -> Option<String> {
+        let of = |index: usize| {
+            let range = index * ENTRY_SIZE..(index + 1) * ENTRY_SIZE;
+            let (a, b) = (self.entries.get(range.clone())?, other.entries.get(range)?);
+            (a != b)
+                .then(|| Entry::parse(a)?.difference(&Entry::parse(b)?))
+                .flatten()
+        };
+        let part = |part: usize| {
+            let text = of(LENGTH + number * PARTS + part)?;
+            Some(format!("part {part} of its handler or child: {text}"))
+        };
+        (0..PARTS).find_map(part).or_else(|| of(number))
+    }
 }
 
 /// SplitMix64: a number as good as random, for each number.
@@ -157,14 +245,16 @@ pub fn mix(number: u64) -> u64 {
 }
 
 impl Program {
-    /// The program of a seed. `without`: what to leave out, by bits (`enum family` in fuzz.c).
+    /// The program of a seed. `without`: what to leave out, by bits (`enum family` in fuzz.c). No `library`: the
+    /// second leg is native too, and what differs is the generator's fault.
     #[must_use]
-    pub fn of(seed: u64, without: u64) -> Program {
+    pub fn of(seed: u64, without: u64, library: bool) -> Program {
         let bits = mix(seed);
         let choice = |shift: u32, n: u64| ((bits >> shift) & 0xff) % n;
         Program {
             seed,
             without,
+            library,
             threads: 2 + choice(0, 3) as usize,
             phase: [4, 16, 64, 256][choice(8, 4) as usize],
             pestered: choice(16, 2) == 0,
@@ -238,9 +328,9 @@ impl Program {
                 native.output
             );
         }
-        let shimmed = self.run(true, kept, false)?;
-        for (number, (a, b)) in native.entries.iter().zip(&shimmed.entries).enumerate() {
-            if let Some(mut text) = a.difference(b) {
+        let shimmed = self.run(self.library, kept, false)?;
+        for number in 0..LENGTH {
+            if let Some(mut text) = native.difference(&shimmed, number) {
                 if shimmed.status != native.status {
                     let _ = write!(text, "; it ends with {} {}", shimmed.status, shimmed.output);
                 }
@@ -256,7 +346,18 @@ impl Program {
             .zip(&shimmed.files)
             .find(|(a, b)| a != b)
         {
-            format!("{} is {} natively, {} under the library", a.0, a.1, b.1)
+            let text = |(_, mode, content): &Content| {
+                let sum = content
+                    .iter()
+                    .fold(0, |sum, &byte| mix(sum ^ u64::from(byte)));
+                format!("{mode:o}, {} bytes, {sum:016x}", content.len())
+            };
+            format!(
+                "{} is {} natively, {} under the library",
+                a.0,
+                text(a),
+                text(b)
+            )
         } else {
             return Ok(None);
         };
@@ -275,7 +376,7 @@ impl Program {
     fn run(&self, shim: bool, kept: Option<&Kept>, say: bool) -> Result<Leg, Failed> {
         let files = Files::new(self.threads, shim)?;
         let log = files.dir.path().join("log");
-        File::create(&log)?.set_len((LENGTH * ENTRY_SIZE) as u64)?;
+        File::create(&log)?.set_len((LENGTH * (1 + PARTS) * ENTRY_SIZE) as u64)?;
         let mut command = if shim { Shim::new() } else { Shim::none() }
             .with("DAXSHIM_MODE", self.mode())
             .with("DAXSHIM_COMPAT", if self.policy.compat { "1" } else { "0" })
@@ -287,6 +388,10 @@ impl Program {
             .arg(format!("threads={}", self.threads))
             .arg(format!("phase={}", self.phase))
             .arg(format!("pester={}", u8::from(self.pestered)))
+            .arg(format!(
+                "pause={}",
+                if scene::real() { 10_000 } else { 300 }
+            ))
             .arg(format!("native={}", u8::from(!shim)))
             .arg(format!("without={}", self.without))
             .arg(format!("say={}", u8::from(say)))
@@ -303,11 +408,11 @@ impl Program {
             fs::write(&path, flags)?;
             command.arg(format!("keep={}", path.display()));
         }
+        if shim && files.disk.is_some() {
+            command.env("DAXSHIM_EMULATE", "1");
+        }
         let done = command.output()?;
-        let entries = fs::read(&log)?
-            .chunks(ENTRY_SIZE)
-            .filter_map(Entry::parse)
-            .collect();
+        let entries = fs::read(&log)?;
         Ok(Leg {
             entries,
             status: done.status,
@@ -320,7 +425,7 @@ impl Program {
 /// The files of a leg; gone when dropped.
 struct Files {
     dir: TempDir,
-    /// On a disk, whose dirty pages the kernel counts; not where the tests run on real fs-DAX.
+    /// On a disk, whose dirty pages the kernel counts.
     disk: Option<TempDir>,
     names: Vec<PathBuf>,
 }
@@ -332,11 +437,7 @@ impl Files {
                 .prefix("daxshim-fuzz-")
                 .tempdir_in(root)
         };
-        let disk = if scene::real() {
-            None
-        } else {
-            Some(make(Path::new(env!("OUT_DIR")))?)
-        };
+        let disk = disk().map(|root| make(&root)).transpose()?;
         let mut files = Files {
             dir: make(&scene::root())?,
             disk,
@@ -376,8 +477,9 @@ impl Files {
         takes_tag: bool,
         tagged: bool,
     ) -> Result<(), Failed> {
-        fs::write(&path, scene::pattern(size))?;
-        let real = scene::real();
+        static PATTERN: LazyLock<Vec<u8>> = LazyLock::new(|| scene::pattern(SHARED_SIZE));
+        fs::write(&path, PATTERN.get(..size).ok_or("a file is too large")?)?;
+        let real = scene::real() && path.starts_with(scene::root());
         if takes_tag && real {
             let options = PrepareOptions::default();
             prepare(&path, &options, &mut |_| ControlFlow::Continue(()))
@@ -395,20 +497,13 @@ impl Files {
     }
 
     /// What came of each file.
-    fn contents(&self) -> Result<Vec<(String, String)>, Failed> {
-        let one = |path: &PathBuf| -> Result<(String, String), Failed> {
-            let name = path
-                .file_name()
-                .unwrap_or_default()
-                .to_string_lossy()
-                .into_owned();
-            let meta = fs::metadata(path)?;
-            let sum = fs::read(path)?
-                .iter()
-                .fold(0, |sum, &byte| mix(sum ^ u64::from(byte)));
+    fn contents(&self) -> Result<Vec<Content>, Failed> {
+        let one = |path: &PathBuf| -> Result<Content, Failed> {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
             Ok((
-                name,
-                format!("{:o}, {} bytes, {sum:016x}", meta.mode(), meta.len()),
+                name.into_owned(),
+                fs::metadata(path)?.mode(),
+                fs::read(path)?,
             ))
         };
         self.names.iter().map(one).collect()

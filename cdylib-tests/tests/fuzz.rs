@@ -6,9 +6,12 @@
 //! | `DAXSHIM_FUZZ_SEED` | one program alone, to replay it |
 //! | `DAXSHIM_FUZZ_KEEP` | and of it these operations alone, by comma |
 //! | `DAXSHIM_FUZZ_WITHOUT` | bits of what to leave out: `enum family` in programs/fuzz/fuzz.c; default: `OPEN` |
+//! | `DAXSHIM_FUZZ_DISK` | a directory on a filesystem without DAX, where what a sync leaves dirty is counted; default: that of the build, but not where `DAXSHIM_TEST_DIR` is set |
+//! | `DAXSHIM_FUZZ_SAY` | 1: what is replayed is printed first, as it runs natively |
+//! | `DAXSHIM_FUZZ_LIBRARY` | 0: natively and natively again, which shows what the generator itself leaves to chance |
 
-use daxshim_tests::fuzz::{LENGTH, Program, mix, shrink};
-use daxshim_tests::{Failed, Outcome};
+use daxshim_tests::fuzz::{LENGTH, Program, counts_dirty, knows_cachestat, mix, shrink};
+use daxshim_tests::{Failed, Outcome, scene};
 use libtest_mimic::{Arguments, Trial};
 use std::env;
 use std::sync::Mutex;
@@ -16,8 +19,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Programs at a time: they wait for the disk, and get in each other's way as programs do.
-const AT_A_TIME: usize = 4;
+/// Programs at a time: they wait for the disk, and get in each other's way as programs do. An emulated machine has
+/// enough to do with the threads of one.
+fn at_a_time() -> usize {
+    if scene::real() { 1 } else { 4 }
+}
 
 /// What is known to differ. BY_INSTRUCTION: calls by system-call instructions in the program itself are not seen.
 /// REMAP: remap_file_pages(2) is EINVAL natively too, where another thread changes its mapping between two looks of the
@@ -34,6 +40,8 @@ fn main() {
                 .duration_since(UNIX_EPOCH)
                 .map_or(0, |time| time.as_secs() / 86_400);
             vec![
+                Trial::test("dirty_pages_are_counted", counts_dirty)
+                    .with_ignored_flag(!knows_cachestat()),
                 Trial::test("fixed_seed", move || run(11, programs.div_ceil(2))),
                 Trial::test("seed_of_the_day", move || run(today, programs / 2)),
             ]
@@ -50,39 +58,23 @@ fn without() -> u64 {
     number("DAXSHIM_FUZZ_WITHOUT").unwrap_or(OPEN)
 }
 
-/// How often a program is run again that has differed.
-const AGAIN: usize = 10;
-
-/// As many differences may be seen once and never again, and are printed. One in some 200 programs is: of content, where
-/// threads share it. Whether natively too is not established.
-const ONCE: usize = 8;
+fn library() -> bool {
+    number("DAXSHIM_FUZZ_LIBRARY") != Some(0)
+}
 
 /// Runs so many programs, up to the first that fails.
 fn run(seed: u64, programs: usize) -> Outcome {
     let (next, stopped) = (AtomicUsize::new(0), Mutex::new(None));
-    let once = AtomicUsize::new(0);
     let work = || {
         while stopped.lock().is_ok_and(|stopped| stopped.is_none()) {
             let number = next.fetch_add(1, Ordering::Relaxed);
             if number >= programs {
                 break;
             }
-            let program = Program::of(mix(seed << 32 | number as u64), without());
+            let program = Program::of(mix(seed << 32 | number as u64), without(), library());
             let outcome = match program.compare(None) {
                 Ok(None) => continue,
-                Ok(Some(difference)) => {
-                    let is_same = || matches!(program.compare(None), Ok(None)).then_some(());
-                    let is_passing = (0..AGAIN).try_for_each(|_| is_same()).is_some();
-                    if is_passing && once.fetch_add(1, Ordering::Relaxed) < ONCE {
-                        eprintln!(
-                            "program {number} of seed {seed} differed once, and not in {AGAIN} more runs: \
-                             DAXSHIM_FUZZ_SEED={}: {}",
-                            program.seed, difference.text
-                        );
-                        continue;
-                    }
-                    Ok((program, number, difference))
-                }
+                Ok(Some(difference)) => Ok((program, number, difference)),
                 Err(failed) => Err(failed),
             };
             if let Ok(mut stopped) = stopped.lock() {
@@ -91,7 +83,7 @@ fn run(seed: u64, programs: usize) -> Outcome {
         }
     };
     thread::scope(|scope| {
-        for _ in 0..AT_A_TIME {
+        for _ in 0..at_a_time() {
             scope.spawn(work);
         }
     });
@@ -114,10 +106,14 @@ fn run(seed: u64, programs: usize) -> Outcome {
 }
 
 fn replay(seed: u64) -> Outcome {
-    let program = Program::of(seed, without());
+    let program = Program::of(seed, without(), library());
     let kept = env::var("DAXSHIM_FUZZ_KEEP")
         .ok()
         .map(|text| text.split(',').filter_map(|n| n.parse().ok()).collect());
+    if number("DAXSHIM_FUZZ_SAY") == Some(1) {
+        let all = (0..LENGTH).collect();
+        print!("{}", program.describe(kept.as_ref().unwrap_or(&all))?);
+    }
     match program.compare(kept.as_ref())? {
         None => Ok(()),
         Some(difference) => Err(failure(&program, "replayed", &difference, kept)?),
@@ -142,6 +138,13 @@ fn failure(
         difference.text
     );
     let shrunk = shrink(program, difference, kept)?;
+    let again = match env::current_exe() {
+        Ok(binary) if scene::real() => format!(
+            "scripts/vm --fs ext4|xfs -- scripts/test.d/in-vm all {}",
+            binary.display()
+        ),
+        _ => "cargo test -p daxshim-tests --test fuzz".to_owned(),
+    };
     let list: Vec<String> = shrunk.kept.iter().map(usize::to_string).collect();
     let calls = match shrunk.failed_again {
         0 => String::new(),
@@ -150,7 +153,7 @@ fn failure(
     Ok(format!(
         "{which}, of seed {} ({}), {}: {}\n\
          of 10 more runs {} failed; with {} operations {}: {}\n{calls}\n\
-         again: DAXSHIM_FUZZ_WITHOUT={} DAXSHIM_FUZZ_SEED={} DAXSHIM_FUZZ_KEEP={} cargo test -p daxshim-tests --test fuzz",
+         again: DAXSHIM_FUZZ_WITHOUT={} DAXSHIM_FUZZ_SEED={} DAXSHIM_FUZZ_KEEP={} {}",
         program.seed,
         program.settings(),
         at(difference.operation),
@@ -162,6 +165,7 @@ fn failure(
         without(),
         program.seed,
         list.join(","),
+        again,
     )
     .into())
 }

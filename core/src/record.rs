@@ -38,9 +38,11 @@ pub const PLACE_SHIFT: u32 = 12;
 const PATIENCE: usize = if cfg!(feature = "model") { 2 } else { 1 << 16 };
 
 /// How often a change pauses for a flush that does not get on. A flush tells that it does at least each
-/// [`PIECE`], which takes some 10 µs: what does not for so long (some 70 ms, or longer where others want the
-/// processor) was left by somebody who is not going on with it.
-pub const DRAIN_PATIENCE: usize = if cfg!(feature = "model") { 4 } else { 1 << 11 };
+/// [`PIECE`], which takes some 10 µs: what does not for so long (some 2 s) was left by somebody who is not
+/// going on with it. Less would do for that, but where many want the processor a thread waits for its turn
+/// that long, in the middle of a piece: 70 ms were not enough beside a build on two processors, and
+/// what is unmapped then is a SIGSEGV in that flush.
+pub const DRAIN_PATIENCE: usize = if cfg!(feature = "model") { 4 } else { 1 << 15 };
 
 /// So often a pause is a yield; after that whoever is waited for is not running, and it is a short sleep.
 pub const YIELDS: usize = 1 << 10;
@@ -530,3 +532,45 @@ impl Drop for Lock<'_> {
 
 #[cfg(all(test, feature = "model"))]
 mod model;
+
+#[cfg(all(test, not(feature = "model")))]
+mod tests {
+    use super::*;
+    use core::cell::Cell;
+    use core::time::Duration;
+
+    /// A thread, and the time that it has waited at least: yields take none where nobody else wants the
+    /// processor.
+    #[derive(Default)]
+    struct Waiting(usize, Cell<Duration>);
+
+    impl Thread for Waiting {
+        fn number(&self) -> usize {
+            self.0
+        }
+
+        fn pause(&self, number: usize) {
+            if number >= YIELDS {
+                self.1.set(self.1.get() + Duration::from_micros(20));
+            }
+        }
+
+        fn is_on_own_stack(&self) -> bool {
+            true
+        }
+    }
+
+    #[test]
+    fn a_flush_that_does_not_get_its_turn_is_waited_for() {
+        // SAFETY: all-zero is a record of no mapping (Regions, Threads), too large for a test's stack.
+        let record = unsafe { Box::<Record>::new_zeroed().assume_init() };
+        let (flushing, changing) = (Waiting(1, Cell::default()), Waiting(2, Cell::default()));
+        let place = record.publish(0, &flushing).unwrap();
+        record.reach_anywhere(place);
+        assert_eq!(record.drain(0, 4096, &changing), Err(Undrained));
+        let waited = changing.1.get();
+        assert!(waited >= Duration::from_millis(500), "{waited:?}");
+        assert_eq!(record.drain(0, 4096, &changing), Ok(()), "once alone");
+        assert_eq!(changing.1.get(), waited);
+    }
+}

@@ -143,11 +143,14 @@ fn replace(
 /// whose place is empty by then.
 fn forget_unmapped(regions: &Writing<'_>, start: usize, end: usize) -> Result<(), Full> {
     regions.rewrite(start, end, |region| {
-        let (start, length) = (region.start, region.end - region.start);
-        // SAFETY: syncs nothing; it tells whether there is a hole (mm/msync.c).
-        let is_mapped = unsafe { sys!(SYS_msync, start, length, libc::MS_ASYNC) }.is_ok();
-        is_mapped.then_some(region)
+        is_mapped(region.start, region.end - region.start).then_some(region)
     })
+}
+
+/// Whether all of a range is mapped.
+fn is_mapped(start: usize, length: usize) -> bool {
+    // SAFETY: syncs nothing; it tells whether there is a hole (mm/msync.c).
+    unsafe { sys!(SYS_msync, start, length, libc::MS_ASYNC) }.is_ok()
 }
 
 /// What only `DAXSHIM_CHECK` wants to know of: untagged files on DAX, private mappings of tagged ones.
@@ -441,8 +444,15 @@ pub extern "C" fn mremap(call: &mut Call) -> Step {
         check::blame::release(new, new_length);
     }
     let keeps_old = old_length == 0 || flags & MREMAP_DONTUNMAP != 0;
+    let is_there = || is_mapped(old, PAGE);
+    let was_there = is_fixed && is_there();
     let settle = |regions: &Writing<'_>, result: &Result<usize, Errno>| match *result {
         Ok(at) => mappings::relocate_in(regions, from, (at, page_end(at, new_length)), keeps_old),
+        // Of several mappings, the first may have been moved (remap_move in mm/mremap.c, from Linux 6.17 on).
+        Err(_) if was_there && !is_there() => {
+            mappings::RECORD.regions.lose();
+            forget_in(regions, to.0, to.1).and(forget_unmapped(regions, from.0, from.1))
+        }
         // It may have unmapped already what was to make room (mremap_to in mm/mremap.c), and what
         // was too much.
         Err(_) if is_fixed => {

@@ -248,8 +248,9 @@ pub fn first_in(start: usize, length: usize) -> Result<Option<Region>, Busy> {
     RECORD.first_in(start, page_end(start, length), &Me)
 }
 
-/// Whether every mapping of a tagged file is recorded.
+/// Whether every mapping of a tagged file is recorded, and of what is not inherited none.
 pub fn is_complete() -> bool {
+    settle();
     RECORD.regions.is_complete()
 }
 
@@ -404,6 +405,7 @@ pub fn suspend(start: usize, length: usize, reasons: Reasons) {
 
 /// Whether all of `[start, end)` is recorded, whatever as; of no bytes, whether the address is.
 pub fn is_covered(start: usize, end: usize) -> bool {
+    settle();
     let mut cursor = start;
     loop {
         match RECORD.regions.at_or_after(cursor) {
