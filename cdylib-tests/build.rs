@@ -42,12 +42,6 @@ fn main() {
     // As a program of somebody else's would be compiled: by any standard, without extensions.
     example(&out, "ask", &["-std=c99"]);
     example(&out, "ask_cpp", &["-x", "c++", "-std=c++98"]);
-    let store = Command::new(cc())
-        .args(["-O1", "-g", "../examples/store.c", "-o"])
-        .arg(out.join("store"))
-        .status()
-        .expect("a C compiler is installed");
-    assert!(store.success(), "cc: examples/store.c: {store}");
     foreign(&out);
     early(&out);
 }

@@ -1,4 +1,4 @@
-/* For `daxshim check`: what it says of this program is in the README. Usage: store FILE (two pages). */
+/* For `daxshim check`: docs/check.md has what it says of this program. Usage: store FILE (two pages). */
 #include <fcntl.h>
 #include <sys/mman.h>
 

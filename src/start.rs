@@ -59,7 +59,7 @@ extern "C" fn start(_: c_int, _: *const *const c_char, environment: *const *cons
         if is_filtered {
             log::warn!(
                 "the process is under a system call filter that may kill it: nothing is looked at \
-                 (daxshim run tries the filter first; see {} in README)",
+                 (daxshim run tries the filter first; see {} in docs/environment.md)",
                 HARMLESS.to_str().unwrap_or("?")
             );
         }

@@ -35,7 +35,7 @@ int main(int argc, char **argv)
 	STEP(set_raw(OPATH_FD, BOTH), "an O_PATH descriptor");
 	STEP(ioctl(fd, FS_IOC_FSSETXATTR, 8), "a bad pointer");
 	STEP(passes_unknown(fd) ? GIVEN(EOPNOTSUPP) : set_raw(fd, BOTH | UNKNOWN), "a flag that nobody knows");
-	STEP(WITHOUT(CAP_LINUX_IMMUTABLE, set_tag(fd)), "without CAP_LINUX_IMMUTABLE");
+	STEP(is_emulated() ? GIVEN(EPERM) : WITHOUT(CAP_LINUX_IMMUTABLE, set_tag(fd)), "without CAP_LINUX_IMMUTABLE, not emulated");
 	STEP(is_emulated() ? GIVEN(EPERM) : WITHOUT(CAP_SYS_ADMIN, set_tag(fd)), "without CAP_SYS_ADMIN, not emulated");
 	STEP(is_emulated() ? GIVEN(EINVAL) : change_flags(fd, DAX, DAX_IMMUTABLE), "without DAX, not emulated");
 

@@ -14,6 +14,7 @@
 pub mod callgraph;
 pub mod fuzz;
 pub mod interleave;
+pub mod pages;
 pub mod scene;
 pub mod snapshot;
 pub mod trace;

@@ -207,7 +207,7 @@ fn run(environment: &str, shimmed: bool, words: &[&str], tag: Tag) -> Result<Run
             command.env(name, value);
         }
     }
-    // As README asks for: a filter that answers an errno; no /proc to tell that there is none.
+    // As docs/environment.md asks for: a filter that answers an errno; no /proc to tell that there is none.
     match environment {
         "MemoryDenyWriteExecute" => drop(command.env("DAXSHIM_SECCOMP", "1")),
         "no /proc" => drop(command.env("DAXSHIM_SECCOMP", "0")),

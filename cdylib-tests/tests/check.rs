@@ -162,7 +162,6 @@ const TRIALS: &[Test] = &[
     ("suppressions", suppressions),
     ("databases as they are shipped", databases),
     ("sync policies", policies),
-    ("the README's example", readme),
     ("what was watched", watched),
     ("sarif", sarif),
     ("sarif says who stored first", sarif_blames),
@@ -502,36 +501,6 @@ fn suppressions() -> Outcome {
     }
     if !String::from_utf8_lossy(&again.stderr).contains("nothing found, 1 suppressed") {
         fail!("{}", String::from_utf8_lossy(&again.stderr));
-    }
-    Ok(())
-}
-
-/// But for addresses and directories, it is what is printed.
-fn readme() -> Outcome {
-    let readme = concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md");
-    let readme = std::fs::read_to_string(readme)?;
-    let shown = readme
-        .split_once("-- ./store /dev/shm/data\n")
-        .and_then(|(_, rest)| rest.split_once("```"));
-    let Some((shown, _)) = shown else {
-        fail!("the README has no example");
-    };
-    let scene = Scene::new(Tag::None)?;
-    std::fs::write(scene.path("data"), [0; 2 * 4096])?;
-    scene.tag("data", Tag::Valid)?;
-    let mut command = check(&["--"]);
-    command.arg(program("store")).arg(scene.path("data"));
-    let done = command.output()?;
-    let said = String::from_utf8_lossy(&done.stderr).into_owned();
-    let without_places = |text: &str| -> Vec<String> {
-        let words = text.split_whitespace().map(|word| match word {
-            word if word.starts_with("0x") => "0x",
-            word => word.rsplit('/').next().unwrap_or(word),
-        });
-        words.map(str::to_owned).collect()
-    };
-    if without_places(&said) != without_places(shown) {
-        fail!("{said}");
     }
     Ok(())
 }

@@ -122,23 +122,23 @@ fn without_dax_a_real_tag_gets_eopnotsupp_and_the_file_is_unchanged() {
 }
 
 #[test]
-fn without_the_capability_tag_and_untag_get_eperm() {
+fn without_the_capability_a_real_tag_gets_eperm() {
     let scratch = Scratch::tmpfs();
     let file = scratch.file("data", &[1; 8192]);
     let before = snapshot(&file);
-    daxshim(["tag", "--emulate"])
+    daxshim(["tag"])
         .arg(&file)
         .without(CAP_LINUX_IMMUTABLE)
         .fails_with("EPERM")
         .says("CAP_LINUX_IMMUTABLE");
     assert_eq!(snapshot(&file), before);
-    daxshim(["tag", "--emulate"]).arg(&file).succeeds();
+    forge(&file, "security.dax_immutable", b"whatever");
     daxshim(["untag"])
         .arg(&file)
         .without(CAP_LINUX_IMMUTABLE)
         .fails_with("EPERM")
         .says("CAP_LINUX_IMMUTABLE");
-    assert_eq!(condition(&file), "tagged");
+    assert_eq!(condition(&file), "malformed");
 }
 
 #[test]
@@ -443,7 +443,7 @@ fn results_carry_no_colour_when_they_are_not_on_a_terminal() {
 }
 
 #[test]
-fn a_user_without_privilege_can_ask_doctor_and_status_but_not_untag() {
+fn a_user_without_privilege_can_ask_and_tag_own_files_for_emulation_but_not_those_of_others() {
     let scratch = Scratch::tmpfs();
     let file = scratch.emulated("data");
     // The build may lie where other users cannot go.
@@ -452,11 +452,15 @@ fn a_user_without_privilege_can_ask_doctor_and_status_but_not_untag() {
     let ran = shell(
         "chmod 755 \"$(dirname \"$1\")\"
          user() { setpriv --reuid 65534 --regid 65534 --clear-groups \"$@\"; }
-         user \"$1\" doctor; user \"$1\" status \"$2\"; user \"$1\" untag \"$2\"",
+         user \"$1\" doctor; user \"$1\" status \"$2\"; user \"$1\" untag \"$2\" && exit 9
+         chmod 777 \"$(dirname \"$1\")\"; cd \"$(dirname \"$1\")\"
+         user \"$1\" prepare --emulate own --size 64K && user \"$1\" tag --emulate own &&
+             user \"$1\" untag own",
         &[&program, &file],
     );
     ran.says("CAP_LINUX_IMMUTABLE no")
-        .says("tagged")
-        .says("EPERM");
+        .says("cannot untag")
+        .says("own: tagged, emulated")
+        .says("own: untagged");
     assert_eq!(condition(&file), "tagged");
 }

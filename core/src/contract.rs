@@ -1,7 +1,7 @@
 //! The contract as a table: [`Operation`] × [`Subject`] → [`Verdict`].
 //!
 //! Hooks name what is being attempted and on what; this module alone knows the answer. The rows
-//! are those of the README's table "What a tagged file answers"; the tests go through all of them.
+//! are those of the table in docs/semantics.md; the tests go through all of them.
 
 /// Declares the operations once: the enum, its word in reports, and what a tagged file answers.
 macro_rules! operations {

@@ -277,7 +277,7 @@ static long make_call(enum call call, const long *v)
 {
 	enum way way = below(8) < 5 ? SYMBOL : (enum way)below(4);
 	long result;
-	/* What a program's own instructions ask for is not refused (README, "What gets past"); what they move is known. */
+	/* What a program's own instructions ask for is not refused (docs/semantics.md, "What gets past"); what they move is known. */
 	bool is_refused = call > LAST_OF_MEMORY || (call == CALL_madvise && v[2] == MADV_REMOVE);
 	if ((way == LIBC_HANDLE && without & BY_HANDLE) || (way == INLINE && (without & BY_INSTRUCTION || is_refused)))
 		way = SYMBOL;

@@ -30,7 +30,8 @@ pub struct Tag {
 const AFTER_HELP: &str = "\
 Preconditions, with the error where one fails:
   a regular file                                                     EINVAL
-  CAP_LINUX_IMMUTABLE, and CAP_SYS_ADMIN to set the attribute        EPERM
+  CAP_LINUX_IMMUTABLE, and CAP_SYS_ADMIN to set the attribute; to set
+  an emulated tag, the right to write to the file                    EPERM
   a filesystem and device with DAX, unless --emulate is given        EOPNOTSUPP
   every byte in an allocated, written, unshared extent               EINVAL
   nobody else has the file open for writing or mapped                EBUSY

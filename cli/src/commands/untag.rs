@@ -21,7 +21,8 @@ pub struct Untag {
 
 const AFTER_HELP: &str = "\
 Preconditions, with the error where one fails:
-  CAP_LINUX_IMMUTABLE, and CAP_SYS_ADMIN to remove the attribute     EPERM
+  CAP_LINUX_IMMUTABLE, and CAP_SYS_ADMIN to remove the attribute; to
+  clear an emulated tag, the right to write to the file              EPERM
   no process maps the file; one that cannot be looked at counts as
   mapping it                                                         EBUSY
 

@@ -354,7 +354,7 @@ untagged one it also makes size and allocation durable, so keep it after the fil
     "refused with EPERM on a tagged file"
     "let the program change the file's data by mmap only, or untag the file for this step"
 "A tagged file's data is changed through mmap, and its metadata not at all; everything else gets EPERM
-(the README lists it). The stack shows who tried.
+(docs/semantics.md lists it). The stack shows who tried.
 "
 
     /// An operation was refused that compat would have let through.

@@ -157,7 +157,7 @@ fn advice(machine: &Machine) -> Vec<Advice> {
     if !(machine.capabilities.linux_immutable && machine.capabilities.sys_admin) {
         add(
             "CAP_LINUX_IMMUTABLE and CAP_SYS_ADMIN, to set and clear tags",
-            "run tag and untag as root; using tagged files needs neither",
+            "run tag and untag as root; using tagged files needs neither, nor do emulated tags",
         );
     }
     if machine.emulation.attribute.is_none() {

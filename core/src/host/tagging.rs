@@ -54,7 +54,7 @@ pub struct Untagged {
 }
 
 /// Tags a file after checking every precondition of the contract: a regular file,
-/// CAP_LINUX_IMMUTABLE, DAX set and active (unless emulated), nobody else changing it, and every
+/// CAP_LINUX_IMMUTABLE (unless emulated), DAX set and active (unless emulated), nobody else changing it, and every
 /// byte in an allocated, written, unshared extent. The file is fsynced first. On an error it is as
 /// it was.
 ///
@@ -65,7 +65,7 @@ pub fn tag(path: &Path, options: &TagOptions) -> Result<Tagged, Error> {
 }
 
 /// Clears a file's tag, be it valid, stale, broken or malformed, and puts back the inode flags
-/// that `tag` had set. Needs CAP_LINUX_IMMUTABLE, and that nobody maps the file.
+/// that `tag` had set. Needs CAP_LINUX_IMMUTABLE, unless the tag is emulated, and that nobody maps the file.
 ///
 /// # Errors
 /// [`Error`]: EPERM without the capability, EBUSY naming the processes while it is mapped.

@@ -69,16 +69,20 @@ fn call(call: &'static str) -> impl Fn(Errno) -> Refusal {
     move |errno| Refusal::System { call, errno }
 }
 
-/// Setting or clearing a tag: CAP_LINUX_IMMUTABLE, and CAP_SYS_ADMIN if it is in `security.`.
+/// Setting or clearing a tag in `security.`: CAP_LINUX_IMMUTABLE and CAP_SYS_ADMIN. For an emulated one in
+/// `user.` the right to set the attribute is enough, which the kernel looks at.
 ///
 /// # Errors
 /// [`Refusal::NoCapability`].
 pub fn may_change(security: bool) -> Result<(), Refusal> {
+    if !security {
+        return Ok(());
+    }
     let effective =
         rustix::thread::capabilities(None).map_or(CapabilitySet::empty(), |sets| sets.effective);
     if !effective.contains(CapabilitySet::LINUX_IMMUTABLE) {
         Err(Refusal::NoCapability("CAP_LINUX_IMMUTABLE"))
-    } else if security && !effective.contains(CapabilitySet::SYS_ADMIN) {
+    } else if !effective.contains(CapabilitySet::SYS_ADMIN) {
         Err(Refusal::NoCapability("CAP_SYS_ADMIN"))
     } else {
         Ok(())
@@ -275,4 +279,25 @@ pub fn take_off(fd: BorrowedFd<'_>, record: &Record) -> Result<(), Refusal> {
         return Ok(());
     }
     dax::set_attributes(fd, after).map_err(call("ioctl FS_IOC_FSSETXATTR"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn real_tags_need_capabilities_and_emulated_ones_none() {
+        for capability in [CapabilitySet::LINUX_IMMUTABLE, CapabilitySet::SYS_ADMIN] {
+            // Capabilities are a thread's own.
+            let asked = std::thread::spawn(move || {
+                let mut sets = rustix::thread::capabilities(None).unwrap();
+                sets.effective.remove(capability);
+                rustix::thread::set_capabilities(None, sets).unwrap();
+                (may_change(true), may_change(false))
+            });
+            let (real, emulated) = asked.join().unwrap();
+            assert!(matches!(real, Err(Refusal::NoCapability(_))), "{real:?}");
+            assert_eq!(emulated, Ok(()));
+        }
+    }
 }
