@@ -628,6 +628,11 @@ impl Writing<'_> {
         cleared
     }
 
+    /// Something is mapped that is not recorded, or will not be any more.
+    pub fn lose(&self) {
+        self.0.lose();
+    }
+
     /// Replaces the part of each region inside `[start, end)` by what `change` makes of it (which
     /// must keep `start` and `end`), or removes it on `None`. Parts outside stay as they are.
     ///

@@ -450,7 +450,7 @@ pub extern "C" fn mremap(call: &mut Call) -> Step {
         Ok(at) => mappings::relocate_in(regions, from, (at, page_end(at, new_length)), keeps_old),
         // Of several mappings, the first may have been moved (remap_move in mm/mremap.c, from Linux 6.17 on).
         Err(_) if was_there && !is_there() => {
-            mappings::RECORD.regions.lose();
+            regions.lose();
             forget_in(regions, to.0, to.1).and(forget_unmapped(regions, from.0, from.1))
         }
         // It may have unmapped already what was to make room (mremap_to in mm/mremap.c), and what
