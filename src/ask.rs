@@ -11,7 +11,7 @@ use crate::ground::process::config;
 use crate::ground::real::{Errno, is_sealed, set_errno, sys};
 use crate::mappings::{self, Attributes, page_end};
 use crate::sync;
-use crate::tag::audit::{self};
+use crate::tag::audit;
 use core::ffi::{CStr, c_int, c_uchar, c_void};
 use core::ops::ControlFlow;
 use daxshim_core::config::FlushPolicy;

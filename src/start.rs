@@ -10,7 +10,7 @@ use crate::ground::process::{self, Setup, is_owner, write_back};
 use crate::ground::{descriptors, logger, real};
 use crate::hooks::{exports, lend};
 use crate::mappings;
-use crate::sync::{self, quick};
+use crate::sync::quick;
 use crate::tag::audit::prepare_to_let_through;
 use crate::tag::filters;
 use core::ffi::{CStr, c_char, c_int, c_void};
@@ -90,7 +90,7 @@ extern "C" fn start(_: c_int, _: *const *const c_char, environment: *const *cons
             }
             trampoline::ask_by_number(exports::by_number());
             check::blame::start(lend::are_turned());
-            if sync::may_be_quick(&config, page::page().is_some())
+            if quick::may_serve(&config, page::page().is_some())
                 && let Some(msync) = exports::slot("msync")
             {
                 quick::arm(msync);

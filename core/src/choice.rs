@@ -48,10 +48,9 @@
 //!
 //! Measurement is all relaxed atomics: threads that race can spoil an estimate, never a sync.
 
+use crate::units::PAGE;
 use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
-/// Bytes of a page.
-pub const PAGE: usize = 4096;
 /// The part of the cost of lines that may go into sweeps: one in so many.
 pub const SHARE: u64 = 64;
 /// Calls after which a sweep begins at the latest.

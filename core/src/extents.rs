@@ -2,7 +2,7 @@
 //! fingerprint to notice that they did.
 //!
 //! Everything here may run inside a hook: no allocation, a page of extents on the stack
-//! ([`PAGE`]), raw system calls only. The walk is apart from the ioctl, so that it is tested on
+//! ([`BATCH`]), raw system calls only. The walk is apart from the ioctl, so that it is tested on
 //! made-up maps.
 
 #![cfg_attr(
@@ -54,10 +54,10 @@ pub mod flags {
 }
 
 /// Extents asked for at a time; the request and the walk's copy stay under 2 KiB of stack.
-const PAGE: usize = 16;
+const BATCH: usize = 16;
 
 /// Size of a large page mapping, bytes.
-const HUGE: u64 = 2 << 20;
+const HUGE: u64 = crate::units::HUGE as u64;
 
 /// One extent; also `struct fiemap_extent`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -208,7 +208,7 @@ struct Fiemap {
     mapped: u32,
     count: u32,
     reserved: u32,
-    extents: [Extent; PAGE],
+    extents: [Extent; BATCH],
 }
 
 const FIEMAP: ioctl::Opcode = ioctl::opcode::read_write::<[u64; 4]>(b'f', 11);
@@ -220,22 +220,22 @@ fn fiemap(
     start: u64,
     end: u64,
     sync: bool,
-    page: &mut [Extent; PAGE],
+    page: &mut [Extent; BATCH],
 ) -> Result<usize, Errno> {
     let mut map = Fiemap {
         start,
         length: end.saturating_sub(start),
         flags: if sync { FIEMAP_FLAG_SYNC } else { 0 },
         mapped: 0,
-        count: PAGE as u32,
+        count: BATCH as u32,
         reserved: 0,
-        extents: [Extent::default(); PAGE],
+        extents: [Extent::default(); BATCH],
     };
     // SAFETY: `map` is struct fiemap followed by the `count` extents that it announces, and the
     // kernel writes nothing else.
     unsafe { ioctl::ioctl(fd, ioctl::Updater::<FIEMAP, Fiemap>::new(&mut map))? };
     *page = map.extents;
-    Ok((map.mapped as usize).min(PAGE))
+    Ok((map.mapped as usize).min(BATCH))
 }
 
 /// Whether an error says that the filesystem has no such call.
@@ -247,10 +247,10 @@ fn is_missing(errno: Errno) -> bool {
 /// `fetch(start, page)` puts the extents from `start` into `page` and returns how many.
 fn walk(
     size: u64,
-    mut fetch: impl FnMut(u64, &mut [Extent; PAGE]) -> Result<usize, Errno>,
+    mut fetch: impl FnMut(u64, &mut [Extent; BATCH]) -> Result<usize, Errno>,
     mut visit: impl FnMut(Extent) -> ControlFlow<()>,
 ) -> Result<(), Errno> {
-    let mut page = [Extent::default(); PAGE];
+    let mut page = [Extent::default(); BATCH];
     let mut position = 0;
     while position < size {
         let count = fetch(position, &mut page)?;
@@ -277,7 +277,7 @@ fn walk(
 /// what comes out is the same however the filesystem splits and pages its answer.
 fn walk_joined(
     size: u64,
-    fetch: impl FnMut(u64, &mut [Extent; PAGE]) -> Result<usize, Errno>,
+    fetch: impl FnMut(u64, &mut [Extent; BATCH]) -> Result<usize, Errno>,
     mut visit: impl FnMut(Piece) -> ControlFlow<()>,
 ) -> Result<(), Errno> {
     let mut pending: Option<Extent> = None;
@@ -350,7 +350,7 @@ fn add(hash: &mut Fnv64, extent: &Extent) {
 
 fn fingerprint_of(
     size: u64,
-    fetch: impl FnMut(u64, &mut [Extent; PAGE]) -> Result<usize, Errno>,
+    fetch: impl FnMut(u64, &mut [Extent; BATCH]) -> Result<usize, Errno>,
 ) -> Result<Option<u64>, Errno> {
     let mut hash = Fnv64::EMPTY;
     let walked = walk_joined(size, fetch, |piece| {
@@ -368,7 +368,7 @@ fn fingerprint_of(
 
 fn survey_of(
     size: u64,
-    fetch: impl FnMut(u64, &mut [Extent; PAGE]) -> Result<usize, Errno>,
+    fetch: impl FnMut(u64, &mut [Extent; BATCH]) -> Result<usize, Errno>,
 ) -> Result<Survey, Errno> {
     let mut hash = Fnv64::EMPTY;
     let mut survey = Survey {
@@ -516,9 +516,9 @@ mod tests {
 
     /// A filesystem that knows these extents and answers as FIEMAP does: whole extents that
     /// overlap what was asked for, at most a page of them, the last one marked.
-    fn serve(map: &[Extent]) -> impl FnMut(u64, &mut [Extent; PAGE]) -> Result<usize, Errno> {
+    fn serve(map: &[Extent]) -> impl FnMut(u64, &mut [Extent; BATCH]) -> Result<usize, Errno> {
         move |start, page| {
-            let wanted = map.iter().filter(|e| e.end() > start).take(PAGE);
+            let wanted = map.iter().filter(|e| e.end() > start).take(BATCH);
             let mut count = 0;
             for (slot, extent) in page.iter_mut().zip(wanted) {
                 *slot = *extent;
@@ -543,7 +543,7 @@ mod tests {
     fn the_request_is_laid_out_as_the_kernel_expects() {
         assert_eq!(size_of::<Extent>(), 56);
         assert_eq!(core::mem::offset_of!(Fiemap, extents), 32);
-        assert!(size_of::<Fiemap>() + size_of::<[Extent; PAGE]>() <= 2048);
+        assert!(size_of::<Fiemap>() + size_of::<[Extent; BATCH]>() <= 2048);
         assert_eq!(FIEMAP, 0xc020_660b);
     }
 
@@ -652,7 +652,7 @@ mod tests {
 
     #[test]
     fn a_filesystem_that_repeats_itself_does_not_hang_the_walk() {
-        let stuck = |_: u64, page: &mut [Extent; PAGE]| {
+        let stuck = |_: u64, page: &mut [Extent; BATCH]| {
             page[0] = blocks(0, 9, 1, 0);
             Ok(1)
         };

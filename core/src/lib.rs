@@ -32,6 +32,7 @@ pub mod seccomp;
 pub mod sites;
 pub mod symbols;
 pub mod tag;
+pub mod units;
 
 #[cfg(feature = "host")]
 pub mod host;

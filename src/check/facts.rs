@@ -3,7 +3,7 @@
 use super::log::{last_looked_at, note};
 use super::scratch;
 use super::shadows::{self, each_part};
-use crate::ground::memory::PAGE;
+use crate::ground::memory::{HUGE, PAGE};
 use crate::ground::place::{Place, Stat, borrow};
 use crate::mappings;
 use core::sync::atomic::Ordering;
@@ -14,9 +14,6 @@ use daxshim_core::contract::Operation;
 use daxshim_core::report::{Kind, PATH_LEN};
 use daxshim_core::{dax, extents};
 use extents::Flaw;
-
-/// Bytes of a huge page.
-const HUGE: usize = 2 << 20;
 
 /// Why a mapping has no 2 MiB pages; the detail of [`Code::SmallPages`].
 pub const BY_ADDRESS: u8 = 1;

@@ -9,7 +9,7 @@
 use super::scratch;
 use super::shadows::{Part, Shadow, all, region_from};
 use crate::ground::memory;
-use crate::ground::page::{self};
+use crate::ground::page;
 use crate::ground::place::Place;
 use crate::ground::process;
 use crate::ground::real::{SignalsBlocked, sys};

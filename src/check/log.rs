@@ -3,7 +3,7 @@
 use super::budget::clock;
 use super::{budget, scratch, stack};
 use crate::ground::memory;
-use crate::ground::page::{self};
+use crate::ground::page;
 use crate::ground::place::Place;
 use crate::ground::process;
 use core::ptr;

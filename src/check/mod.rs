@@ -19,6 +19,7 @@ mod shadows;
 mod stack;
 mod syncs;
 mod unmap;
+mod watch;
 
 use crate::ground::checking;
 use crate::ground::process;
@@ -31,9 +32,9 @@ pub use acknowledge::{answering, is_answered_through};
 pub use facts::{kind_of_untagged, mapped, refused, truncating};
 pub use flushes::{drained, flushed};
 pub use log::looked_at;
-pub use shadows::watch;
 pub use syncs::{all_files, file_range_sync_begins, file_sync_begins, sync_begins, sync_failed};
 pub use unmap::{ending, executing, execution_failed, holding, unmapping};
+pub use watch::watch;
 
 /// Begins, if the environment says so and there is a report directory. Once, by the constructor.
 pub fn start() {
@@ -85,6 +86,7 @@ pub fn forked() {
         checking::end();
     }
     if on() {
+        watch::forked();
         shadows::forked();
         flushes::forked();
         scratch::forked();
@@ -99,6 +101,6 @@ pub fn forked() {
             shadows::unwatch();
             checking::end();
         }
-        shadows::log_files();
+        watch::log_files();
     }
 }

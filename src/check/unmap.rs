@@ -7,6 +7,7 @@ use super::journal;
 use super::log::set_ending;
 use super::shadows::{self, Shadow, each_part};
 use super::syncs::{beyond_end, report};
+use super::watch;
 use crate::ground::process;
 use core::sync::atomic::Ordering;
 use daxshim_core::check::Code;
@@ -53,7 +54,7 @@ fn unmaps(start: usize, end: usize, code: Code) {
 #[inline]
 pub fn holding(start: usize, end: usize) {
     if super::on() {
-        shadows::holding(start, end);
+        watch::holding(start, end);
     }
 }
 

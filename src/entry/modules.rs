@@ -18,7 +18,7 @@ use crate::entry::turn::{Places, concern_modules, turn_libc};
 use crate::ground::loaded::{Code, code_at};
 use crate::ground::maps::{TEXT, each_mapping};
 use crate::ground::memory::{Room, copy};
-use crate::ground::page::{self};
+use crate::ground::page;
 use crate::ground::real::{SignalsBlocked, sys};
 use crate::ground::thread::is_single_threaded;
 use core::ffi::c_int;

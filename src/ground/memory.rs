@@ -6,8 +6,7 @@ use core::ffi::{c_char, c_void};
 use core::mem::ManuallyDrop;
 use libc::iovec;
 
-/// Bytes of a page; mappings and faults come in these.
-pub const PAGE: usize = 4096;
+pub use daxshim_core::units::{HUGE, PAGE};
 
 fn read(into: &mut [u8], from: &[iovec]) -> Result<usize, Errno> {
     let local = iovec {

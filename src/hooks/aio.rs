@@ -9,7 +9,7 @@ use crate::entry::slot::{self, Step};
 use crate::ground::descriptors;
 use crate::ground::memory::{read_all, read_value};
 use crate::ground::page::{self, event};
-use crate::ground::process::{self};
+use crate::ground::process;
 use crate::ground::real::{self, sys_of_program};
 use crate::tag::enforce::{Earlier, enforce};
 use crate::tag::subject;

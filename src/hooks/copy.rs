@@ -7,7 +7,7 @@ use crate::ground::memory::read_value;
 use crate::ground::place::{Place, open_flags};
 use crate::ground::process;
 use crate::ground::real::{Errno, is_sealed, sys, syscall};
-use crate::tag::audit::{self};
+use crate::tag::audit;
 use crate::tag::enforce::{Earlier, enforce};
 use crate::tag::subject;
 use daxshim_core::contract::{Effect, Mode, Operation, Subject};

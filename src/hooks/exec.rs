@@ -8,7 +8,7 @@ use crate::exec::scratch::Scratch;
 use crate::exec::unseen::{self, Found};
 use crate::ground::memory::on_stack;
 use crate::ground::page::event;
-use crate::ground::process::{self};
+use crate::ground::process;
 use crate::ground::real::{SignalsBlocked, syscall_of_program};
 use daxshim_core::contract::Mode;
 use daxshim_core::report::{Event, Executions};

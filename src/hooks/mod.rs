@@ -1,8 +1,10 @@
 //! The hooks, a file per family. Each names the operation and its subject, asks the contract, and
 //! passes on; a second idea belongs below.
 
+mod advise;
 pub mod aio;
 pub mod attributes;
+mod change;
 pub mod check;
 pub mod copy;
 pub mod descriptors;
@@ -18,6 +20,7 @@ pub mod names;
 pub mod open;
 pub mod pmem;
 pub mod pmem2;
+mod range;
 pub mod read;
 pub mod share;
 pub mod size;

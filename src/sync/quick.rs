@@ -12,12 +12,15 @@
 use crate::entry::resolve::TESTCANCEL;
 use crate::entry::slot::Slot;
 use crate::ground::memory::PAGE;
+use crate::ground::process;
 use crate::mappings::{FLUSHED, RECORD};
 use crate::sync::spared::{SPARED, Spared};
 use core::arch::naked_asm;
 use core::mem::offset_of;
 use core::sync::atomic::{AtomicPtr, Ordering};
-use daxshim_core::flush::LINE;
+use daxshim_core::config::{Config, FlushPolicy};
+use daxshim_core::contract::Mode;
+use daxshim_core::flush::{LINE, WriteBack};
 use daxshim_core::record::{BATCH, NO_FRAME, PAGE_STEP, PLACE_SHIFT, PLACES, offset};
 use daxshim_core::regions::Regions;
 
@@ -25,6 +28,15 @@ use daxshim_core::regions::Regions;
 /// natively 0.4 µs clean; sync_file_range, the cheapest call, takes 1,126 instructions with nothing
 /// to do.
 pub const LIMIT: usize = 32 << 10;
+
+/// Whether msync of a short range is nothing but lines and a fence.
+pub fn may_serve(config: &Config, is_counted: bool) -> bool {
+    matches!(config.flush, FlushPolicy::Auto | FlushPolicy::User)
+        && config.policy.mode == Mode::Enforce
+        && !config.deep
+        && !is_counted
+        && process::write_back() == WriteBack::Clwb
+}
 
 /// Where the symbol led before.
 static OTHERWISE: AtomicPtr<()> = AtomicPtr::new(core::ptr::null_mut());

@@ -2,10 +2,10 @@
 
 use crate::check;
 use crate::entry::slot::Step;
-use crate::ground::page::{self};
+use crate::ground::page;
 use crate::ground::process;
 use crate::ground::real::Errno;
-use crate::tag::audit::{self};
+use crate::tag::audit;
 use core::sync::atomic::Ordering;
 use daxshim_core::check::Code;
 use daxshim_core::contract::{Effect, Operation, Subject, Verdict, verdict};

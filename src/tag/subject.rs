@@ -2,10 +2,10 @@
 
 use crate::check;
 use crate::ground::descriptors::{Look, is_known_tagged};
-use crate::ground::memory::{self};
+use crate::ground::memory;
 use crate::ground::page::event;
 use crate::ground::place::{Place, Stat, borrow, open_flags};
-use crate::ground::process::{self};
+use crate::ground::process;
 use crate::ground::real::{self, Errno};
 use crate::mappings;
 use crate::tag::dax_devices;

@@ -7,12 +7,10 @@
 //! The program may store while it is compared: a line is then equal or different, both of which are
 //! true.
 
-/// Bytes of a cache line.
-pub const LINE: usize = 64;
+pub use crate::units::{LINE, PAGE};
+
 /// Words of a line.
 pub const WORDS: usize = LINE / size_of::<u64>();
-/// Bytes of a page.
-pub const PAGE: usize = 4096;
 
 /// A line's content.
 pub type Words = [u64; WORDS];

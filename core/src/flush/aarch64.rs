@@ -1,10 +1,8 @@
 //! dc cvap, dc cvac, dsb (Arm Architecture Reference Manual, C5 and D7). The names are those of the
 //! x86-64 instructions that they stand for.
 
+pub use crate::units::LINE;
 use core::arch::asm;
-
-/// Bytes by which syncs are counted. The lines themselves may be shorter or longer: see [`line`].
-pub const LINE: usize = 64;
 
 /// What [`WriteBack`](super::WriteBack) is called here.
 pub const WORDS: [&str; 3] = ["dc cvap", "dc cvac", "dc cvac"];

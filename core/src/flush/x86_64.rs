@@ -1,10 +1,8 @@
 //! clwb, clflushopt, clflush, sfence (Intel SDM vol. 2; AMD APM vol. 3).
 
+pub use crate::units::LINE;
 use core::arch::asm;
 use core::arch::x86_64::__cpuid_count;
-
-/// Bytes in a cache line. CPUID can say otherwise; no x86-64 CPU does.
-pub const LINE: usize = 64;
 
 /// What [`WriteBack`](super::WriteBack) is called here.
 pub const WORDS: [&str; 3] = ["clwb", "clflushopt", "clflush"];

@@ -70,7 +70,7 @@ pub enum DaxOutcome {
 const CHUNK: usize = 4 << 20;
 
 /// Size of a large page, and so of the extents worth having, bytes.
-const HUGE: u32 = 2 << 20;
+const HUGE: u32 = crate::units::HUGE as u32;
 
 /// Makes a file fit for a tag, creating it if it is missing (then `size` is needed). Content is
 /// kept. `progress` is called between chunks; to break means to stop.

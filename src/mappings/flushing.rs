@@ -1,0 +1,168 @@
+//! Flushes under way: published, so that nobody takes pages away under them.
+
+use super::attributes::Attributes;
+use super::{Me, RECORD, is_empty, settle};
+use crate::ground::page::event;
+use crate::ground::real::sys;
+use core::arch::asm;
+use core::ops::Range;
+use core::sync::atomic::{AtomicUsize, Ordering};
+use daxshim_core::record::{BATCH, Place};
+use daxshim_core::regions::{Busy, Region};
+use daxshim_core::report::Event;
+
+/// Pages flushed from user space so far, in all mappings, but for the last few of each place; wraps.
+pub static FLUSHED: AtomicUsize = AtomicUsize::new(0);
+
+/// See [`FLUSHED`].
+pub fn pages_flushed() -> u64 {
+    FLUSHED.load(Ordering::Relaxed) as u64
+}
+
+/// A published flush; mappings looked up through it stay as they are while it lives.
+pub struct Flush(&'static Place);
+
+impl Flush {
+    /// Publishes one, of anything until something is looked up. `None` if there is no place. `frame`: the
+    /// stack pointer of who asks, at best as it was when the program called.
+    #[inline]
+    pub fn publish(frame: usize) -> Option<Flush> {
+        let flush = Flush::publish_remembered(frame)?;
+        RECORD.reach_anywhere(flush.0);
+        Some(flush)
+    }
+
+    /// Publishes one of what the last flush in its place has looked up: see [`Flush::is_plain`].
+    #[inline]
+    pub fn publish_remembered(frame: usize) -> Option<Flush> {
+        settle();
+        RECORD.publish(frame, &Me).map(Flush)
+    }
+
+    /// The mapping that holds `address`, or the next above it. Up to its end, or the file's, it may be
+    /// touched until another is looked up. `None` also where a writer was in the way: the kernel's way is
+    /// always right. What is plainly flushable is remembered for [`quick`](crate::sync::quick).
+    pub fn at_or_after(&self, address: usize) -> Option<Region> {
+        match self.look_up(address) {
+            Ok(found) => found,
+            Err(Busy) => {
+                event(Event::MapBusy);
+                None
+            }
+        }
+    }
+
+    /// As [`Flush::at_or_after`].
+    ///
+    /// # Errors
+    /// [`Busy`]: a writer was in the way, or it is not known what is there.
+    pub fn look_up(&self, address: usize) -> Result<Option<Region>, Busy> {
+        let is_plain = |region: &Region| Attributes::of(*region).is_plainly_flushable();
+        RECORD.look_up(self.0, address, is_plain)
+    }
+
+    /// All of `[start, end)`, which was looked up piece by piece since the record was at `sequence`, may
+    /// be touched. `None`: it has changed since.
+    pub fn reach(&self, start: usize, end: usize, sequence: usize) -> Option<()> {
+        RECORD.look_up_all(self.0, (start, end), sequence).ok()
+    }
+
+    /// Which of the record's places it has.
+    pub fn number(&self) -> usize {
+        RECORD.number(self.0)
+    }
+
+    /// See [`Place::sequence`].
+    pub fn sequence(&self) -> usize {
+        self.0.sequence()
+    }
+
+    /// Whether all of `[start, end)` is in one mapping that is plainly flushable. One load each where
+    /// the place remembers it.
+    #[inline]
+    pub fn is_plain(&self, start: usize, end: usize) -> bool {
+        RECORD.remembers(self.0, start, end)
+            || self.at_or_after(start).is_some_and(|region| {
+                region.start <= start
+                    && end <= region.end.min(region.data_end)
+                    && Attributes::of(region).is_plainly_flushable()
+            })
+    }
+
+    /// Counts fewer than [`BATCH`] pages whose dirty tags the kernel keeps though their lines are written
+    /// back.
+    #[inline]
+    pub fn count(&self, pages: usize) {
+        if self.0.count(pages as u32) {
+            FLUSHED.fetch_add(BATCH as usize, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Drop for Flush {
+    fn drop(&mut self) {
+        RECORD.withdraw(self.0);
+    }
+}
+
+/// The thread is about to jump to where its stack pointer is `target`: a flush deeper in its stack than that
+/// was interrupted by a signal handler, and does not go on.
+#[inline]
+pub fn jumping(target: impl FnOnce() -> usize) {
+    if !is_empty() && RECORD.has_published(&Me) {
+        leave(target());
+    }
+}
+
+#[cold]
+pub(super) fn leave(target: usize) {
+    // Within the stack that a handler has to itself nothing of the interrupted code is left.
+    let stays = signal_stack().is_none_or(|stack| stack.contains(&target));
+    if !stays {
+        RECORD.leave(target, &Me);
+    }
+}
+
+/// The stack of signal handlers that the thread is on; none if it is on its own. `None` if the kernel can't
+/// be asked.
+pub(super) fn signal_stack() -> Option<Range<usize>> {
+    let mut stack = core::mem::MaybeUninit::<libc::stack_t>::uninit();
+    // SAFETY: the kernel fills it in whole, or fails.
+    let stack = unsafe {
+        sys!(SYS_sigaltstack, 0, stack.as_mut_ptr()).ok()?;
+        stack.assume_init()
+    };
+    let start = stack.ss_sp as usize;
+    Some(match stack.ss_flags & libc::SS_ONSTACK {
+        0 => 0..0,
+        _ => start..start.saturating_add(stack.ss_size),
+    })
+}
+
+/// Waits for the flushes that may have looked up what was just changed in `[start, end)`.
+pub fn drain(start: usize, end: usize) {
+    if RECORD.drain(start, end, &Me).is_err() {
+        event(Event::DrainTimeout);
+    }
+}
+
+/// The stack pointer of about here.
+#[inline(always)]
+pub fn stack_pointer() -> usize {
+    let pointer: usize;
+    // SAFETY: reads a register.
+    unsafe {
+        asm!("mov {}, rsp", out(reg) pointer, options(nostack, nomem, preserves_flags));
+    }
+    pointer
+}
+
+/// A number that no other living thread of the process has: the thread pointer.
+pub fn thread() -> usize {
+    let pointer: usize;
+    // SAFETY: on x86-64 the ABI keeps the thread pointer's own address at fs:0.
+    unsafe {
+        asm!("mov {}, fs:0", out(reg) pointer, options(nostack, preserves_flags, readonly, pure));
+    }
+    pointer
+}

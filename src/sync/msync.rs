@@ -1,0 +1,132 @@
+//! msync(2).
+
+use super::part::{Flushable, by_range};
+use super::plan::{Done, How, Request, is_skipped};
+use super::tell::{after_msync, begin, finish, measured};
+use crate::check;
+use crate::entry::slot::{Call, Step};
+use crate::ground::memory::PAGE;
+use crate::ground::process;
+use crate::mappings::{self, Flush};
+use crate::sync::spared::{ByRange, Spared};
+use crate::tag::audit;
+use daxshim_core::config::FlushPolicy;
+use daxshim_core::flush::fence;
+use daxshim_core::report::{self, ticks};
+use libc::{MS_ASYNC, MS_INVALIDATE, MS_SYNC};
+
+/// Whether the kernel would do nothing for it but find it right: an msync of no bytes, or one that is not
+/// MS_SYNC and of what is recorded from end to end (msync(2) in mm/msync.c).
+pub(super) fn owes_nothing(call: &Call) -> bool {
+    let [start, length, flags, ..] = call.args;
+    let flags = flags as i32;
+    let known = MS_ASYNC | MS_INVALIDATE | MS_SYNC;
+    if flags & !known != 0 || flags & MS_ASYNC != 0 && flags & MS_SYNC != 0 || start % PAGE != 0 {
+        return false;
+    }
+    let is_idle = length == 0 || flags & (MS_SYNC | MS_INVALIDATE) == 0;
+    let end = start
+        .checked_add(length)
+        .filter(|end| *end <= usize::MAX - PAGE);
+    is_idle && end.is_some_and(|end| mappings::is_covered(start, mappings::page_end(end, 0)))
+}
+
+/// A published flush. `None`: there is no place, or what was let through has made the record worthless.
+#[inline]
+pub(super) fn publish(frame: usize) -> Option<Flush> {
+    if audit::was_let_through() {
+        return None;
+    }
+    Flush::publish(frame)
+}
+
+/// msync(2).
+pub fn msync(call: &mut Call) -> Step {
+    let started = begin();
+    let Some(request) = Request::of(call) else {
+        return if owes_nothing(call) {
+            Step::answer_cancellable(0)
+        } else {
+            Step::PASS
+        };
+    };
+    check::sync_begins(request.start, request.end);
+    let Some(flush) = publish(call.frame()) else {
+        return match mappings::first_in(request.start, request.end - request.start) {
+            Ok(None) => Step::PASS,
+            _ => measured(call, after_msync),
+        };
+    };
+    let spared = Spared::of(&flush);
+    if spared.is_some_and(|spared| is_spared(&request, spared)) {
+        drop(flush);
+        fence();
+        let done = Done {
+            by_range: true,
+            ..Done::default()
+        };
+        return finish(report::Call::Msync, done, request.bytes(), started, Ok(()));
+    }
+    let config = process::config();
+    let first = request.part(&flush, request.start);
+    if let How::Any(how, region) = first.how
+        && first.end == request.end
+        && config.flush != FlushPolicy::Kernel
+        && !config.deep
+    {
+        // Nearly all calls are of this kind.
+        let part = Flushable {
+            start: request.start,
+            end: request.end,
+            how,
+            region,
+        };
+        let mut done = Done::default();
+        let outcome = request.sync(&part, &flush, &mut done);
+        part.spare_next(&flush, spared);
+        if !is_skipped() {
+            fence();
+        }
+        drop(flush);
+        if outcome.is_err() {
+            check::sync_failed(request.start, request.end);
+        }
+        return finish(report::Call::Msync, done, request.bytes(), started, outcome);
+    }
+    let plan = request.plan(&flush);
+    if !plan.tagged {
+        return Step::PASS;
+    }
+    if !plan.flushable || config.flush == FlushPolicy::Kernel {
+        return measured(call, after_msync);
+    }
+    let (done, outcome) = request.carry_out(&flush);
+    drop(flush);
+    if outcome.is_err() {
+        check::sync_failed(request.start, request.end);
+    }
+    finish(report::Call::Msync, done, request.bytes(), started, outcome)
+}
+
+/// Syncs a range the range way, if that was said of the next few.
+#[inline]
+pub(super) fn is_spared(request: &Request, spared: &Spared) -> bool {
+    spared
+        .range(request.start, request.end)
+        .is_some_and(|range| spare_by_range(request, spared, &range))
+}
+
+#[inline(never)]
+pub(super) fn spare_by_range(request: &Request, spared: &Spared, range: &ByRange) -> bool {
+    let before = ticks();
+    let done = by_range(
+        range.file,
+        range.file.file().descriptor(),
+        range.offset,
+        request.end - request.start,
+    );
+    if done.is_none() || ticks().wrapping_sub(before) > range.most {
+        spared.end();
+    }
+    done.is_some()
+}

@@ -1,0 +1,225 @@
+//! How a range is split by mapping, and what is done about each part.
+
+use super::part::Flushable;
+use crate::entry::slot::Call;
+use crate::ground::memory::PAGE;
+use crate::ground::process;
+use crate::ground::real::{Errno, sys_of_program};
+use crate::mappings::{Attributes, Flush};
+use daxshim_core::config::FlushPolicy;
+use daxshim_core::flush::{WriteBack, fence};
+use daxshim_core::regions::Region;
+use daxshim_core::report::{Kind, Way};
+use libc::{MS_INVALIDATE, MS_SYNC};
+
+/// What a call asks for, once it is known to be valid.
+pub(super) struct Request {
+    pub(super) start: usize,
+    pub(super) end: usize,
+    pub(super) flags: i32,
+}
+
+/// A part of a range.
+#[derive(Clone, Copy)]
+pub(super) struct Part {
+    pub(super) end: usize,
+    pub(super) how: How,
+}
+
+/// How a part can be synced.
+#[derive(Clone, Copy)]
+pub(super) enum How {
+    /// Any way: lines by this instruction.
+    Any(WriteBack, Region),
+    /// The kernel's msync, on a tagged file.
+    Kernel,
+    /// The kernel's msync, on whatever else is there.
+    Untagged,
+}
+
+impl How {
+    pub(super) fn is_any(self) -> bool {
+        matches!(self, How::Any(..))
+    }
+}
+
+/// What a range consists of.
+pub(super) struct Plan {
+    /// Whether any of it can be flushed from user space.
+    pub(super) flushable: bool,
+    /// Whether there is any tagged file in it.
+    pub(super) tagged: bool,
+}
+
+/// What was done.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Done {
+    pub(super) lines: u64,
+    pub(super) by_lines: bool,
+    pub(super) by_range: bool,
+    pub(super) by_kernel: bool,
+}
+
+impl Done {
+    pub(super) fn way(self) -> Way {
+        match (self.by_lines, self.by_range, self.by_kernel) {
+            (true, false, false) => Way::User,
+            (false, true, false) => Way::Range,
+            (true, ..) => Way::Mixed,
+            (false, ..) => Way::Kernel,
+        }
+    }
+}
+
+impl Request {
+    /// `None`: the kernel refuses it, or owes nothing for it.
+    pub(super) fn of(call: &Call) -> Option<Request> {
+        let [start, length, flags, ..] = call.args;
+        let flags = flags as i32;
+        if flags & !MS_INVALIDATE != MS_SYNC || start % PAGE != 0 || length == 0 {
+            return None;
+        }
+        let end = start.checked_add(length)?.checked_add(PAGE - 1)? & !(PAGE - 1);
+        Some(Request { start, end, flags })
+    }
+
+    /// The part that begins at `cursor`.
+    pub(super) fn part(&self, flush: &Flush, cursor: usize) -> Part {
+        let kernel_until = |end: usize, how| Part {
+            end: end.min(self.end),
+            how,
+        };
+        match flush.at_or_after(cursor) {
+            None => kernel_until(self.end, How::Untagged),
+            Some(region) if region.start > cursor => kernel_until(region.start, How::Untagged),
+            Some(region) => match write_back(region, self.flags) {
+                // Behind the end of the file a line would be SIGBUS.
+                Some(how) if cursor < region.data_end => Part {
+                    end: region.end.min(region.data_end).min(self.end),
+                    how: How::Any(how, region),
+                },
+                _ => kernel_until(region.end, How::Kernel),
+            },
+        }
+    }
+
+    pub(super) fn plan(&self, flush: &Flush) -> Plan {
+        let mut plan = Plan {
+            flushable: false,
+            tagged: false,
+        };
+        let mut cursor = self.start;
+        while cursor < self.end {
+            let part = self.part(flush, cursor);
+            plan.flushable |= part.how.is_any();
+            plan.tagged |= !matches!(part.how, How::Untagged);
+            if plan.flushable {
+                break;
+            }
+            cursor = part.end;
+        }
+        plan
+    }
+
+    pub(super) fn bytes(&self) -> u64 {
+        (self.end - self.start) as u64
+    }
+
+    /// The kernel's msync of a part, with its errors.
+    pub(super) fn kernel(&self, start: usize, end: usize) -> Result<(), Errno> {
+        // Only a range of bytes begins within a page.
+        let start = start & !(PAGE - 1);
+        // SAFETY: msync changes no memory; the kernel checks the range.
+        unsafe { sys_of_program!(SYS_msync, start, end - start, self.flags) }.map(|_| ())
+    }
+
+    /// A part in a sync mapping.
+    pub(super) fn sync(
+        &self,
+        part: &Flushable,
+        flush: &Flush,
+        done: &mut Done,
+    ) -> Result<(), Errno> {
+        part.sync(flush, done, &|start, end, done| {
+            if part.by_range(start, end).is_some() {
+                done.by_range = true;
+                return Ok(());
+            }
+            done.by_kernel = true;
+            self.kernel(start, end)
+        })
+    }
+
+    /// Does it all, as the kernel would: in order of addresses; a hole is remembered, and the rest
+    /// synced all the same; any other error ends it.
+    pub(super) fn carry_out(&self, flush: &Flush) -> (Done, Result<(), Errno>) {
+        let mut outcome = Ok(());
+        let mut done = Done::default();
+        let (mut part, mut cursor) = (self.part(flush, self.start), self.start);
+        loop {
+            let mut next = None;
+            let result = if let How::Any(how, region) = part.how {
+                let part = Flushable {
+                    start: cursor,
+                    end: part.end,
+                    how,
+                    region,
+                };
+                self.sync(&part, flush, &mut done)
+            } else {
+                done.by_kernel = true;
+                // Parts of the kernel's that follow each other are one call.
+                while part.end < self.end {
+                    let behind = self.part(flush, part.end);
+                    if behind.how.is_any() {
+                        next = Some(behind);
+                        break;
+                    }
+                    part.end = behind.end;
+                }
+                self.kernel(cursor, part.end)
+            };
+            match result {
+                Err(libc::ENOMEM) => outcome = Err(libc::ENOMEM),
+                Err(errno) => {
+                    outcome = Err(errno);
+                    break;
+                }
+                Ok(()) => {}
+            }
+            cursor = part.end;
+            if cursor >= self.end {
+                break;
+            }
+            part = next.unwrap_or_else(|| self.part(flush, cursor));
+        }
+        if !is_skipped() {
+            fence();
+            if process::config().deep {
+                done.by_kernel = true;
+                outcome = outcome.and(self.kernel(self.start, self.end));
+            }
+        }
+        (done, outcome)
+    }
+}
+
+/// How lines of a region are written back, if they may be.
+pub(super) fn write_back(region: Region, flags: i32) -> Option<WriteBack> {
+    let attributes = Attributes::of(region);
+    let kind = attributes.kind();
+    // MS_INVALIDATE on a locked page-cache mapping is EBUSY, which only the kernel knows.
+    let flushable = kind.is_sync() && (kind == Kind::Sync || flags & MS_INVALIDATE == 0);
+    flushable.then(|| {
+        if attributes.is_eadr() {
+            WriteBack::Nothing
+        } else {
+            process::write_back()
+        }
+    })
+}
+
+/// `DAXSHIM_FLUSH=none`.
+pub(super) fn is_skipped() -> bool {
+    process::config().flush == FlushPolicy::None
+}
