@@ -113,6 +113,25 @@ fn the_tables_are_those_of_the_code() {
     check("docs/check.md", "table of findings", &findings());
 }
 
+#[test]
+fn the_rooms_of_the_library_are_all_there() {
+    let text = std::fs::read_to_string(root().join("docs/internals.md")).unwrap();
+    let (_, table) = text.split_once("<!-- rooms -->\n").expect("no rooms");
+    let (table, _) = table.split_once("<!-- end -->").expect("no end marker");
+    let told = table.lines().filter_map(|line| line.split('`').nth(1));
+    let told: BTreeSet<_> = told.map(str::to_owned).collect();
+    let entries = std::fs::read_dir(root().join("src")).unwrap();
+    let there = entries.map(|entry| entry.unwrap().path().with_extension(""));
+    let there: BTreeSet<_> = there
+        .filter_map(|path| Some(path.file_name()?.to_str()?.to_owned()))
+        .filter(|name| name != "lib")
+        .collect();
+    assert_eq!(
+        told, there,
+        "docs/internals.md tells other rooms than src/ has"
+    );
+}
+
 fn all() -> Vec<Page> {
     let pages = pages::all().unwrap();
     assert!(pages.iter().any(|page| page.name == "README.md"));

@@ -40,8 +40,8 @@ pub struct Check {
     #[arg(long)]
     exact: bool,
 
-    /// Also tell who stored first to what was never synced: pages are made read-only at the program's
-    /// back and given back at the first store, for a quarter of the run time at most (or --exact)
+    /// Also tell who stored first to what was never synced: write-protects pages and unprotects each at
+    /// its first store after a sync, for a quarter of the run time at most (or --exact)
     #[arg(long)]
     blame: bool,
 
