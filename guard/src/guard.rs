@@ -17,11 +17,13 @@ use rustix::io::Errno;
 use crate::Error;
 use crate::bpf::{self, Attach};
 use crate::btf::Btf;
-use crate::programs::{self, HOOKS, MapNumbers};
+use crate::programs::{self, HOOKS, Hook, MapNumbers};
 use crate::set::{About, LAYOUT, Maps};
 
 /// Where bpffs is.
 pub const BPFFS: &str = "/sys/fs/bpf";
+/// BPF_FS_MAGIC (linux/magic.h).
+pub const BPF_FS_MAGIC: u32 = 0xcafe_4a11;
 /// Where the guard is pinned.
 pub const DIRECTORY: &str = "/sys/fs/bpf/daxshim";
 /// What its directory is called while it comes and goes.
@@ -58,6 +60,12 @@ impl Kind {
             Kind::Lsm => "lsm",
             Kind::ModifyReturn => "fmod_ret",
         }
+    }
+
+    /// The function that a hook's program is attached to.
+    #[must_use]
+    pub fn function(self, hook: &Hook) -> String {
+        format!("{}{}", self.prefix(), hook.name)
     }
 
     const fn prefix(self) -> &'static str {
@@ -128,7 +136,7 @@ impl Attached {
             counter: maps.counter.as_raw_fd(),
             about: maps.about.as_raw_fd(),
         };
-        let programs = programs::programs(&btf, kind.prefix(), numbers, options.opens)?;
+        let programs = programs::programs(&btf, kind, numbers, options.opens)?;
         let mut loaded = Vec::new();
         for program in &programs {
             let name = program.hook.name;
@@ -326,7 +334,6 @@ impl Lock {
     /// There is no bpffs.
     pub fn take() -> Result<Lock, Error> {
         let directory = File::open(BPFFS).map_err(|error| no_bpffs(&errno(error).to_string()))?;
-        const BPF_FS_MAGIC: u32 = 0xcafe_4a11;
         let kind = rustix::fs::fstatfs(&directory).map(|statfs| statfs.f_type as u32);
         if kind != Ok(BPF_FS_MAGIC) {
             return Err(no_bpffs("no bpffs is mounted there"));

@@ -14,6 +14,7 @@
 //! | [`guard`] | loading, attaching, pinning, taking down |
 //! | [`selftest`] | whether the kernel really refuses |
 //! | [`hold`] | holding files, and letting them go |
+//! | [`survey`] | whether a guard is possible here |
 //! | [`look`] | who uses a file already, past the hooks |
 //!
 //! # Why no crate does this
@@ -49,5 +50,6 @@ pub mod programs;
 pub mod scan;
 pub mod selftest;
 pub mod set;
+pub mod survey;
 
 pub use error::Error;

@@ -7,18 +7,18 @@
 use daxshim_core::contract::Operation;
 use daxshim_core::requests::{
     EXT4_IOC_ALLOC_DA_BLKS, EXT4_IOC_MIGRATE, EXT4_IOC_MOVE_EXT, EXT4_IOC_SETVERSION,
-    EXT4_IOC_SWAP_BOOT, EXT4_IOC32_SETVERSION, FICLONE, FICLONERANGE, FIDEDUPERANGE,
-    FS_IOC_ENABLE_VERITY, FS_IOC_FSSETXATTR, FS_IOC_SET_ENCRYPTION_POLICY, FS_IOC_SETFLAGS,
-    FS_IOC_SETVERSION, FS_IOC32_SETFLAGS, FS_IOC32_SETVERSION, LOOP_CHANGE_FD, LOOP_CONFIGURE,
-    LOOP_SET_FD, XFS_IOC_ALLOCSP, XFS_IOC_ALLOCSP64, XFS_IOC_ATTRMULTI_BY_HANDLE,
-    XFS_IOC_COMMIT_RANGE, XFS_IOC_EXCHANGE_RANGE, XFS_IOC_FREESP, XFS_IOC_FREESP64,
-    XFS_IOC_FSSETDM, XFS_IOC_SWAPEXT,
+    EXT4_IOC_SWAP_BOOT, EXT4_IOC32_SETVERSION, FS_IOC_ENABLE_VERITY, FS_IOC_FSSETXATTR,
+    FS_IOC_SET_ENCRYPTION_POLICY, FS_IOC_SETFLAGS, FS_IOC_SETVERSION, FS_IOC32_SETFLAGS,
+    FS_IOC32_SETVERSION, LOOP_CHANGE_FD, LOOP_CONFIGURE, LOOP_SET_FD, XFS_IOC_ALLOCSP,
+    XFS_IOC_ALLOCSP64, XFS_IOC_ATTRMULTI_BY_HANDLE, XFS_IOC_COMMIT_RANGE, XFS_IOC_EXCHANGE_RANGE,
+    XFS_IOC_FREESP, XFS_IOC_FREESP64, XFS_IOC_FSSETDM, XFS_IOC_SWAPEXT,
 };
 
 use crate::Error;
 use crate::btf::{Btf, Field, Function};
 use crate::emit::Register::{R0, R1, R2, R3, R6, R7, R8, R9, R10};
 use crate::emit::{Emitter, Helper, Label, Register, Test, Width};
+use crate::guard::Kind;
 use crate::set::{About, Entry, RING, Refusal, flag};
 
 /// Where a hook has an inode that it is about.
@@ -147,6 +147,9 @@ pub const HOOKS: &[Hook] = &{
 
 /// S_DAX (linux/fs.h), a macro, so not in BTF.
 const S_DAX: u32 = 1 << 13;
+/// S_IFMT, S_IFBLK (linux/stat.h).
+const S_IFMT: i32 = 0o170_000;
+const S_IFBLK: i32 = 0o060_000;
 /// MAY_WRITE (linux/fs.h).
 const MAY_WRITE: u32 = 2;
 /// FMODE_WRITE (linux/fs.h).
@@ -182,7 +185,8 @@ mod call {
     pub const NOT_FOR_PROGRAMS: &[u32] = &[89, 224, 64, 66, 68, 51, 87, 4, 146, 181];
 }
 
-/// Requests that change the file that they are asked of, whatever their argument says.
+/// Requests that change the file that they are asked of, whatever their argument says. (FICLONE and
+/// its kin ask file_permission for both files, as does what allocates space.)
 const REFUSED_REQUESTS: &[(u32, Operation)] = &[
     (FS_IOC_SETVERSION, Operation::SetFlags),
     (FS_IOC32_SETVERSION, Operation::SetFlags),
@@ -202,9 +206,6 @@ const REFUSED_REQUESTS: &[(u32, Operation)] = &[
     (XFS_IOC_FREESP, Operation::Resize),
     (XFS_IOC_FREESP64, Operation::Resize),
     (XFS_IOC_FSSETDM, Operation::SetFlags),
-    (FICLONE, Operation::ShareExtents),
-    (FICLONERANGE, Operation::ShareExtents),
-    (FIDEDUPERANGE, Operation::ShareExtents),
 ];
 
 /// XFS_IOC_ATTRMULTI_BY_HANDLE of 32-bit programs, whose struct has pointers of four bytes.
@@ -291,14 +292,13 @@ pub struct Program {
     pub code: Vec<u64>,
 }
 
-/// The programs for this kernel; `prefix` is what the functions' names begin with. With `opens`,
-/// also what is only attached where wanted.
+/// The programs for this kernel. With `opens`, also what is only attached where wanted.
 ///
 /// # Errors
 /// The kernel lacks a hook or a field, or a hook does not take what it should.
 pub fn programs(
     btf: &Btf,
-    prefix: &str,
+    kind: Kind,
     maps: MapNumbers,
     opens: bool,
 ) -> Result<Vec<Program>, Error> {
@@ -308,7 +308,7 @@ pub fn programs(
         if hook.presence == Presence::Wanted && !opens {
             continue;
         }
-        let name = format!("{prefix}{}", hook.name);
+        let name = kind.function(hook);
         let missing = |what: String| {
             Error::new(
                 "cannot make the guard's programs for this kernel",
@@ -550,13 +550,14 @@ impl<'a> Body<'a> {
             .store(Width::B8, R10, stack::ARGUMENT, R1);
 
         // Requests that name another file: whoever they are asked of.
-        let (descriptor, configure) = (self.e.label(), self.e.label());
+        let descriptor = self.e.label();
         let (donor, swap) = (self.e.label(), self.e.label());
         let (handle, handle32) = (self.e.label(), self.e.label());
+        let looped = self.e.label();
         for (request, to) in [
-            (LOOP_SET_FD, descriptor),
-            (LOOP_CHANGE_FD, descriptor),
-            (LOOP_CONFIGURE, configure),
+            (LOOP_SET_FD, looped),
+            (LOOP_CHANGE_FD, looped),
+            (LOOP_CONFIGURE, looped),
             (EXT4_IOC_MOVE_EXT, donor),
             (XFS_IOC_SWAPEXT, swap),
             (XFS_IOC_ATTRMULTI_BY_HANDLE, handle),
@@ -611,7 +612,18 @@ impl<'a> Body<'a> {
         self.e.place(read_failed).set(R0, EFAULT).exit();
 
         // A loop device's backing file: the descriptor is the argument, or begins what it points to.
-        self.e.place(configure);
+        self.e.place(looped);
+        self.inode(Subject::File)?;
+        self.e
+            .load(
+                Width::of(self.layout.mode.size)?,
+                R1,
+                R6,
+                self.layout.mode.offset,
+            )
+            .and(R1, S_IFMT)
+            .jump_if(R1, Test::NotEqual, S_IFBLK, self.allow)
+            .jump_if_low(R7, Test::NotEqual, LOOP_CONFIGURE, descriptor);
         self.read_user(4, self.allow);
         self.e.load(Width::B4, R1, R10, stack::USER);
         let by_descriptor = self.e.label();

@@ -44,7 +44,10 @@ pub fn test(maps: &Maps, directory: &Path) -> Result<(), Failure> {
         Failure::Useless(Error::system(
             &format!("cannot test the guard on {}", directory.display()),
             errno,
-            "see dmesg, then try again",
+            match errno {
+                Errno::TOOBIG => "the set is full: daxshim guard remove some files",
+                _ => "see dmesg, then try again",
+            },
         ))
     };
     let before = write(&file);

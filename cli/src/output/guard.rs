@@ -7,6 +7,7 @@ use daxshim_guard::Error;
 use daxshim_guard::guard::{Kind, Pinned, State};
 use daxshim_guard::hold::{Held, Place, place};
 use daxshim_guard::set::{Entry, Key, Refusal, flag};
+use daxshim_guard::survey::Survey;
 use serde::Serialize;
 
 use super::{BAD, GOOD, ODD, counted, number, styled, table};
@@ -334,4 +335,103 @@ pub fn text(guard: &Shown) -> String {
         );
     }
     text
+}
+
+/// Whether a guard is possible, in a document.
+#[derive(Serialize)]
+pub struct Possible<'a> {
+    state: Option<&'static str>,
+    kind: &'static str,
+    btf: bool,
+    bpffs: bool,
+    capable: bool,
+    lockdown: Option<&'a str>,
+    obstacle: Option<Obstacle<'a>>,
+}
+
+#[derive(Serialize)]
+struct Obstacle<'a> {
+    what: &'a str,
+    why: &'a str,
+    help: &'a str,
+}
+
+impl<'a> From<&'a Survey> for Possible<'a> {
+    fn from(survey: &'a Survey) -> Possible<'a> {
+        Possible {
+            state: survey.state,
+            kind: survey.kind.word(),
+            btf: survey.btf,
+            bpffs: survey.bpffs,
+            capable: survey.capable,
+            lockdown: survey.lockdown.as_deref(),
+            obstacle: survey.obstacle.as_ref().map(|error| Obstacle {
+                what: &error.what,
+                why: &error.why,
+                help: &error.help,
+            }),
+        }
+    }
+}
+
+/// The same in a line.
+pub fn possible(survey: &Survey) -> String {
+    let kind = survey.kind.word();
+    match (survey.state, &survey.obstacle) {
+        (Some("on"), _) => "on: daxshim guard status shows it".into(),
+        (Some("half"), _) => "half removed: daxshim guard stop removes the rest".into(),
+        (None, _) => "there may be one: daxshim guard status, as root".into(),
+        (_, None) => format!("possible ({kind}), not started"),
+        (_, Some(error)) => format!("{}: {}; {}", error.what, error.why, error.help),
+    }
+}
+
+/// Whether a file is held.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct FileGuard {
+    held: bool,
+    mode: Option<&'static str>,
+    refused: Option<u64>,
+}
+
+/// Asks the guard for a file; `None`: it can't be asked.
+pub fn of_file(device: u64, inode: u64, generation: Option<u32>) -> Option<FileGuard> {
+    let nobody = FileGuard {
+        held: false,
+        mode: None,
+        refused: None,
+    };
+    let pinned = match daxshim_guard::guard::state() {
+        Ok(State::On(pinned)) => pinned,
+        Ok(State::Off | State::Half(_)) => return Some(nobody),
+        Err(_) => return None,
+    };
+    let Some(generation) = generation else {
+        return Some(nobody);
+    };
+    let entry = pinned
+        .maps
+        .entry(&Key::new(device, inode, generation))
+        .ok()?;
+    Some(entry.map_or(nobody, |entry| FileGuard {
+        held: true,
+        mode: Some(mode(entry.flags)),
+        refused: Some(entry.refused),
+    }))
+}
+
+/// The same in a line.
+pub fn of_file_text(guard: Option<FileGuard>) -> String {
+    match guard {
+        None => "unknown: ask as root".into(),
+        Some(FileGuard {
+            held: true,
+            mode: Some(mode),
+            refused: Some(refused),
+        }) => format!(
+            "holds it ({mode}); {} refused so far",
+            counted(refused, "call")
+        ),
+        Some(_) => "does not hold it".into(),
+    }
 }

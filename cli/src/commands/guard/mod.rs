@@ -9,6 +9,7 @@ use daxshim_guard::set::flag;
 use crate::output;
 
 mod add;
+pub mod along;
 mod remove;
 mod start;
 mod status;
