@@ -152,6 +152,21 @@ pub fn release(maps: &Maps, path: &Path) -> Result<Option<(Key, Entry)>, Error> 
     Ok(entry.map(|entry| (key, entry)))
 }
 
+/// Takes out the entries of files that are gone; how many.
+///
+/// # Errors
+/// Those of bpf(2).
+pub fn release_stale(maps: &Maps) -> Result<u64, Error> {
+    let failed = |errno| Error::system("cannot change the guard's set", errno, "run as root");
+    let mut count = 0;
+    for key in maps.keys().map_err(failed)? {
+        if place(&key) == Place::Gone && maps.remove(&key).map_err(failed)? {
+            count += 1;
+        }
+    }
+    Ok(count)
+}
+
 fn cannot_hold(path: &Path, errno: Errno) -> Error {
     let help = match errno {
         Errno::TOOBIG => {

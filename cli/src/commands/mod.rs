@@ -114,10 +114,6 @@ struct Files {
 }
 
 impl Files {
-    fn paths(&self) -> &[PathBuf] {
-        &self.files
-    }
-
     /// Calls `action` for each file; it returns whether all is well with the file.
     fn each(&self, mut action: impl FnMut(&PathBuf) -> Result<bool, Error>) -> ExitCode {
         let mut well = true;

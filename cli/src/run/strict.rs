@@ -7,7 +7,7 @@ use daxshim_guard::Error;
 use daxshim_guard::guard::{self, Attached, Options, Pinned, State};
 use daxshim_guard::hold::{self, Holding};
 use daxshim_guard::scan;
-use daxshim_guard::set::{Maps, flag};
+use daxshim_guard::set::{Entry, Maps, flag};
 use serde::Serialize;
 
 use super::environment::Environment;
@@ -51,17 +51,27 @@ impl Strict {
         let chosen = chosen(environment)?;
         let tagged = tagged()?;
         let strict = match guard::state().map_err(failure)? {
-            State::On(pinned) => Strict::of_pinned(pinned.whole().map_err(failure)?, &tagged),
+            State::On(pinned) => {
+                Strict::of_pinned(pinned.whole().map_err(failure)?, &tagged, chosen)
+            }
             State::Off | State::Half(_) => Strict::of_own(&tagged, chosen),
         };
         strict.map_err(failure)
     }
 
-    fn of_pinned(pinned: Pinned, tagged: &[PathBuf]) -> Result<Strict, Error> {
+    fn of_pinned(pinned: Pinned, tagged: &[PathBuf], chosen: u32) -> Result<Strict, Error> {
+        // One that only watches is no guard, unless the shim only watches too.
+        let holds = |entry: &Entry| entry.flags & flag::AUDIT == 0 || chosen & flag::AUDIT != 0;
         let mut missing = Vec::new();
         for path in tagged {
             let key = hold::key(path)?;
-            if pinned.maps.entry(&key).map_err(unreadable)?.is_none() {
+            if !pinned
+                .maps
+                .entry(&key)
+                .map_err(unreadable)?
+                .as_ref()
+                .is_some_and(holds)
+            {
                 missing.push(shown(path));
             }
         }
@@ -70,11 +80,11 @@ impl Strict {
             return Err(Error::new(
                 "cannot hold the tagged files (--strict)",
                 format!(
-                    "{} of them are not held by the guard: {}",
+                    "the guard does not hold {} of them, or only watches: {}",
                     missing.len(),
                     first.join(", ")
                 ),
-                "daxshim guard add --all, as root",
+                "daxshim guard add --all --mode enforce, as root",
             ));
         }
         let from = pinned.maps.count().map_err(unreadable)?;

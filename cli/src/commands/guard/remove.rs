@@ -1,5 +1,6 @@
 //! `daxshim guard remove`
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
@@ -7,7 +8,7 @@ use daxshim_core::host::shown;
 use daxshim_guard::guard::{self, Lock};
 use daxshim_guard::hold;
 
-use crate::commands::{Files, exit_code};
+use crate::commands::exit_code;
 use crate::output;
 
 /// Let files go
@@ -16,8 +17,13 @@ use crate::output;
 /// more. A file that is not held is left alone.
 #[derive(Args)]
 pub struct Remove {
-    #[command(flatten)]
-    files: Files,
+    /// Files to let go; after an error the next one is tried, and the exit status is 1
+    #[arg(required_unless_present = "stale", value_name = "FILE")]
+    files: Vec<PathBuf>,
+
+    /// Take out entries of files that are gone: they hold nobody
+    #[arg(long)]
+    stale: bool,
 }
 
 impl Remove {
@@ -36,9 +42,23 @@ impl Remove {
             }
         };
         let mut well = true;
-        for file in self.files.paths() {
+        for file in &self.files {
             match hold::release(&pinned.maps, file) {
                 Ok(before) => output::say(&output::guard::released(&shown(file), before.as_ref())),
+                Err(error) => {
+                    output::guard::error(&error);
+                    well = false;
+                }
+            }
+        }
+        if self.stale {
+            match hold::release_stale(&pinned.maps) {
+                Ok(count) => {
+                    let entries = if count == 1 { "entry" } else { "entries" };
+                    output::say(&format!(
+                        "guard: took out {count} {entries} of files that are gone"
+                    ));
+                }
                 Err(error) => {
                     output::guard::error(&error);
                     well = false;
