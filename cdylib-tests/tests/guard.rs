@@ -5,7 +5,8 @@
 use daxshim_core::contract::Operation;
 use daxshim_core::requests::FICLONE;
 use daxshim_core::symbols::{HOOKS, Hook};
-use daxshim_guard::guard::{DIRECTORY, Kind, State, state};
+use daxshim_guard::guard::{DIRECTORY, State, state};
+use daxshim_guard::kind::Kind;
 use daxshim_guard::set::{CAPACITY, Entry, Key, Maps};
 use daxshim_tests::{Failed, Outcome, Run, Scene, Shim, Tag, built, expectation, fail, scene};
 use libtest_mimic::{Arguments, Trial};
@@ -190,6 +191,7 @@ const LIFE: &[(&str, Test)] = &[
     ("strict/its own guard", strict_own),
     ("strict/a guard that was there", strict_pinned),
     ("strict/nothing to hold", strict_nothing),
+    ("strict/by two capabilities", strict_by_capabilities),
 ];
 
 fn stopped_all_is_as_before() -> Outcome {
@@ -889,6 +891,41 @@ fn strict_pinned() -> Outcome {
         fail!("it ended with {}", run.status);
     }
     Ok(())
+}
+
+/// Root is not needed for a guard of one's own, where one may write to the files' directory.
+fn strict_by_capabilities() -> Outcome {
+    let held = Held::new()?;
+    let scene = &held.scene;
+    let everybody = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode));
+    everybody(scene.dir(), 0o777)?;
+    // What is not readable may hide a tagged file.
+    let _ = fs::remove_dir(scene::root().join("lost+found"));
+    let strict = |capabilities: &str| {
+        let mut command = Shim::none().command("setpriv");
+        command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]);
+        command.args(["--inh-caps", capabilities, "--ambient-caps", capabilities]);
+        command
+            .arg(built("daxshim"))
+            .args(["run", "--strict", "--report", "-", "--"]);
+        let to = format!("of={}", scene.path("file").display());
+        Run::of(command.args([
+            STATIC,
+            "dd",
+            "if=/dev/zero",
+            "bs=1",
+            "count=1",
+            "conv=notrunc",
+            &to,
+        ]))
+    };
+    fs::set_permissions(scene.path("file"), fs::Permissions::from_mode(0o666))?;
+    let run = strict("+bpf,+perfmon")?;
+    fails(&run, "past the shim it refused")?;
+    says(&run, "write by write")?;
+    fails(&strict("+bpf")?, "CAP_PERFMON")?;
+    fails(&strict("+perfmon")?, "CAP_BPF")?;
+    is_free(&held.file())
 }
 
 fn strict_nothing() -> Outcome {

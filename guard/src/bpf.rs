@@ -8,7 +8,15 @@ use std::path::Path;
 
 use rustix::io::Errno;
 
-use crate::set::Plain;
+/// Plain structs that go to the kernel as their bytes.
+///
+/// # Safety
+/// Every bit pattern is a value, and there is no padding.
+pub unsafe trait Plain: Copy + Default {}
+// SAFETY: an integer.
+unsafe impl Plain for u32 {}
+// SAFETY: an integer.
+unsafe impl Plain for u64 {}
 
 /// The licence that the programs state. The kernel wants one compatible with the GPL of programs
 /// that read its memory (include/linux/license.h).

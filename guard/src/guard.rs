@@ -15,9 +15,10 @@ use rustix::fs::FlockOperation;
 use rustix::io::Errno;
 
 use crate::Error;
-use crate::bpf::{self, Attach};
+use crate::bpf;
 use crate::btf::Btf;
-use crate::programs::{self, HOOKS, Hook, MapNumbers};
+use crate::kind::Kind;
+use crate::programs::{self, HOOKS, MapNumbers};
 use crate::set::{About, LAYOUT, Maps};
 
 /// Where bpffs is.
@@ -31,74 +32,6 @@ const COMING: &str = "daxshim-coming-";
 const GOING: &str = "daxshim-going-";
 /// What the names of pinned links begin with.
 const LINK: &str = "hook-";
-
-/// The kind of the programs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// `lsm`: the kernel was booted with bpf among its security modules.
-    Lsm,
-    /// `fmod_ret` on the functions that ask the modules.
-    ModifyReturn,
-}
-
-impl Kind {
-    /// What this kernel takes: `bpf` is in /sys/kernel/security/lsm, or not, or nobody can tell.
-    #[must_use]
-    pub fn here() -> Kind {
-        let active = fs::read_to_string("/sys/kernel/security/lsm").unwrap_or_default();
-        if active.trim().split(',').any(|name| name == "bpf") {
-            Kind::Lsm
-        } else {
-            Kind::ModifyReturn
-        }
-    }
-
-    /// The kernel's word for it.
-    #[must_use]
-    pub const fn word(self) -> &'static str {
-        match self {
-            Kind::Lsm => "lsm",
-            Kind::ModifyReturn => "fmod_ret",
-        }
-    }
-
-    /// The function that a hook's program is attached to.
-    #[must_use]
-    pub fn function(self, hook: &Hook) -> String {
-        format!("{}{}", self.prefix(), hook.name)
-    }
-
-    const fn prefix(self) -> &'static str {
-        match self {
-            Kind::Lsm => "bpf_lsm_",
-            Kind::ModifyReturn => "security_",
-        }
-    }
-
-    const fn attach(self) -> Attach {
-        match self {
-            Kind::Lsm => Attach::Lsm,
-            Kind::ModifyReturn => Attach::ModifyReturn,
-        }
-    }
-
-    const fn number(self) -> u32 {
-        match self {
-            Kind::Lsm => 1,
-            Kind::ModifyReturn => 2,
-        }
-    }
-
-    /// The kind with this number.
-    #[must_use]
-    pub const fn numbered(number: u32) -> Option<Kind> {
-        match number {
-            1 => Some(Kind::Lsm),
-            2 => Some(Kind::ModifyReturn),
-            _ => None,
-        }
-    }
-}
 
 /// How to start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

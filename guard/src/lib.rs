@@ -8,6 +8,7 @@
 //! |---|---|
 //! | [`btf`] | the reader of `/sys/kernel/btf/vmlinux`: where fields lie, what functions take |
 //! | [`emit`] | a small emitter of BPF instructions, with labels |
+//! | [`kind`] | how programs are attached |
 //! | [`programs`] | the hooks as a table, and the program of each |
 //! | [`bpf`] | bpf(2) |
 //! | [`set`] | the maps: who is held, what was refused |
@@ -45,6 +46,7 @@ pub mod emit;
 pub mod error;
 pub mod guard;
 pub mod hold;
+pub mod kind;
 pub mod look;
 pub mod programs;
 pub mod scan;

@@ -18,7 +18,7 @@ use crate::Error;
 use crate::btf::{Btf, Field, Function};
 use crate::emit::Register::{R0, R1, R2, R3, R6, R7, R8, R9, R10};
 use crate::emit::{Emitter, Helper, Label, Register, Test, Width};
-use crate::guard::Kind;
+use crate::kind::Kind;
 use crate::set::{About, Entry, RING, Refusal, flag};
 
 /// Where a hook has an inode that it is about.
@@ -308,7 +308,7 @@ pub fn programs(
         if hook.presence == Presence::Wanted && !opens {
             continue;
         }
-        let name = kind.function(hook);
+        let name = kind.function(hook.name);
         let missing = |what: String| {
             Error::new(
                 "cannot make the guard's programs for this kernel",

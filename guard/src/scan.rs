@@ -1,5 +1,6 @@
 //! Finds tagged files, on a filesystem or in a list.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -7,14 +8,14 @@ use std::path::{Path, PathBuf};
 
 use daxshim_core::tag::XATTR;
 
-/// The regular files below a directory, on its filesystem, that have the attribute of a tag. What
-/// cannot be looked at is in the second list.
+/// The regular files below a directory, on its filesystem, that have the attribute of a tag, each by one
+/// of its names. What cannot be looked at is in the second list.
 ///
 /// # Errors
 /// The directory itself can't be read.
 pub fn tagged_below(directory: &Path) -> io::Result<(Vec<PathBuf>, Vec<PathBuf>)> {
     let device = fs::metadata(directory)?.dev();
-    let (mut found, mut unread) = (Vec::new(), Vec::new());
+    let (mut found, mut unread) = (BTreeMap::new(), Vec::new());
     let mut open = vec![(directory.to_owned(), fs::read_dir(directory)?)];
     while let Some((directory, entries)) = open.last_mut() {
         let Some(entry) = entries.next() else {
@@ -39,9 +40,10 @@ pub fn tagged_below(directory: &Path) -> io::Result<(Vec<PathBuf>, Vec<PathBuf>)
                 Err(_) => unread.push(path),
             }
         } else if metadata.is_file() && has_tag(&path) {
-            found.push(path);
+            found.insert(metadata.ino(), path);
         }
     }
+    let mut found: Vec<PathBuf> = found.into_values().collect();
     found.sort();
     Ok((found, unread))
 }

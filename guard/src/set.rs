@@ -12,7 +12,7 @@ use std::os::fd::OwnedFd;
 use daxshim_core::contract::Operation;
 use rustix::io::Errno;
 
-use crate::bpf::{self, MapKind};
+use crate::bpf::{self, MapKind, Plain};
 
 /// Files that can be held at once.
 pub const CAPACITY: u32 = 65536;
@@ -149,7 +149,7 @@ pub struct About {
     pub layout: u32,
     /// 1: some entry has [`flag::DENY_READS`] or [`flag::REFLINK`], so reads have to be looked at.
     pub reads: u32,
-    /// What kind of programs: [`crate::guard::Kind`].
+    /// What kind of programs: [`crate::kind::Kind`].
     pub kind: u32,
     /// [`flag`]s that files are added with where nothing else is said.
     pub flags: u32,
@@ -159,11 +159,6 @@ pub struct About {
     pub reserved: u32,
 }
 
-/// Plain structs that go to the kernel as their bytes.
-///
-/// # Safety
-/// Every bit pattern is a value, and there is no padding.
-pub unsafe trait Plain: Copy + Default {}
 // SAFETY: integers, without padding (see the tests).
 unsafe impl Plain for Key {}
 // SAFETY: as above.
@@ -172,10 +167,6 @@ unsafe impl Plain for Entry {}
 unsafe impl Plain for Refusal {}
 // SAFETY: as above.
 unsafe impl Plain for About {}
-// SAFETY: as above.
-unsafe impl Plain for u32 {}
-// SAFETY: as above.
-unsafe impl Plain for u64 {}
 
 /// The maps, by name and shape, in the order of [`Maps::descriptors`].
 pub const MAPS: [(&str, MapKind, usize, usize, u32); 4] = [

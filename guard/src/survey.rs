@@ -7,7 +7,8 @@ use rustix::thread::CapabilitySet;
 
 use crate::Error;
 use crate::btf::Btf;
-use crate::guard::{self, BPFFS, Kind, State};
+use crate::guard::{self, BPFFS, State};
+use crate::kind::Kind;
 use crate::programs::{HOOKS, Presence};
 
 /// What this machine and this caller have.
@@ -39,7 +40,7 @@ pub fn survey() -> Survey {
             .iter()
             .filter(|hook| hook.presence == Presence::Always);
         let missing = always
-            .map(|hook| kind.function(hook))
+            .map(|hook| kind.function(hook.name))
             .find(|name| btf.function(name).is_none());
         missing.map_or(Ok(()), |name| {
             Err(Error::new(

@@ -4,8 +4,9 @@ use std::collections::HashMap;
 
 use daxshim_core::host::shown;
 use daxshim_guard::Error;
-use daxshim_guard::guard::{Kind, Pinned, State};
+use daxshim_guard::guard::{Pinned, State};
 use daxshim_guard::hold::{Held, Place, place};
+use daxshim_guard::kind::Kind;
 use daxshim_guard::set::{Entry, Key, Refusal, flag};
 use daxshim_guard::survey::Survey;
 use serde::Serialize;
