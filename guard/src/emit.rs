@@ -118,6 +118,8 @@ const FROM_REGISTER: u8 = 0x08;
 /// A map by its descriptor; a place in the value of one.
 const PSEUDO_MAP: u8 = 1;
 const PSEUDO_MAP_VALUE: u8 = 2;
+/// A call within the program.
+const PSEUDO_CALL: u8 = 1;
 
 /// A program being written.
 #[derive(Debug, Default)]
@@ -127,6 +129,8 @@ pub struct Emitter {
     labels: Vec<Option<usize>>,
     /// Jumps to labels.
     jumps: Vec<(usize, Label)>,
+    /// Calls of functions of the program's own.
+    calls: Vec<(usize, Label)>,
 }
 
 impl Emitter {
@@ -291,6 +295,13 @@ impl Emitter {
         self.put(JUMP | 0x80, Register::R0, 0, 0, helper as i32)
     }
 
+    /// Calls a function of the program's own, which begins at the label: with R1 to R5, and registers
+    /// and a stack of its own.
+    pub fn call_own(&mut self, function: Label) -> &mut Emitter {
+        self.calls.push((self.code.len(), function));
+        self.put(JUMP | 0x80, Register::R0, PSEUDO_CALL, 0, 0)
+    }
+
     /// Returns R0.
     pub fn exit(&mut self) -> &mut Emitter {
         self.put(JUMP | 0x90, Register::R0, 0, 0, 0)
@@ -308,12 +319,20 @@ impl Emitter {
                 "this is a fault of daxshim; please report it",
             )
         };
+        let labels = std::mem::take(&mut self.labels);
+        let distance = |at: usize, label: Label| {
+            let place = labels.get(label.0).copied().flatten()?;
+            i16::try_from(place as i64 - at as i64 - 1).ok()
+        };
         for (at, label) in std::mem::take(&mut self.jumps) {
-            let place = self.labels.get(label.0).copied().flatten();
-            let distance = place.and_then(|place| i16::try_from(place as i64 - at as i64 - 1).ok());
-            let distance = distance.ok_or_else(fault)?;
+            let distance = distance(at, label).ok_or_else(fault)?;
             let word = self.code.get_mut(at).ok_or_else(fault)?;
             *word |= u64::from(distance.cast_unsigned()) << 16;
+        }
+        for (at, label) in std::mem::take(&mut self.calls) {
+            let distance = i32::from(distance(at, label).ok_or_else(fault)?);
+            let word = self.code.get_mut(at).ok_or_else(fault)?;
+            *word |= u64::from(distance.cast_unsigned()) << 32;
         }
         Ok(self.code)
     }
@@ -365,6 +384,14 @@ mod tests {
         let code = e.finish().unwrap();
         assert_eq!(code[0], 0x8000_0000_0001_0146);
         assert_eq!(code[1], 0x0000_0000_fffe_0005);
+    }
+
+    #[test]
+    fn own_functions_are_called_by_distance() {
+        let mut e = Emitter::new();
+        let function = e.label();
+        e.call_own(function).exit().place(function).exit();
+        assert_eq!(e.finish().unwrap()[0], 0x0000_0001_0000_1085);
     }
 
     #[test]

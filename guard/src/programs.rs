@@ -208,6 +208,17 @@ const REFUSED_REQUESTS: &[(u32, Operation)] = &[
     (XFS_IOC_FSSETDM, Operation::SetFlags),
 ];
 
+/// Requests whose argument names another file: they are looked at, whoever is asked.
+const NAMING_REQUESTS: [u32; 7] = [
+    LOOP_SET_FD,
+    LOOP_CHANGE_FD,
+    LOOP_CONFIGURE,
+    EXT4_IOC_MOVE_EXT,
+    XFS_IOC_SWAPEXT,
+    XFS_IOC_ATTRMULTI_BY_HANDLE,
+    ATTRMULTI_OF_32_BITS,
+];
+
 /// XFS_IOC_ATTRMULTI_BY_HANDLE of 32-bit programs, whose struct has pointers of four bytes.
 const ATTRMULTI_OF_32_BITS: u32 = 0x4024_587b;
 
@@ -397,7 +408,11 @@ impl<'a> Body<'a> {
 
     /// The whole program; `None`: the hook does not take what it should.
     fn program(mut self, hook: &Hook) -> Result<Option<Vec<u64>>, Error> {
-        self.e.copy(R8, R1).set(R7, 0);
+        let held = self.e.label();
+        if self.quick(hook, held).is_none() {
+            return Ok(None);
+        }
+        self.e.place(held).copy(R8, R1).set(R7, 0);
         let written = match hook.ask {
             Ask::Refused(operation) => self.refused(hook.subjects, operation),
             Ask::Permission => self.permission(),
@@ -411,6 +426,36 @@ impl<'a> Body<'a> {
         }
         self.ending();
         self.e.finish().map(Some)
+    }
+
+    /// What everybody's files pay for: is it one with DAX? The rest is a function of its own, so that
+    /// the registers it needs are not saved here.
+    fn quick(&mut self, hook: &Hook, rest: Label) -> Option<()> {
+        let slow = self.e.label();
+        if hook.ask == Ask::Request {
+            let request = self.function.named("cmd")?;
+            self.e.load(Width::B8, R2, R1, 8 * request as i16);
+            for request in NAMING_REQUESTS {
+                self.e.jump_if_low(R2, Test::Equal, request, slow);
+            }
+        }
+        let is_certain = |subject: &Subject| !matches!(subject, Subject::PerhapsDentry(_));
+        if hook.subjects.iter().all(is_certain) {
+            for &subject in hook.subjects {
+                let (place, field) = self.place_of(subject)?;
+                let none = self.e.label();
+                self.e
+                    .load(Width::B8, R2, R1, 8 * place as i16)
+                    .load(Width::B8, R2, R2, field.offset)
+                    .jump_if(R2, Test::Equal, 0, none)
+                    .load(Width::B4, R2, R2, self.layout.flags.offset)
+                    .jump_if_low(R2, Test::AnyBit, S_DAX, slow)
+                    .place(none);
+            }
+            self.e.set(R0, 0).exit();
+        }
+        self.e.place(slow).call_own(rest).exit();
+        Some(())
     }
 
     // ---- what the hooks ask ----
@@ -554,15 +599,8 @@ impl<'a> Body<'a> {
         let (donor, swap) = (self.e.label(), self.e.label());
         let (handle, handle32) = (self.e.label(), self.e.label());
         let looped = self.e.label();
-        for (request, to) in [
-            (LOOP_SET_FD, looped),
-            (LOOP_CHANGE_FD, looped),
-            (LOOP_CONFIGURE, looped),
-            (EXT4_IOC_MOVE_EXT, donor),
-            (XFS_IOC_SWAPEXT, swap),
-            (XFS_IOC_ATTRMULTI_BY_HANDLE, handle),
-            (ATTRMULTI_OF_32_BITS, handle32),
-        ] {
+        let places = [looped, looped, looped, donor, swap, handle, handle32];
+        for (request, to) in NAMING_REQUESTS.into_iter().zip(places) {
             self.e.jump_if_low(R7, Test::Equal, request, to);
         }
 
@@ -779,15 +817,20 @@ impl<'a> Body<'a> {
             .store_value(Width::B8, R10, stack::OPERATION, operation as i32);
     }
 
-    /// R6 = the inode of the subject, which has one.
-    fn inode(&mut self, subject: Subject) -> Option<()> {
-        let (place, field) = match subject {
+    /// The argument that leads to the subject's inode, and the field that does.
+    fn place_of(&self, subject: Subject) -> Option<(usize, Field)> {
+        Some(match subject {
             Subject::File => (self.function.pointer_to("file", 0)?, self.layout.file_inode),
             Subject::Dentry(nth) | Subject::PerhapsDentry(nth) => (
                 self.function.pointer_to("dentry", nth)?,
                 self.layout.dentry_inode,
             ),
-        };
+        })
+    }
+
+    /// R6 = the inode of the subject, which has one.
+    fn inode(&mut self, subject: Subject) -> Option<()> {
+        let (place, field) = self.place_of(subject)?;
         self.argument(R6, place);
         self.e.load(Width::B8, R6, R6, field.offset);
         // Kernels that are not sure of it want it asked; others take the question out.
