@@ -111,6 +111,10 @@ fn row(hook: &Hook, shim: &Shim, is_own_reason: fn(&str, &str) -> bool) -> Outco
     }
     let after = held.scene.snapshot("file")?;
     let stores = |o: &Operation| matches!(o, Operation::Map | Operation::Sync);
+    if row == "ioctl" {
+        // XFS moves ctime when flags are set that are set already.
+        return before.same_but_for_times(&after);
+    }
     if hook.operations.iter().any(stores) {
         before.same_but_for_stores(&after)
     } else {
@@ -136,6 +140,8 @@ fn is_known(row: &str, wanted: &str, got: &str, natively: &str) -> bool {
         "ioctl" if label.starts_with("FIDEDUPERANGE ") || label.starts_with("FIDEDUPERANGE,") => {
             got == natively && got.ends_with(" = 0")
         }
+        // The source's answer comes first.
+        "copy_file_range" if label == "file to itself" => got.ends_with(" = -1 EXDEV"),
         "copy_file_range" | "syscall" if copies && wanted.ends_with(" = -1 EXDEV") => {
             got == natively
         }
