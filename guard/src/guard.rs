@@ -61,22 +61,8 @@ impl Attached {
     /// This kernel or this caller can't; it says why.
     pub fn new(options: &Options) -> Result<Attached, Error> {
         let kind = options.kind.unwrap_or_else(Kind::here);
-        let btf = Btf::of_kernel()?;
         let maps = Maps::create().map_err(cannot_use_bpf)?;
-        let numbers = MapNumbers {
-            files: maps.files.as_raw_fd(),
-            refusals: maps.refusals.as_raw_fd(),
-            counter: maps.counter.as_raw_fd(),
-            about: maps.about.as_raw_fd(),
-        };
-        let programs = programs::programs(&btf, kind, numbers, options.opens)?;
-        let mut loaded = Vec::new();
-        for program in &programs {
-            let name = program.hook.name;
-            let descriptor = bpf::load(name, kind.attach(), program.function, &program.code)
-                .map_err(|(errno, log)| cannot_load(name, errno, &log))?;
-            loaded.push((name, descriptor));
-        }
+        let loaded = load(kind, &maps, options.opens)?;
         let mut about = About {
             layout: LAYOUT,
             kind: kind.number(),
@@ -121,6 +107,25 @@ impl Attached {
             failed(errno)
         })
     }
+}
+
+/// Loads the programs: the kernel proves them harmless. None is attached yet.
+fn load(kind: Kind, maps: &Maps, opens: bool) -> Result<Vec<(&'static str, OwnedFd)>, Error> {
+    let btf = Btf::of_kernel()?;
+    let numbers = MapNumbers {
+        files: maps.files.as_raw_fd(),
+        refusals: maps.refusals.as_raw_fd(),
+        counter: maps.counter.as_raw_fd(),
+        about: maps.about.as_raw_fd(),
+    };
+    let programs = programs::programs(&btf, kind, numbers, opens)?;
+    let load = |program: &programs::Program| {
+        let name = program.hook.name;
+        let loaded = bpf::load(name, kind.attach(), program.function, &program.code);
+        let descriptor = loaded.map_err(|(errno, log)| cannot_load(name, errno, &log))?;
+        Ok((name, descriptor))
+    };
+    programs.iter().map(load).collect()
 }
 
 fn bit(name: &str) -> u32 {
@@ -474,4 +479,27 @@ fn cannot_attach(hook: &str, kind: Kind, errno: Errno) -> Error {
         errno,
         help,
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Nothing is attached, so nothing on this machine changes.
+    #[test]
+    fn this_machine_s_kernel_takes_the_programs_if_it_may_be_asked() {
+        let (Ok(btf), Ok(maps)) = (Btf::of_kernel(), Maps::create()) else {
+            return;
+        };
+        // scripts/test asks the kernels of its guests.
+        if !crate::survey::survey().capable {
+            return;
+        }
+        for kind in [Kind::Lsm, Kind::ModifyReturn] {
+            if btf.function(&kind.function("file_permission")).is_some() {
+                let loaded = load(kind, &maps, true).map_err(|error| error.why).unwrap();
+                assert!(loaded.len() >= 10, "{kind:?}");
+            }
+        }
+    }
 }

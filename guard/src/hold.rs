@@ -1,6 +1,5 @@
 //! Holding files: looked at, tested on their filesystem, put into the set, looked at again.
 
-use std::fs::File;
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -127,13 +126,18 @@ impl<'a> Holding<'a> {
 /// # Errors
 /// It is no regular file, or can't be opened, or has no generation.
 pub fn key(path: &Path) -> Result<Key, Error> {
-    // Says what is wrong with the path, and opens nothing but regular files.
-    host::status(path)
-        .map_err(|error| Error::new(error.to_string(), error.cause.to_string(), error.help()))?;
-    let file = File::open(path).map_err(|error| {
-        Error::new(
-            format!("cannot open {}", shown(path)),
-            error.to_string(),
+    if !std::fs::metadata(path).is_ok_and(|metadata| metadata.is_file()) {
+        // Says what is wrong with the path, and opens nothing but regular files.
+        host::status(path).map_err(|error| {
+            Error::new(error.to_string(), error.cause.to_string(), error.help())
+        })?;
+    }
+    // What has taken the file's place meanwhile is not waited for.
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = rustix::fs::open(path, flags, rustix::fs::Mode::empty()).map_err(|errno| {
+        Error::system(
+            &format!("cannot open {}", shown(path)),
+            errno,
             "run as root, and check the path",
         )
     })?;
