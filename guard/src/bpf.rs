@@ -7,6 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use rustix::io::Errno;
+use rustix::thread::CapabilitySet;
 
 /// Plain structs that go to the kernel as their bytes.
 ///
@@ -21,6 +22,15 @@ unsafe impl Plain for u64 {}
 /// The licence that the programs state. The kernel wants one compatible with the GPL of programs
 /// that read its memory (include/linux/license.h).
 pub const LICENSE: &std::ffi::CStr = c"Dual MIT/GPL";
+
+/// Whether the caller has CAP_BPF and CAP_PERFMON, or CAP_SYS_ADMIN, which includes both.
+#[must_use]
+pub fn is_capable() -> bool {
+    let effective =
+        rustix::thread::capabilities(None).map_or(CapabilitySet::empty(), |sets| sets.effective);
+    effective.contains(CapabilitySet::SYS_ADMIN)
+        || effective.contains(CapabilitySet::BPF | CapabilitySet::PERFMON)
+}
 
 /// Commands (`enum bpf_cmd`).
 #[derive(Clone, Copy)]

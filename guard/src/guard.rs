@@ -447,11 +447,21 @@ fn cannot_load(hook: &str, errno: Errno, log: &str) -> Error {
         );
     }
     if log.is_empty() && matches!(errno, Errno::PERM | Errno::ACCESS) {
-        return Error::new(
-            what,
-            format!("the caller lacks CAP_PERFMON ({errno})"),
-            "run as root, or with CAP_BPF and CAP_PERFMON",
-        );
+        return if bpf::is_capable() {
+            Error::new(
+                what,
+                format!(
+                    "the kernel does not let root load it ({errno}): its configuration, a security module, or a container forbids it"
+                ),
+                "run outside of the container; see dmesg",
+            )
+        } else {
+            Error::new(
+                what,
+                format!("the caller lacks CAP_PERFMON ({errno})"),
+                "run as root, or with CAP_BPF and CAP_PERFMON",
+            )
+        };
     }
     let said: Vec<&str> = log.lines().rev().take(8).collect();
     let said: Vec<&str> = said.into_iter().rev().collect();
@@ -491,14 +501,14 @@ mod tests {
         let (Ok(btf), Ok(maps)) = (Btf::of_kernel(), Maps::create()) else {
             return;
         };
-        // scripts/test asks the kernels of its guests.
-        if !crate::survey::survey().capable {
-            return;
-        }
         for kind in [Kind::Lsm, Kind::ModifyReturn] {
             if btf.function(&kind.function("file_permission")).is_some() {
-                let loaded = load(kind, &maps, true).map_err(|error| error.why).unwrap();
-                assert!(loaded.len() >= 10, "{kind:?}");
+                match load(kind, &maps, true) {
+                    Ok(loaded) => assert!(loaded.len() >= 10, "{kind:?}"),
+                    // Not even asked; those of the guests are (scripts/test).
+                    Err(error) if error.why.contains("Operation not permitted") => {}
+                    Err(error) => panic!("{kind:?}: {error}: {}", error.why),
+                }
             }
         }
     }

@@ -3,9 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-use rustix::thread::CapabilitySet;
-
 use crate::Error;
+use crate::bpf;
 use crate::btf::Btf;
 use crate::guard::{self, BPFFS, State};
 use crate::kind::Kind;
@@ -58,7 +57,7 @@ pub fn survey() -> Survey {
             "boot with lockdown=integrity, or without it",
         )
     });
-    let (capable, bpffs) = (is_capable(), has_bpffs());
+    let (capable, bpffs) = (bpf::is_capable(), has_bpffs());
     let obstacle = match &btf {
         Err(error) => Some(error.clone()),
         Ok(btf) => has_all(btf).err(),
@@ -97,13 +96,6 @@ pub fn survey() -> Survey {
         },
         obstacle,
     }
-}
-
-fn is_capable() -> bool {
-    let effective =
-        rustix::thread::capabilities(None).map_or(CapabilitySet::empty(), |sets| sets.effective);
-    effective.contains(CapabilitySet::SYS_ADMIN)
-        || effective.contains(CapabilitySet::BPF | CapabilitySet::PERFMON)
 }
 
 fn has_bpffs() -> bool {
