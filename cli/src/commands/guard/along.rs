@@ -16,9 +16,11 @@ pub struct Along {
 }
 
 impl Along {
-    /// Looks for one. Nothing is said where there is none, and no bpffs.
+    /// Looks for one. Nothing is said where there is none, and no bpffs; nor to who may not set or clear
+    /// tags that a guard could hold.
     pub fn find() -> Option<Along> {
-        if matches!(guard::state(), Ok(State::Off)) {
+        if !daxshim_core::host::capabilities().sys_admin || matches!(guard::state(), Ok(State::Off))
+        {
             return None;
         }
         let found = Lock::take().and_then(|lock| {
