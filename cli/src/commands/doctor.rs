@@ -3,9 +3,12 @@
 use std::process::ExitCode;
 
 use clap::Args;
-use daxshim_core::host;
+use daxshim_core::host::{self, Machine};
+use daxshim_guard::survey::survey;
+use serde::Serialize;
 
 use crate::output;
+use crate::output::guard::Possible;
 
 /// Show what this machine offers
 ///
@@ -30,15 +33,26 @@ JSON: {\"schema\": 1, \"machine\": {...}}:
   capabilities   linux_immutable, sys_admin, lease, sys_ptrace
   emulation      directory, attribute
   advice         missing, remedy
+  guard          state (on, off, half), kind (lsm, fmod_ret), btf, bpffs, capable, lockdown, and what
+                 is in the way: obstacle (what, why, help)
 A value that cannot be told is null.";
+
+#[derive(Serialize)]
+struct WithGuard<'a> {
+    #[serde(flatten)]
+    machine: Machine,
+    guard: Possible<'a>,
+}
 
 impl Doctor {
     pub fn execute(self) -> ExitCode {
         let machine = host::doctor();
+        let guard = survey();
         if self.json {
-            output::json("machine", &machine);
+            let guard = output::guard::Possible::from(&guard);
+            output::json("machine", &WithGuard { machine, guard });
         } else {
-            output::say(&output::doctor::text(&machine));
+            output::say(&output::doctor::text(&machine, &guard));
         }
         ExitCode::SUCCESS
     }

@@ -14,6 +14,7 @@ mod completions;
 mod crash;
 mod doctor;
 mod explain;
+mod guard;
 mod inspect;
 mod man;
 mod options;
@@ -58,6 +59,7 @@ pub enum Command {
     Ab(ab::Ab),
     Check(check::Check),
     Crash(crash::Crash),
+    Guard(guard::Guard),
     Explain(explain::Explain),
     Completions(completions::Completions),
     Man(man::Man),
@@ -95,6 +97,7 @@ impl Command {
             Command::Ab(ab) => ab.execute(),
             Command::Check(check) => check.execute(),
             Command::Crash(crash) => crash.execute(),
+            Command::Guard(guard) => guard.execute(),
             Command::Explain(explain) => explain.execute(),
             Command::Completions(completions) => completions.execute(),
             Command::Man(man) => man.execute(),

@@ -9,6 +9,7 @@ use clap::Args;
 use daxshim_core::host::report::Report;
 
 use super::options::ShimOptions;
+use crate::output;
 use crate::run::conclusion::Conclusion;
 use crate::run::destination::{Content, Destination};
 use crate::run::directory::{self, ReportDirectory, warn_unusable};
@@ -16,6 +17,7 @@ use crate::run::environment::Environment;
 use crate::run::launch::Image;
 use crate::run::outcome::{Ended, Outcome, SCHEMA};
 use crate::run::program::{announce, cannot_run, inspect, unseen};
+use crate::run::strict::{self, Strict};
 use crate::run::{FAILED, Failure, cannot_wait, library, lookup, program_of, text, words};
 
 /// Run a program under the shim, and report what that did
@@ -41,6 +43,11 @@ pub struct Run {
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
 
+    /// Have the kernel hold the tagged files while the program runs, against what the shim does not
+    /// see; if it can't, nothing runs (daxshim guard)
+    #[arg(long)]
+    strict: bool,
+
     /// The program and its arguments
     #[arg(required = true, trailing_var_arg = true, value_name = "CMD")]
     command: Vec<OsString>,
@@ -49,6 +56,8 @@ pub struct Run {
 const AFTER_HELP: &str = "\
 An option overrides its environment variable; without it the variable stays as it is.
 libdaxshim.so is the one that DAXSHIM_LIBRARY names, or lies beside this command or in ../lib.
+With --strict a guard that was started before (daxshim guard start) has to hold every tagged file;
+without one, the run gets its own, for which CAP_BPF and CAP_PERFMON are needed.
 DAXSHIM_REPORT, if set, is the directory where the processes' own report files are kept.
 
 Exit status: the program's, 128+N if signal N ended it, 127 if it is not found, 126 if it cannot
@@ -57,7 +66,8 @@ be executed, 125 if daxshim itself fails or is used wrongly.
 Examples:
   daxshim run --report - -- fio job.fio
   daxshim run --emulate --flush user --json report.json -- python3 app.py /dev/shm/data
-  daxshim run --mode audit --report - -- legacy-program";
+  daxshim run --mode audit --report - -- legacy-program
+  daxshim run --strict --report - -- legacy-program";
 
 impl Run {
     pub fn execute(self) -> ExitCode {
@@ -73,16 +83,28 @@ impl Run {
         let inspection = inspect(&file, path);
         let destinations = self.destinations()?;
         let misunderstood = environment.examine();
+        let strict = self
+            .strict
+            .then(|| Strict::begin(&environment))
+            .transpose()?;
         announce(&inspection, &mut environment);
         let reports = !destinations.is_empty();
         let directory = report_directory(&mut environment, reports)?;
         let failed = |error: io::Error| cannot_run(&file, &error, &inspection);
         let by_shell = inspection.by_shell;
         let image = Image::new(&file, &self.command, environment, by_shell).map_err(failed)?;
-        let Some(directory) = directory.filter(|_| reports) else {
+        let directory = directory.filter(|_| reports);
+        if directory.is_none() && strict.is_none() {
             return Err(failed(image.execute()));
-        };
+        }
         let status = image.run().map_err(failed)?.map_err(cannot_wait)?;
+        let guard = strict.map(|strict| strict.seen());
+        let Some(directory) = directory else {
+            if let Some(guarded) = guard.filter(|guarded| !guarded.refusals.is_empty()) {
+                output::note(&strict::text(&guarded));
+            }
+            return Ok(Ended::from(status).exit_status);
+        };
         let report = directory.read().unwrap_or_else(|error| {
             unreadable(&error).show();
             Report::default()
@@ -94,6 +116,7 @@ impl Run {
             ended: Ended::from(status),
             conclusion: Conclusion::of(&report, &inspection.unseen),
             unseen: unseen(inspection.unseen, &report.total.unseen),
+            guard,
             misunderstood,
             report,
         }))

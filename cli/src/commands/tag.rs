@@ -6,6 +6,7 @@ use clap::Args;
 use daxshim_core::host::{self, TagOptions, shown};
 
 use super::Files;
+use super::guard::along::Along;
 use crate::output;
 
 /// Tag files DAX-immutable
@@ -37,7 +38,8 @@ Preconditions, with the error where one fails:
   nobody else has the file open for writing or mapped                EBUSY
 
 A file that is tagged already is left alone. A stale tag (of a copy, or of another size) is
-replaced; a broken one (the extents have moved) is refused: untag, prepare, tag.
+replaced; a broken one (the extents have moved) is refused: untag, prepare, tag. Where there is a
+guard (daxshim guard), the file is added to it.
 
 Examples:
   daxshim prepare /mnt/pmem/data --size 1G && daxshim tag /mnt/pmem/data
@@ -49,9 +51,21 @@ impl Tag {
             emulate: self.emulate,
             set_dax: true,
         };
+        // An emulated tag is nothing to the kernel.
+        let guard = (!self.emulate).then(Along::find).flatten();
         self.files.each(|file| {
             let tagged = host::tag(file, &options)?;
-            output::say(&output::tagging::tagged(&shown(file), &tagged));
+            let held = guard.as_ref().map(|guard| guard.hold(file)).transpose();
+            let text = output::tagging::tagged(&shown(file), &tagged);
+            match held {
+                Ok(None) => output::say(&text),
+                Ok(Some(_)) => output::say(&format!("{text}; held by the guard")),
+                Err(error) => {
+                    output::say(&text);
+                    output::guard::error(&error);
+                    return Ok(false);
+                }
+            }
             Ok(true)
         })
     }

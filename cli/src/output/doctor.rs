@@ -2,11 +2,18 @@
 
 use daxshim_core::host::{Machine, PmemDevice, shown};
 
+use daxshim_guard::survey::Survey;
+
 use super::{GOOD, ODD, bytes, styled, table};
 
 /// The machine, a line for each thing, what is missing, and a summary.
-pub fn text(machine: &Machine) -> String {
-    let mut text = table(facts(machine));
+pub fn text(machine: &Machine, guard: &Survey) -> String {
+    let mut rows = facts(machine);
+    rows.push(vec![
+        "guard in the kernel".into(),
+        super::guard::possible(guard),
+    ]);
+    let mut text = table(rows);
     if !machine.advice.is_empty() {
         text += "\n\nmissing";
         for advice in &machine.advice {

@@ -9,6 +9,7 @@ use daxshim_core::host::Error;
 use serde::Serialize;
 
 pub mod doctor;
+pub mod guard;
 pub mod inspect;
 pub mod prepare;
 pub mod progress;

@@ -2,11 +2,12 @@
 
 use daxshim_core::host::{Condition, ExtentState, Holders, Status, shown};
 
+use super::guard::{FileGuard, of_file_text};
 use super::tagging::word;
 use super::{BAD, GOOD, ODD, bytes, counted, styled, table};
 
 /// A file, a line for each thing.
-pub fn text(status: &Status) -> String {
+pub fn text(status: &Status, guard: Option<FileGuard>) -> String {
     let mut rows: Vec<Vec<String>> = Vec::new();
     let mut row = |label: &str, value: String| rows.push(vec![label.into(), value]);
     row("tag", tag(status));
@@ -38,6 +39,10 @@ pub fn text(status: &Status) -> String {
         );
     }
     row("extents", extents(&status.extents));
+    // Of what carries no tag there is nothing to say.
+    if status.tag.is_some() {
+        row("guard", of_file_text(guard));
+    }
     for (label, value) in holders(&status.holders) {
         row(&label, value);
     }

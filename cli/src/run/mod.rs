@@ -22,6 +22,7 @@ pub mod lookup;
 pub mod outcome;
 pub mod program;
 pub mod signals;
+pub mod strict;
 pub mod text;
 
 /// daxshim itself failed.

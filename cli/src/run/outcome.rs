@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::conclusion::Conclusion;
 use super::program::Unseen;
+use super::strict::Guarded;
 use crate::output;
 
 /// Version of the JSON document.
@@ -30,6 +31,8 @@ pub struct Outcome {
     pub conclusion: Conclusion,
     /// Programs that ran without the shim.
     pub unseen: Vec<Unseen>,
+    /// With `--strict`: what the kernel refused, past the shim.
+    pub guard: Option<Guarded>,
     /// Variables of the environment that were complained about before the program started.
     #[serde(skip)]
     pub misunderstood: Vec<String>,

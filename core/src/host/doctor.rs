@@ -231,14 +231,8 @@ fn is_eadr(devices: &[PmemDevice], regions: &[PmemRegion]) -> bool {
 }
 
 fn dax_mounts() -> Vec<DaxMount> {
-    mount::all()
+    mount::dax_mounts()
         .into_iter()
-        .map(|(_, mount)| mount)
-        .filter(|mount| !mount.never_dax())
-        .filter(|mount| {
-            mount.device_dax == Some(true)
-                || mount.dax.as_deref().is_some_and(|option| option != "never")
-        })
         .map(|mount| DaxMount {
             point: mount.point,
             source: mount.source,

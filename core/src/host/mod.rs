@@ -33,7 +33,7 @@ pub use doctor::{Advice, DaxMount, Emulation, Kernel, Machine, PmemDevice, PmemR
 pub use error::{Action, Cause, Error, shown};
 pub use holders::{Holder, Holders, Unseen};
 pub use inspect::{FlushReason, Inspection, Mapped, PageSizes, inspect_file, inspect_process};
-pub use mount::Mount;
+pub use mount::{Mount, dax_mounts};
 pub use prepare::{DaxOutcome, PrepareOptions, Prepared, Progress, prepare};
 pub use privilege::{Capabilities, capabilities};
 pub use state::{Condition, TagState};

@@ -54,6 +54,18 @@ pub(super) fn all() -> Vec<(i32, Mount)> {
         .collect()
 }
 
+/// All mounts of this namespace whose files can have DAX.
+#[must_use]
+pub fn dax_mounts() -> Vec<Mount> {
+    let can = |mount: &Mount| {
+        !mount.never_dax()
+            && (mount.device_dax == Some(true)
+                || mount.dax.as_deref().is_some_and(|option| option != "never"))
+    };
+    let mounts = all().into_iter().map(|(_, mount)| mount);
+    mounts.filter(can).collect()
+}
+
 /// The mount that an open file lies on.
 pub(super) fn of(fd: BorrowedFd<'_>) -> Option<Mount> {
     let stat = rustix::fs::statx(fd, c"", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID).ok()?;

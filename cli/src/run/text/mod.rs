@@ -22,6 +22,10 @@ pub fn text(outcome: &Outcome) -> String {
         section("sync calls on tagged files", syncs(total)),
         section("calls that tagged files refuse", refusals(total)),
         section("mappings of tagged files", mappings(total)),
+        section(
+            "the guard in the kernel",
+            outcome.guard.as_ref().map(super::strict::text),
+        ),
         warnings(outcome),
     ];
     let sections: Vec<String> = sections.into_iter().flatten().collect();
