@@ -29,7 +29,7 @@ impl Treated {
     /// In an entry that the kernel met locked, by no write-back (so by a page fault), and skipped.
     pub const SKIPPED_FOR_FAULT: Self = Self(32);
 
-    fn with(self, other: Self) -> Self {
+    const fn with(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
 
@@ -39,7 +39,12 @@ impl Treated {
 
     /// Who lost it.
     pub fn culprit(self) -> Culprit {
-        if self.has(Self::IN_CALL) {
+        let passed_over = Self::SKIPPED
+            .with(Self::UNDER_ANOTHER)
+            .with(Self::SKIPPED_FOR_FAULT);
+        if self.has(Self::BY_KERNEL) && !self.has(passed_over) {
+            Culprit::Fence
+        } else if self.has(Self::IN_CALL) {
             Culprit::Kernel
         } else if self.has(Self::BY_PROGRAM) {
             Culprit::Flush
@@ -85,8 +90,10 @@ impl fmt::Display for Treated {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Culprit {
-    /// The kernel was asked to sync it.
+    /// The kernel was asked to sync it, and passed it over.
     Kernel,
+    /// The kernel flushed it, and nobody fenced: sync_file_range leaves that to whom relies on it.
+    Fence,
     /// The process flushed it by itself, and it is lost.
     Flush,
     /// It was acknowledged without having been synced at all.
@@ -302,7 +309,7 @@ mod tests {
     fn the_kernel_flushed_it() {
         let treated = treated(begun().call(0, 1, 1).lines(0, true, 11 * 64, 11 * 64 + 63));
         assert_eq!(treated, Treated::IN_CALL.with(Treated::BY_KERNEL));
-        assert_eq!(treated.culprit(), Culprit::Kernel);
+        assert_eq!(treated.culprit(), Culprit::Fence);
     }
 
     #[test]
@@ -321,7 +328,9 @@ mod tests {
         let expected = Treated::IN_CALL
             .with(Treated::SKIPPED)
             .with(Treated::UNDER_ANOTHER);
-        assert_eq!(treated(hand), expected);
+        let treated = treated(hand);
+        assert_eq!(treated, expected);
+        assert_eq!(treated.culprit(), Culprit::Kernel);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The file in the image: what its lines hold, in a file of its own that databases can open.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
@@ -17,7 +17,6 @@ struct Extent {
 
 /// The file. Its blocks stay where they are: it is tagged.
 pub struct File {
-    #[cfg_attr(not(test), expect(dead_code, reason = "keeps the mapping's file open"))]
     memory: OwnedFd,
     start: *mut u8,
     size: usize,
@@ -87,12 +86,8 @@ impl File {
     }
 
     /// A name under which this process can open it: to be read only.
-    #[cfg(test)]
     pub fn path(&self) -> String {
-        format!(
-            "/proc/self/fd/{}",
-            std::os::fd::AsRawFd::as_raw_fd(&self.memory)
-        )
+        format!("/proc/self/fd/{}", self.memory.as_raw_fd())
     }
 
     /// A number for what it holds.

@@ -163,6 +163,9 @@ impl Replay<'_> {
             if image > 0 && undecided.is_empty() {
                 break;
             }
+            if !self.checker.is_checked(cause, image) {
+                continue;
+            }
             was_lost |= self.state(point, cause, image, &undecided)?;
         }
         self.outcome.lost_points += u64::from(was_lost);

@@ -147,7 +147,9 @@ impl Outcome {
     /// States in which something was lost that the kernel had not been asked to sync.
     pub fn not_the_kernels(&self) -> u64 {
         let of = |culprit| self.culprits.get(&culprit).copied().unwrap_or(0);
-        of(Culprit::Flush).max(of(Culprit::Nobody))
+        of(Culprit::Flush)
+            .max(of(Culprit::Nobody))
+            .max(of(Culprit::Fence))
     }
 
     /// For people.
@@ -160,6 +162,7 @@ impl Outcome {
         for (culprit, states) in &self.culprits {
             let by = match culprit {
                 Culprit::Kernel => "in the kernel's hands",
+                Culprit::Fence => "flushed by the kernel and not fenced",
                 Culprit::Flush => "flushed by the process",
                 Culprit::Nobody => "not synced",
             };

@@ -1,10 +1,14 @@
 //! What must be in the file after a power cut: each workload's own.
 
 use crate::file::File;
+use crate::trace::Cause;
 
+mod database;
+mod library;
 mod log;
 mod race;
 mod slots;
+mod stores;
 
 /// What is lost.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,11 +27,16 @@ pub trait Checker {
     fn acknowledged(&mut self, file: &File, writer: u32, number: u64) -> Result<(), String>;
     /// The lines of the file that a transaction writes.
     fn lines_of(&self, writer: u32, number: u64) -> Vec<u64>;
+    /// Whether such a state says anything: some workloads survive a power cut only between transactions.
+    fn is_checked(&self, _cause: Cause, _image: u64) -> bool {
+        true
+    }
     /// Whether the file holds all that was acknowledged, and nothing that cannot be.
     fn check(&mut self, file: &File) -> Result<(), Loss>;
 }
 
-/// By the name of a workload and what follows it: `log`, `slots:WRITERS`, `slots:WRITERS:interleaved`, `race`.
+/// By the name of a workload and what follows it: `log`, `slots:WRITERS`, `slots:WRITERS:interleaved`, `race`,
+/// `lmdb`, `tdb`, `gdbm`.
 pub fn by_name(name: &str, file: &File) -> Result<Box<dyn Checker>, String> {
     let mut parts = name.split(':');
     let kind = parts.next().unwrap_or_default();
@@ -38,6 +47,7 @@ pub fn by_name(name: &str, file: &File) -> Result<Box<dyn Checker>, String> {
         ("slots", [writers, "interleaved"]) => {
             Ok(Box::new(slots::Slots::new(file, writers, true)?))
         }
+        ("lmdb" | "tdb" | "gdbm", []) => Ok(Box::new(database::Database::new(kind)?)),
         ("race", []) => Ok(Box::new(race::Race::new(file)?)),
         _ => Err(format!("there is no workload '{name}'")),
     }

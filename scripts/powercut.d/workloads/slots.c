@@ -4,6 +4,7 @@
  *
  * A writer acknowledges when its sync has returned 0, and not before. */
 #define _GNU_SOURCE
+#include "../../../include/daxshim.h"
 #include "run.h"
 #include "slots.h"
 #include <errno.h>
@@ -97,6 +98,16 @@ static int by_number(struct writes *writes)
 {
 	store(map, writes);
 	return syscall(SYS_msync, map + writes->first, writes->end - writes->first, MS_SYNC);
+}
+
+/* What the library offers to programs that ask; without it, that is msync. */
+static int by_persist(struct writes *writes)
+{
+	store(map, writes);
+	for (unsigned i = 0; i < writes->count; i++)
+		if (daxshim_persist(map + slot_line(&all, writes->writer, writes->slots[i]) * 64, 64) != 0)
+			return -1;
+	return 0;
 }
 
 static int by_whole_map(struct writes *writes)
@@ -342,6 +353,7 @@ static const struct way {
 	{'s', by_file_range, 0}, {'S', by_whole_file_range, 0}, {'D', by_duplicate, 0}, {'a', by_other_mapping, 0},
 	{'m', by_moved, 0},     {'t', by_protected, 0},  {'u', by_unmapped, 0},	     {'P', by_mapped_again, 0},
 	{'M', by_holed, 0},     {'B', by_closed, 0},     {'F', by_child, 1},	     {'G', for_parent, 1},
+	{'x', by_persist, 0},
 	{'0', no_sync, 0},      {'1', last_left_out, 0}, {'2', no_fence, 0},	     {EARLY, early, 0},
 };
 #define WAYS (sizeof ways / sizeof *ways)
