@@ -84,7 +84,7 @@ pub fn replay(trace: &Trace, options: &Options) -> Result<Outcome, String> {
         blame: Blame::default(),
         outcome: Outcome::new(&options.workload, trace.head(), ended, options),
         seen: HashSet::new(),
-        expected_points: points,
+        expected_points: points.min(options.states / options.images.max(1)),
     };
     replay.run(trace)?;
     let (skipped, for_faults) = replay.blame.skipped();
@@ -269,12 +269,13 @@ impl Replay<'_> {
         let Some((directory, count)) = &self.options.export else {
             return Ok(());
         };
-        // As many as wanted, each of another kind of image.
-        let every = (self.expected_points / (*count).max(1)).max(1);
+        // Evenly over the crash points, each of another kind of image, as soon as there is one.
+        let done = self.outcome.exported;
+        let due = self.expected_points * (2 * done + 1) / (2 * (*count).max(1));
         let is_wanted = self.options.only.is_some()
-            || (point % every == every / 2
-                && image == (point / every) % self.options.images
-                && self.outcome.exported < *count);
+            || (done < *count
+                && point >= due
+                && image == (self.options.seed + self.outcome.run + done) % self.options.images);
         if !is_wanted {
             return Ok(());
         }

@@ -52,6 +52,8 @@ pub struct Failure {
 pub struct Outcome {
     /// What was checked.
     pub workload: String,
+    /// Number of the run in its guest.
+    pub run: u64,
     /// Of the choice of crash points.
     pub run_seed: u64,
     /// Of the choice of what else was written back.
@@ -99,6 +101,7 @@ impl Outcome {
     pub fn new(workload: &str, head: Head, ended: End, options: &Options) -> Self {
         Self {
             workload: workload.to_owned(),
+            run: head.run,
             run_seed: head.seed,
             seed: options.seed,
             ended: match ended {

@@ -104,7 +104,7 @@ static void tdb_commit(void)
 /* Large records come and go, so that the file, and its recovery area, need not grow later. */
 static void tdb_enlarge(void)
 {
-	static unsigned char large[1 << 19];
+	static unsigned char large[1 << 17];
 	const char *const names[] = {"large", "larger"};
 	for (unsigned i = 0; i < 3; i++) {
 		memset(large, i, sizeof large);
