@@ -295,11 +295,21 @@ impl<'a> Events<'a> {
                 number: b,
                 way: char::from((detail & 0x7f) as u8),
             },
-            9 => Event::Extent {
-                pages: a,
-                device_page: high,
-                file_page: low,
-            },
+            9 => {
+                // All of the file is on the device, so it is no larger.
+                let device_pages = self.trace.head.size / PAGE as u64;
+                let fits = |first: u32| u64::from(first) + u64::from(a) <= device_pages;
+                if a == 0 || !fits(high) || !fits(low) {
+                    return Err(format!(
+                        "it has an extent of {a} pages at page {high}, for page {low} of the file, and the device has {device_pages}"
+                    ));
+                }
+                Event::Extent {
+                    pages: a,
+                    device_page: high,
+                    file_page: low,
+                }
+            }
             10 => Event::Call {
                 writer: a,
                 number: detail,
