@@ -217,10 +217,29 @@ fn the_readme_is_short() {
 }
 
 /// The text of `daxshim SUBCOMMAND --help`, or of `daxshim --help`.
-fn help(subcommand: Option<&str>) -> String {
+fn help(subcommands: &[&str]) -> String {
     let mut command = Command::new(built("daxshim"));
-    let done = command.args(subcommand).arg("--help").output().unwrap();
+    let done = command.args(subcommands).arg("--help").output().unwrap();
     String::from_utf8(done.stdout).unwrap()
+}
+
+/// The options of a subcommand, and of those that it has itself.
+fn options(subcommand: &str) -> BTreeSet<String> {
+    let own = help(&[subcommand]);
+    let mut found = names(&own);
+    if own.contains("\nCommands:\n") {
+        let nested: Vec<_> = found.iter().filter(|name| is_word(name)).cloned().collect();
+        found.extend(
+            nested
+                .iter()
+                .flat_map(|name| names(&help(&[subcommand, name]))),
+        );
+    }
+    found
+}
+
+fn is_word(name: &str) -> bool {
+    name.starts_with(|c: char| c.is_ascii_lowercase())
 }
 
 /// The names in the first column of a help text: subcommands, or options.
@@ -269,10 +288,10 @@ fn misused(line: &str, subcommands: &BTreeMap<String, BTreeSet<String>>) -> Vec<
 
 #[test]
 fn every_command_and_option_exists() {
-    let subcommands: BTreeMap<String, BTreeSet<String>> = names(&help(None))
+    let subcommands: BTreeMap<String, BTreeSet<String>> = names(&help(&[]))
         .into_iter()
-        .filter(|name| name.starts_with(|c: char| c.is_ascii_lowercase()))
-        .map(|name| (name.clone(), names(&help(Some(&name)))))
+        .filter(|name| is_word(name))
+        .map(|name| (name.clone(), options(&name)))
         .collect();
     assert!(subcommands["run"].contains("--emulate"), "{subcommands:?}");
     assert!(!misused("daxshim run --no-such -- x", &subcommands).is_empty());
