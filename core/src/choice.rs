@@ -1,5 +1,7 @@
 //! Which way a range is synced: its cache lines, or the kernel's dirty tags.
 //!
+//! Longer than other files: a third of it says why.
+//!
 //! # What the ways cost
 //!
 //! - *Lines*: a price for each line of the range, dirty or not. It is known beforehand.

@@ -1,10 +1,11 @@
 //! Answers: what goes to a socket or a pipe while something is dirty.
 
+use super::compare::compare;
 use super::flushes;
 use super::journal;
+use super::judge::report;
 use super::log::log;
 use super::shadows::each_part;
-use super::syncs::{compare, report};
 use crate::ground::place::Place;
 use crate::mappings;
 use core::sync::atomic::Ordering;

@@ -136,6 +136,6 @@ fn truncates(place: Place, size: usize) {
     if let Some(part) = cut {
         let range = (end as u64, part.end() as u64);
         let lost = part.end() - end.max(part.offset);
-        super::syncs::report(Code::Truncated, &part, range, lost as u64, Dirty::default());
+        super::judge::report(Code::Truncated, &part, range, lost as u64, Dirty::default());
     }
 }

@@ -4,13 +4,14 @@
 //! A drain is the thread's own; one of another thread does nothing for its flushes. What a thread has
 //! flushed and not drained stands in a table. Where that is full the thread's flushes count as drained.
 
+use super::budget;
+use super::compare::compare;
 use super::journal;
+use super::judge::{self, take_over};
 use super::log::{self, note, note_of};
 use super::scratch;
 use super::shadows::{Part, Shadow, each_part};
 use super::stack;
-use super::syncs::{compare, take_over};
-use super::{budget, syncs};
 use crate::mappings;
 use core::ops::ControlFlow;
 use core::ptr;
@@ -119,7 +120,7 @@ fn flushes(address: usize, length: usize, caller: usize) {
             if part.kind != Kind::ReadOnly && !journal::on() {
                 let range = (part.offset as u64, part.end() as u64);
                 let length = part.length as u64;
-                syncs::report(Code::NotFlushable, &part, range, length, Dirty::default());
+                judge::report(Code::NotFlushable, &part, range, length, Dirty::default());
             }
             return;
         }

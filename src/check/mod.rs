@@ -10,9 +10,11 @@
 mod acknowledge;
 pub mod blame;
 mod budget;
+mod compare;
 mod facts;
 mod flushes;
 mod journal;
+mod judge;
 mod log;
 mod scratch;
 mod shadows;

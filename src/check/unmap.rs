@@ -4,9 +4,9 @@
 use super::blame;
 use super::flushes;
 use super::journal;
+use super::judge::{beyond_end, report};
 use super::log::set_ending;
 use super::shadows::{self, Shadow, each_part};
-use super::syncs::{beyond_end, report};
 use super::watch;
 use crate::ground::process;
 use core::sync::atomic::Ordering;

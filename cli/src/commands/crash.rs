@@ -1,4 +1,4 @@
-//! `daxshim crash`
+//! `daxshim crash`. Longer than other commands: its options are its documentation.
 
 use std::ffi::OsString;
 use std::fs::File;

@@ -201,7 +201,9 @@ mod tests {
                     if !path.ends_with("host") {
                         gather(&path, into);
                     }
-                } else if path.extension().is_some_and(|extension| extension == "rs") {
+                } else if path.extension().is_some_and(|extension| extension == "rs")
+                    && !path.ends_with("tests.rs")
+                {
                     into.push(path);
                 }
             }
