@@ -1,7 +1,7 @@
 //! Programs named for a behaviour rather than a hook: natively, untagged, tagged.
 
 use daxshim_core::host::report::Report;
-use daxshim_core::report::{Call, Way};
+use daxshim_core::report::{SyncCall, Way};
 use daxshim_tests::{Outcome, Run, Scene, Shim, Tag, expectation, fail, scene};
 use libtest_mimic::{Arguments, Trial};
 use std::collections::BTreeSet;
@@ -81,57 +81,66 @@ const BEHAVIOURS: &[(&str, &str, bool)] = &[
 ];
 
 /// Which ways the report of a program must tell of, all of which it takes.
-const WAYS: &[(&str, &[(Call, Way)])] = &[
+const WAYS: &[(&str, &[(SyncCall, Way)])] = &[
     (
         "aio_fsync",
-        &[(Call::Fsync, Way::Kernel), (Call::Fdatasync, Way::Kernel)],
+        &[
+            (SyncCall::Fsync, Way::Kernel),
+            (SyncCall::Fdatasync, Way::Kernel),
+        ],
     ),
-    ("descriptor_closed_in_fsync", &[(Call::Fsync, Way::User)]),
+    (
+        "descriptor_closed_in_fsync",
+        &[(SyncCall::Fsync, Way::User)],
+    ),
     (
         "file_grows_behind_mapping",
         &[
-            (Call::Msync, Way::User),
-            (Call::Msync, Way::Mixed),
-            (Call::Msync, Way::Kernel),
-            (Call::Fsync, Way::Range),
-            (Call::Fdatasync, Way::Range),
-            (Call::SyncFileRange, Way::Range),
+            (SyncCall::Msync, Way::User),
+            (SyncCall::Msync, Way::Mixed),
+            (SyncCall::Msync, Way::Kernel),
+            (SyncCall::Fsync, Way::Range),
+            (SyncCall::Fdatasync, Way::Range),
+            (SyncCall::SyncFileRange, Way::Range),
         ],
     ),
     (
         "io_submit_fsync",
-        &[(Call::Fsync, Way::Kernel), (Call::Fdatasync, Way::Kernel)],
+        &[
+            (SyncCall::Fsync, Way::Kernel),
+            (SyncCall::Fdatasync, Way::Kernel),
+        ],
     ),
     (
         "msync_beyond_eof",
         &[
-            (Call::Msync, Way::User),
-            (Call::Msync, Way::Mixed),
-            (Call::Msync, Way::Kernel),
+            (SyncCall::Msync, Way::User),
+            (SyncCall::Msync, Way::Mixed),
+            (SyncCall::Msync, Way::Kernel),
         ],
     ),
-    ("msync_mlocked", &[(Call::Msync, Way::User)]),
+    ("msync_mlocked", &[(SyncCall::Msync, Way::User)]),
     (
         "msync_over_hole",
-        &[(Call::Msync, Way::User), (Call::Msync, Way::Mixed)],
+        &[(SyncCall::Msync, Way::User), (SyncCall::Msync, Way::Mixed)],
     ),
     (
         "msync_prot_none",
         &[
-            (Call::Msync, Way::User),
-            (Call::Msync, Way::Mixed),
-            (Call::Msync, Way::Kernel),
+            (SyncCall::Msync, Way::User),
+            (SyncCall::Msync, Way::Mixed),
+            (SyncCall::Msync, Way::Kernel),
         ],
     ),
 ];
 
 /// The same, where the kernel is asked for MAP_SYNC.
-const WAYS_ON_DAX: &[(&str, &[(Call, Way)])] = &[(
+const WAYS_ON_DAX: &[(&str, &[(SyncCall, Way)])] = &[(
     "map_sync_no_longer_granted",
     &[
-        (Call::Msync, Way::User),
-        (Call::Msync, Way::Mixed),
-        (Call::Msync, Way::Kernel),
+        (SyncCall::Msync, Way::User),
+        (SyncCall::Msync, Way::Mixed),
+        (SyncCall::Msync, Way::Kernel),
     ],
 )];
 

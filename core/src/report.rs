@@ -18,7 +18,7 @@ pub const FILE_PREFIX: &str = "daxshim.";
 /// What a sync call was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub enum Call {
+pub enum SyncCall {
     /// msync(2) with MS_SYNC.
     Msync,
     /// fsync(2).
@@ -29,23 +29,23 @@ pub enum Call {
     SyncFileRange,
 }
 
-impl Call {
+impl SyncCall {
     /// All of them, in table order.
-    pub const ALL: [Call; 4] = [
-        Call::Msync,
-        Call::Fsync,
-        Call::Fdatasync,
-        Call::SyncFileRange,
+    pub const ALL: [SyncCall; 4] = [
+        SyncCall::Msync,
+        SyncCall::Fsync,
+        SyncCall::Fdatasync,
+        SyncCall::SyncFileRange,
     ];
 
     /// The name of the system call.
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {
-            Call::Msync => "msync",
-            Call::Fsync => "fsync",
-            Call::Fdatasync => "fdatasync",
-            Call::SyncFileRange => "sync_file_range",
+            SyncCall::Msync => "msync",
+            SyncCall::Fsync => "fsync",
+            SyncCall::Fdatasync => "fdatasync",
+            SyncCall::SyncFileRange => "sync_file_range",
         }
     }
 }
@@ -395,8 +395,8 @@ pub struct Page {
     pub events: [AtomicU64; Event::ALL.len()],
     /// By [`Operation`].
     pub operations: [OperationCounters; Operation::ALL.len()],
-    /// By [`Call`] and [`Way`].
-    pub syncs: [[SyncCounters; Way::ALL.len()]; Call::ALL.len()],
+    /// By [`SyncCall`] and [`Way`].
+    pub syncs: [[SyncCounters; Way::ALL.len()]; SyncCall::ALL.len()],
     /// Different mappings of tagged files.
     pub mappings: [MappingCounters; MAPPINGS],
     /// Programs it executed that the library is not loaded into.
@@ -421,12 +421,20 @@ impl Page {
 
     /// The counters of a sync call.
     #[must_use]
-    pub fn sync(&self, call: Call, way: Way) -> Option<&SyncCounters> {
+    pub fn sync(&self, call: SyncCall, way: Way) -> Option<&SyncCounters> {
         self.syncs.get(call as usize)?.get(way as usize)
     }
 
     /// Counts a sync call: `bytes` asked for, `lines` written back, ticks it took.
-    pub fn synced(&self, call: Call, way: Way, bytes: u64, lines: u64, ticks: u64, failed: bool) {
+    pub fn synced(
+        &self,
+        call: SyncCall,
+        way: Way,
+        bytes: u64,
+        lines: u64,
+        ticks: u64,
+        failed: bool,
+    ) {
         if let Some(counters) = self.sync(call, way) {
             counters.calls.fetch_add(1, Ordering::Relaxed);
             counters.bytes.fetch_add(bytes, Ordering::Relaxed);

@@ -1,8 +1,8 @@
 //! Facts about mappings, and operations that were refused.
 
 use super::log::{last_looked_at, note};
-use super::scratch;
 use super::shadows::{self, each_part};
+use super::stacks;
 use crate::ground::memory::{HUGE, PAGE};
 use crate::ground::place::{Place, Stat, borrow};
 use crate::mappings;
@@ -32,7 +32,7 @@ pub fn kind_of_untagged(fd: i32) -> Option<Kind> {
 #[cold]
 #[inline(never)]
 pub fn mapped(fd: i32, stat: &Stat, kind: Kind, address: usize, length: usize, offset: usize) {
-    scratch::spacious(|| mapped_here(fd, stat, kind, address, length, offset));
+    stacks::spacious(|| mapped_here(fd, stat, kind, address, length, offset));
 }
 
 fn mapped_here(fd: i32, stat: &Stat, kind: Kind, address: usize, length: usize, offset: usize) {
@@ -85,7 +85,7 @@ fn mapped_here(fd: i32, stat: &Stat, kind: Kind, address: usize, length: usize, 
 #[inline]
 pub fn refused(operation: Operation, code: Code) {
     if super::on() {
-        scratch::spacious(|| refuses(operation, code));
+        stacks::spacious(|| refuses(operation, code));
     }
 }
 

@@ -9,9 +9,9 @@ use super::compare::compare;
 use super::journal;
 use super::judge::{self, take_over};
 use super::log::{self, note, note_of};
-use super::scratch;
 use super::shadows::{Part, Shadow, each_part};
 use super::stack;
+use super::stacks;
 use crate::mappings;
 use core::ops::ControlFlow;
 use core::ptr;
@@ -310,5 +310,5 @@ fn unwatched(address: usize, length: usize) {
             ControlFlow::Break(())
         });
     };
-    budget::spend(|| scratch::spacious(look));
+    budget::spend(|| stacks::spacious(look));
 }

@@ -6,8 +6,8 @@
 //! command to read and for other threads and processes to end their records; where that takes too
 //! long the journal is closed, as a journal with a gap would show states that could not have been.
 
-use super::scratch;
 use super::shadows::{Part, Shadow, all, region_from};
+use super::stacks;
 use crate::ground::memory;
 use crate::ground::page;
 use crate::ground::place::Place;
@@ -241,7 +241,7 @@ impl<'a> Recording<'a> {
 }
 
 fn here() -> Stack {
-    scratch::stack().unwrap_or_default()
+    stacks::stack().unwrap_or_default()
 }
 
 /// Records a moment of a file; in `range`, what is not durable will be.

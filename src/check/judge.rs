@@ -3,7 +3,7 @@
 use super::compare::{compare, locked, readable, timed};
 use super::log::note;
 use super::shadows::{Part, each_part};
-use super::{blame, log, scratch};
+use super::{blame, log, stacks};
 use crate::ground::memory::{self, PAGE};
 use daxshim_core::check::Code;
 use daxshim_core::check::lines::{self, Dirty, LINE};
@@ -53,7 +53,7 @@ impl Found {
 
 /// Notes a finding about a part of a file.
 pub fn report(code: Code, part: &Part, range: (u64, u64), asked: u64, dirty: Dirty) {
-    scratch::spacious(|| report_here(code, part, range, asked, dirty));
+    stacks::spacious(|| report_here(code, part, range, asked, dirty));
 }
 
 pub(super) fn report_here(code: Code, part: &Part, range: (u64, u64), asked: u64, dirty: Dirty) {

@@ -1,7 +1,7 @@
 //! The process's log, and which file a call was about.
 
 use super::budget::clock;
-use super::{budget, scratch, stack};
+use super::{budget, stack, stacks};
 use crate::ground::memory;
 use crate::ground::page;
 use crate::ground::place::Place;
@@ -63,7 +63,7 @@ pub fn note(finding: &Finding) {
         return;
     }
     budget::spend(|| {
-        let stack = scratch::stack();
+        let stack = stacks::stack();
         log.note(
             finding,
             Some(stack.as_ref().unwrap_or(&Stack::new())),
@@ -79,7 +79,7 @@ pub fn note_of(finding: &Finding, caller: usize) {
     let Some(log) = log() else { return };
     let mut stack = Stack::new();
     stack.push(caller as u64);
-    scratch::spacious(|| stack::note_modules(log, &stack));
+    stacks::spacious(|| stack::note_modules(log, &stack));
     log.note(finding, Some(&stack), clock());
 }
 

@@ -16,9 +16,9 @@ mod flushes;
 mod journal;
 mod judge;
 mod log;
-mod scratch;
 mod shadows;
 mod stack;
+mod stacks;
 mod syncs;
 mod unmap;
 mod watch;
@@ -91,7 +91,7 @@ pub fn forked() {
         watch::forked();
         shadows::forked();
         flushes::forked();
-        scratch::forked();
+        stacks::forked();
         blame::forked();
         let parent = log::log();
         if log::reopen().is_err() {

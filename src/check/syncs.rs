@@ -3,7 +3,7 @@
 use super::compare::locked;
 use super::judge::{Found, judge, private, take_over};
 use super::shadows::{self, Shadow, all, each_chunk, each_part};
-use super::{budget, journal, scratch};
+use super::{budget, journal, stacks};
 use crate::ground::memory::PAGE;
 use core::sync::atomic::Ordering;
 use daxshim_core::check::Code;
@@ -18,7 +18,7 @@ pub fn sync_begins(start: usize, end: usize) {
         // It ends with a fence, whatever it is of.
         let drains = super::drained();
         match journal::on() {
-            true => scratch::spacious(|| journal::msync(start, end)),
+            true => stacks::spacious(|| journal::msync(start, end)),
             false => msync(start, end, drains),
         }
     }
@@ -59,7 +59,7 @@ pub fn file_sync_begins(fd: i32) {
     if super::on() {
         super::drained();
         match journal::on() {
-            true => scratch::spacious(|| journal::fsync(fd, 0..usize::MAX)),
+            true => stacks::spacious(|| journal::fsync(fd, 0..usize::MAX)),
             false => fsync(fd),
         }
     }
@@ -71,7 +71,7 @@ fn fsync(fd: i32) {
     let stat = crate::ground::place::Place::Descriptor(fd).stat();
     let Ok(stat) = stat else { return };
     if let Some(shadow) = shadows::find(stat.st_dev, stat.st_ino) {
-        scratch::spacious(|| whole_file(shadow, Some(fd)));
+        stacks::spacious(|| whole_file(shadow, Some(fd)));
     }
 }
 
@@ -139,8 +139,8 @@ pub fn all_files(filesystem: Option<i32>) {
             None => true,
         };
         match meant {
-            true if journal::on() => scratch::spacious(|| journal::sync(shadow)),
-            true => scratch::spacious(|| whole_file(shadow, None)),
+            true if journal::on() => stacks::spacious(|| journal::sync(shadow)),
+            true => stacks::spacious(|| whole_file(shadow, None)),
             false => {}
         }
     }

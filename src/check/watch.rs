@@ -59,7 +59,7 @@ pub fn holding(start: usize, end: usize) {
 #[inline(never)]
 pub fn watch(fd: i32, stat: &Stat, kind: Kind) -> Option<usize> {
     let mut found = None;
-    super::scratch::spacious(|| found = watch_here(fd, stat, kind));
+    super::stacks::spacious(|| found = watch_here(fd, stat, kind));
     found
 }
 

@@ -15,7 +15,7 @@ use crate::tag::enforce::{Earlier, enforce};
 use crate::tag::subject;
 use core::ffi::c_void;
 use daxshim_core::contract::{Effect, Operation};
-use daxshim_core::report::{Call, Event, Way};
+use daxshim_core::report::{Event, SyncCall, Way};
 use libc::iovec;
 
 /// Control blocks looked at together.
@@ -71,8 +71,8 @@ pub extern "C" fn io_uring_setup(_: &mut slot::Call) -> Step {
 pub extern "C" fn aio_fsync(call: &mut slot::Call) -> Step {
     let [operation, block, ..] = call.args;
     let kind = match operation as i32 {
-        libc::O_SYNC => Call::Fsync,
-        libc::O_DSYNC => Call::Fdatasync,
+        libc::O_SYNC => SyncCall::Fsync,
+        libc::O_DSYNC => SyncCall::Fdatasync,
         _ => return Step::PASS,
     };
     if check::on() || page::page().is_some() {
@@ -88,7 +88,7 @@ pub extern "C" fn aio_fsync(call: &mut slot::Call) -> Step {
 
 /// A sync of a file in the background: checked as of now, as what is stored later may be left out, and
 /// counted as the kernel's. How long it takes, and what becomes of it, is not looked at.
-fn sync_begins(call: Call, fd: i32) {
+fn sync_begins(call: SyncCall, fd: i32) {
     check::file_sync_begins(fd);
     if let Some(page) = page::page()
         && subject::is_tagged(fd)
@@ -184,8 +184,8 @@ impl Block<'_> {
         const FSYNC: u16 = 2;
         const FDSYNC: u16 = 3;
         let call = match self.word(16) as u16 {
-            FSYNC => Call::Fsync,
-            FDSYNC => Call::Fdatasync,
+            FSYNC => SyncCall::Fsync,
+            FDSYNC => SyncCall::Fdatasync,
             _ => return,
         };
         // The kernel refuses those with any argument.

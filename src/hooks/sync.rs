@@ -15,15 +15,15 @@ pub extern "C" fn msync(call: &mut Call) -> Step {
 
 /// fsync(2).
 pub extern "C" fn fsync(call: &mut Call) -> Step {
-    sync::of_descriptor(call, report::Call::Fsync, after_fsync)
+    sync::of_descriptor(call, report::SyncCall::Fsync, after_fsync)
 }
 
 /// fdatasync(2).
 pub extern "C" fn fdatasync(call: &mut Call) -> Step {
-    sync::of_descriptor(call, report::Call::Fdatasync, after_fdatasync)
+    sync::of_descriptor(call, report::SyncCall::Fdatasync, after_fdatasync)
 }
 
 /// sync_file_range(2).
 pub extern "C" fn sync_file_range(call: &mut Call) -> Step {
-    sync::of_descriptor(call, report::Call::SyncFileRange, after_sync_file_range)
+    sync::of_descriptor(call, report::SyncCall::SyncFileRange, after_sync_file_range)
 }

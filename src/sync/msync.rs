@@ -65,7 +65,13 @@ pub fn msync(call: &mut Call) -> Step {
             by_range: true,
             ..Done::default()
         };
-        return finish(report::Call::Msync, done, request.bytes(), started, Ok(()));
+        return finish(
+            report::SyncCall::Msync,
+            done,
+            request.bytes(),
+            started,
+            Ok(()),
+        );
     }
     let config = process::config();
     let first = request.part(&flush, request.start);
@@ -91,7 +97,13 @@ pub fn msync(call: &mut Call) -> Step {
         if outcome.is_err() {
             check::sync_failed(request.start, request.end);
         }
-        return finish(report::Call::Msync, done, request.bytes(), started, outcome);
+        return finish(
+            report::SyncCall::Msync,
+            done,
+            request.bytes(),
+            started,
+            outcome,
+        );
     }
     let plan = request.plan(&flush);
     if !plan.tagged {
@@ -105,7 +117,13 @@ pub fn msync(call: &mut Call) -> Step {
     if outcome.is_err() {
         check::sync_failed(request.start, request.end);
     }
-    finish(report::Call::Msync, done, request.bytes(), started, outcome)
+    finish(
+        report::SyncCall::Msync,
+        done,
+        request.bytes(),
+        started,
+        outcome,
+    )
 }
 
 /// Syncs a range the range way, if that was said of the next few.

@@ -68,7 +68,7 @@ pub(super) fn persist_by_parts(start: usize, length: usize) -> Result<(), Errno>
     };
     if is_tagged {
         tell(
-            report::Call::Msync,
+            report::SyncCall::Msync,
             done,
             request.bytes(),
             started,

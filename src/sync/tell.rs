@@ -9,7 +9,7 @@ use daxshim_core::report::{self, Way, ticks};
 
 /// Counts what was done, and answers.
 pub(super) fn finish(
-    call: report::Call,
+    call: report::SyncCall,
     done: Done,
     bytes: u64,
     started: u64,
@@ -22,7 +22,7 @@ pub(super) fn finish(
     }
 }
 
-pub(super) fn tell(call: report::Call, done: Done, bytes: u64, started: u64, failed: bool) {
+pub(super) fn tell(call: report::SyncCall, done: Done, bytes: u64, started: u64, failed: bool) {
     if let Some(page) = page::page() {
         let elapsed = ticks().wrapping_sub(started);
         let way = if is_skipped() && !done.by_kernel {
@@ -48,7 +48,7 @@ pub(super) fn measured(call: &mut Call, after: After) -> Step {
     call.then(after)
 }
 
-pub(super) fn count(call: &Call, kind: report::Call, bytes: u64, result: isize) -> isize {
+pub(super) fn count(call: &Call, kind: report::SyncCall, bytes: u64, result: isize) -> isize {
     if let Some(page) = page::page() {
         let elapsed = ticks().wrapping_sub(call.note as u64);
         // int in the low half of the register.
@@ -64,20 +64,20 @@ pub(super) extern "C" fn after_msync(call: &Call, result: isize) -> isize {
         check::sync_failed(request.start, request.end);
     }
     let bytes = request.map_or(0, |request| request.bytes());
-    count(call, report::Call::Msync, bytes, result)
+    count(call, report::SyncCall::Msync, bytes, result)
 }
 
 /// After fsync.
 pub extern "C" fn after_fsync(call: &Call, result: isize) -> isize {
-    count(call, report::Call::Fsync, 0, result)
+    count(call, report::SyncCall::Fsync, 0, result)
 }
 
 /// After fdatasync.
 pub extern "C" fn after_fdatasync(call: &Call, result: isize) -> isize {
-    count(call, report::Call::Fdatasync, 0, result)
+    count(call, report::SyncCall::Fdatasync, 0, result)
 }
 
 /// After sync_file_range.
 pub extern "C" fn after_sync_file_range(call: &Call, result: isize) -> isize {
-    count(call, report::Call::SyncFileRange, 0, result)
+    count(call, report::SyncCall::SyncFileRange, 0, result)
 }

@@ -24,11 +24,11 @@ use libc::MS_SYNC;
 /// fsync(2), fdatasync(2), and sync_file_range(2) with all its flags: of a file whose every page is
 /// in a sync mapping of this process the lines, where that is cheaper, which write back what other
 /// processes have stored too; or else the range way, if it has a sync mapping at all.
-pub fn of_descriptor(call: &mut Call, kind: report::Call, after: After) -> Step {
+pub fn of_descriptor(call: &mut Call, kind: report::SyncCall, after: After) -> Step {
     let started = begin();
     let [fd, ..] = call.args;
     let fd = fd as i32;
-    if kind == report::Call::SyncFileRange {
+    if kind == report::SyncCall::SyncFileRange {
         check::file_range_sync_begins(call.args, ALL);
     } else {
         check::file_sync_begins(fd);
@@ -53,7 +53,12 @@ pub fn of_descriptor(call: &mut Call, kind: report::Call, after: After) -> Step 
 }
 
 /// `None`: the kernel's, as called.
-pub(super) fn whole_file(call: &Call, kind: report::Call, fd: i32, started: u64) -> Option<Step> {
+pub(super) fn whole_file(
+    call: &Call,
+    kind: report::SyncCall,
+    fd: i32,
+    started: u64,
+) -> Option<Step> {
     let config = process::config();
     if mappings::is_empty() || config.flush == FlushPolicy::Kernel || config.deep {
         return None;
@@ -137,11 +142,11 @@ pub(super) fn whole_file(call: &Call, kind: report::Call, fd: i32, started: u64)
 /// for us to answer.
 pub(super) fn span(
     call: &Call,
-    kind: report::Call,
+    kind: report::SyncCall,
     start: usize,
     end: usize,
 ) -> Option<(usize, usize)> {
-    if kind != report::Call::SyncFileRange {
+    if kind != report::SyncCall::SyncFileRange {
         return (start < end).then_some((start, end));
     }
     let [_, offset, length, flags, ..] = call.args;

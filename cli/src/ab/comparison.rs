@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use daxshim_core::host::report::{Bar, Buckets, Clock, Latency, Report};
-use daxshim_core::report::{Call, Way};
+use daxshim_core::report::{SyncCall, Way};
 use rand::Rng;
 use serde::Serialize;
 
@@ -385,7 +385,7 @@ impl LegSummary {
             settings: settings(&report.programs),
             wall_ns: Spread::of(&walls),
             cpu_ns: Spread::of(&of(|run| run.cpu_ns)),
-            syncs: Call::ALL
+            syncs: SyncCall::ALL
                 .into_iter()
                 .filter_map(|call| Syncs::of(report, call, &report.clock))
                 .collect(),
@@ -410,7 +410,7 @@ impl Spread {
 
 impl Syncs {
     /// `None` if there were none.
-    fn of(report: &Report, call: Call, clock: &Clock) -> Option<Syncs> {
+    fn of(report: &Report, call: SyncCall, clock: &Clock) -> Option<Syncs> {
         let mut buckets = Buckets::default();
         let mut sum = Syncs {
             call: call.word(),

@@ -2,7 +2,7 @@
 
 use daxshim_core::host::report::{Mapping, Report, Tally};
 use daxshim_core::host::shown;
-use daxshim_core::report::{Call, Event, Kind, Way};
+use daxshim_core::report::{Event, Kind, SyncCall, Way};
 use serde::Serialize;
 
 use super::program::Unseen;
@@ -57,7 +57,7 @@ impl Msync {
     fn of(total: &Tally) -> Msync {
         let calls = |ways: &[Way]| {
             let of = |sync: &daxshim_core::host::report::Sync| {
-                sync.call == Call::Msync && ways.contains(&sync.way)
+                sync.call == SyncCall::Msync && ways.contains(&sync.way)
             };
             (
                 total.syncs_of(of, |sync| sync.calls),

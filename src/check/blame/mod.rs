@@ -19,7 +19,7 @@ mod robust;
 pub mod signals;
 
 use super::shadows::{Part, Shadow, each_part};
-use super::{budget, scratch, stack};
+use super::{budget, stack, stacks};
 use crate::ground::memory::PAGE;
 use crate::ground::process;
 use crate::ground::real::sys;
@@ -391,7 +391,7 @@ fn give(region: Region, page: usize, protection: usize) -> Result<(), i32> {
         number.store(BY_KERNEL, Ordering::Relaxed);
     }
     if number.load(Ordering::Relaxed) == UNKNOWN {
-        match scratch::stack().and_then(|stack| table.writer(&stack, process::owner())) {
+        match stacks::stack().and_then(|stack| table.writer(&stack, process::owner())) {
             Some(writer) => {
                 let order = (Ordering::Relaxed, Ordering::Relaxed);
                 let _ = number.compare_exchange(UNKNOWN, writer, order.0, order.1);

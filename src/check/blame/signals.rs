@@ -6,7 +6,7 @@
 //! program ignores is ignored by our handler, and by the kernel again when another program is executed,
 //! which inherits that.
 
-use super::super::scratch;
+use super::super::stacks;
 use super::{give_all_back, give_up, stored};
 use crate::entry::slot::{Call, Step};
 use crate::ground::memory::{read_value, write_value};
@@ -233,8 +233,7 @@ extern "C" fn enter(_: c_int, info: *mut siginfo_t, context: *mut c_void) {
     let register =
         |registers: &[i64; 23], which: c_int| registers.get(which as usize).copied().unwrap_or(0);
     let sent = info.si_code <= 0;
-    if !sent
-        && let Some((to, frame)) = scratch::way_out(register(registers, libc::REG_RSP) as usize)
+    if !sent && let Some((to, frame)) = stacks::way_out(register(registers, libc::REG_RSP) as usize)
     {
         for (which, value) in [(libc::REG_RIP, to), (libc::REG_RBP, frame)] {
             if let Some(register) = registers.get_mut(which as usize) {

@@ -105,7 +105,7 @@ pub fn calls(comparison: &Comparison) -> Vec<&'static str> {
         legs.iter()
             .any(|leg| leg.syncs.iter().any(|sync| sync.call == *call))
     };
-    let all = daxshim_core::report::Call::ALL.map(|call| call.word());
+    let all = daxshim_core::report::SyncCall::ALL.map(|call| call.word());
     all.into_iter().filter(made).collect()
 }
 

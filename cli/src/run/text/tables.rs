@@ -7,7 +7,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use daxshim_core::extents::survey;
 use daxshim_core::host::report::{Latency, Mapping, Refusal, Tally};
-use daxshim_core::report::Call;
+use daxshim_core::report::SyncCall;
 
 use super::clean;
 use crate::output::{bytes, number};
@@ -36,7 +36,7 @@ pub fn syncs(total: &Tally) -> Option<String> {
             sync.way.word().to_owned(),
             number(sync.calls),
             // A descriptor has no range.
-            if sync.call == Call::Msync {
+            if sync.call == SyncCall::Msync {
                 bytes(sync.bytes)
             } else {
                 "-".into()

@@ -14,7 +14,7 @@ use crate::config::{FlushPolicy, Misunderstood};
 use crate::contract::{Mode, Operation};
 use crate::flush::WriteBack;
 use crate::report::{
-    Call, Event, Kind, MAGIC, MappingCounters, ModuleName, OperationCounters, PATH_LEN, Page,
+    Event, Kind, MAGIC, MappingCounters, ModuleName, OperationCounters, PATH_LEN, Page, SyncCall,
     SyncCounters, Unseen, UnseenCounters, Way,
 };
 
@@ -155,10 +155,13 @@ fn mode(value: u8) -> Mode {
 
 fn tally(page: &Page) -> Tally {
     let operations = Operation::ALL.iter().zip(&page.operations);
-    let syncs = Call::ALL.iter().zip(&page.syncs).flat_map(|(&call, ways)| {
-        let ways = Way::ALL.iter().zip(ways);
-        ways.filter_map(move |(&way, counters)| sync(call, way, counters))
-    });
+    let syncs = SyncCall::ALL
+        .iter()
+        .zip(&page.syncs)
+        .flat_map(|(&call, ways)| {
+            let ways = Way::ALL.iter().zip(ways);
+            ways.filter_map(move |(&way, counters)| sync(call, way, counters))
+        });
     let events = Event::ALL.iter().zip(&page.events);
     Tally {
         refusals: operations
@@ -191,7 +194,7 @@ fn refusal(operation: Operation, counters: &OperationCounters) -> Option<Refusal
     (refusal.refused | refusal.pretended | refusal.recorded > 0).then_some(refusal)
 }
 
-fn sync(call: Call, way: Way, counters: &SyncCounters) -> Option<Sync> {
+fn sync(call: SyncCall, way: Way, counters: &SyncCounters) -> Option<Sync> {
     let calls = wide(&counters.calls);
     (calls > 0).then(|| Sync {
         call,

@@ -4,7 +4,7 @@ use serde::{Serialize, Serializer};
 
 use super::latency::{Buckets, Clock, Latency};
 use crate::contract::Operation;
-use crate::report::{Call, Event, Kind, Unseen, Way};
+use crate::report::{Event, Kind, SyncCall, Unseen, Way};
 
 /// What was refused, synced and mapped. Only what happened at least once has an entry.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -48,7 +48,7 @@ pub struct Refusal {
 pub struct Sync {
     /// The system call.
     #[serde(serialize_with = "call")]
-    pub call: Call,
+    pub call: SyncCall,
     /// How it was carried out.
     #[serde(serialize_with = "word")]
     pub way: Way,
@@ -246,7 +246,7 @@ fn operation<S: Serializer>(operation: &Operation, serializer: S) -> Result<S::O
     serializer.serialize_str(operation.word())
 }
 
-fn call<S: Serializer>(call: &Call, serializer: S) -> Result<S::Ok, S::Error> {
+fn call<S: Serializer>(call: &SyncCall, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(call.word())
 }
 

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::contract::Operation;
-use crate::report::{Call, Event, Kind, MAGIC, PATH_LEN, Page, Way, store_bytes};
+use crate::report::{Event, Kind, MAGIC, PATH_LEN, Page, SyncCall, Way, store_bytes};
 
 /// A page as the library makes it.
 fn page(pid: u32, parent: u32) -> Box<Page> {
@@ -48,8 +48,8 @@ fn processes_are_summed() {
     let directory = tempfile::tempdir().unwrap();
     let (a, b, c) = (page(10, 1), page(11, 10), page(10, 1));
     for page in [&a, &b] {
-        page.synced(Call::Msync, Way::User, 4096, 64, 300, false);
-        page.synced(Call::Msync, Way::Kernel, 1 << 20, 0, 9000, true);
+        page.synced(SyncCall::Msync, Way::User, 4096, 64, 300, false);
+        page.synced(SyncCall::Msync, Way::Kernel, 1 << 20, 0, 9000, true);
         page.event(Event::StaleTag);
         let writes = page.operation(Operation::Write).unwrap();
         writes.refused.store(2, Ordering::Relaxed);
@@ -93,7 +93,7 @@ fn processes_are_summed() {
 fn runs_are_summed() {
     let directory = tempfile::tempdir().unwrap();
     let page = page(10, 1);
-    page.synced(Call::Msync, Way::User, 4096, 64, 300, false);
+    page.synced(SyncCall::Msync, Way::User, 4096, 64, 300, false);
     write(directory.path(), "daxshim.10.0", &page);
     let run = || Report::read(directory.path(), &BTreeSet::new()).unwrap();
     let mut sum = Report::default();
