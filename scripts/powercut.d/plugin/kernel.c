@@ -83,7 +83,9 @@ static void write_word(unsigned cpu, uint64_t address, uint64_t word)
 
 static void entered(unsigned cpu, void *which)
 {
-	uint64_t walk = qemu_register(cpu, RDI);
+	uint64_t walk;
+	cpu = qemu_running(cpu);
+	walk = qemu_register(cpu, RDI);
 	if (cpu >= PROCESSORS || !is_write_back(word_at(cpu, qemu_register(cpu, RSP))))
 		return;
 	switch ((uintptr_t)which) {
@@ -119,6 +121,7 @@ static void entered(unsigned cpu, void *which)
 static void unlocked_returned(unsigned cpu, void *unused)
 {
 	(void)unused;
+	cpu = qemu_running(cpu);
 	if (cpu < PROCESSORS)
 		step(cpu, qemu_register(cpu, RAX) ? STEP_WAITED : STEP_SKIPPED);
 }
@@ -126,6 +129,7 @@ static void unlocked_returned(unsigned cpu, void *unused)
 static void clear_returned(unsigned cpu, void *unused)
 {
 	(void)unused;
+	cpu = qemu_running(cpu);
 	if (cpu >= PROCESSORS || !current[cpu].hidden_from)
 		return;
 	write_word(cpu, current[cpu].hidden_from + XAS_NODE, current[cpu].node);

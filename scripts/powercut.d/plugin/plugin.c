@@ -135,11 +135,14 @@ static void begin(unsigned cpu, uint64_t run, uint64_t answer)
 	if (phase == LOOKING_FOR_MARKS && device) {
 		phase = CHANGING;
 		qemu_plugin_reset(id, watch);
-	} else if (phase == WATCHING && !is_recording()) {
+		return;
+	}
+	if (phase == WATCHING && !is_recording()) {
 		head.run = run;
 		start();
-		qemu_write(cpu, answer, &yes, sizeof yes);
 	}
+	if (is_recording() && head.run == run)
+		qemu_write(cpu, answer, &yes, sizeof yes);
 }
 
 static void end(enum trace_end how)
@@ -158,6 +161,7 @@ static void stored(unsigned cpu, qemu_plugin_meminfo_t info, uint64_t address, v
 	uintptr_t how = (uintptr_t)data;
 	struct qemu_plugin_hwaddr *where;
 	uint64_t place;
+	cpu = qemu_running(cpu);
 	/* An instruction that also loads says so here. */
 	if (!qemu_plugin_mem_is_store(info) || !is_recording())
 		return;
@@ -174,8 +178,10 @@ static void stored(unsigned cpu, qemu_plugin_meminfo_t info, uint64_t address, v
 static void flushed(unsigned cpu, void *data)
 {
 	const struct flush *flush = data;
-	uint64_t address = effective(cpu, &flush->operand, flush->next), place;
+	uint64_t address, place;
 	const struct last *page;
+	cpu = qemu_running(cpu);
+	address = effective(cpu, &flush->operand, flush->next);
 	if (!is_recording())
 		return;
 	page = look_up(cpu, address);
@@ -190,6 +196,7 @@ static void flushed(unsigned cpu, void *data)
 static void fenced(unsigned cpu, void *unused)
 {
 	(void)unused;
+	cpu = qemu_running(cpu);
 	forget_page(cpu);
 	if (is_recording())
 		line_fence(cpu);
@@ -198,12 +205,14 @@ static void fenced(unsigned cpu, void *unused)
 static void page_forgotten(unsigned cpu, void *unused)
 {
 	(void)unused;
+	cpu = qemu_running(cpu);
 	forget_page(cpu);
 }
 
 static void called(unsigned cpu, void *unused)
 {
 	(void)unused;
+	cpu = qemu_running(cpu);
 	if (is_recording())
 		file_call(cpu);
 }
@@ -223,8 +232,11 @@ static void acknowledged(unsigned cpu, uint32_t writer, uint64_t number)
 
 static void marked(unsigned cpu, void *unused)
 {
-	uint64_t rdi = qemu_register(cpu, RDI), rsi = qemu_register(cpu, RSI);
+	uint64_t rdi, rsi;
 	(void)unused;
+	cpu = qemu_running(cpu);
+	rdi = qemu_register(cpu, RDI);
+	rsi = qemu_register(cpu, RSI);
 	switch ((enum mark)qemu_register(cpu, RDX)) {
 	case MARK_ACK:
 		acknowledged(cpu, rdi, rsi);

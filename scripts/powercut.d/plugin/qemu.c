@@ -8,6 +8,8 @@
  *   (accel/tcg/plugin-helpers.h: TCG_CALL_NO_RWG), so QEMU does not store them where the debugger's function would
  *   find them. The flag is taken back before the first code is translated.
  * - Version 1 gives offsets into QEMU's memory in place of guest-physical addresses.
+ * - Version 4 tells a callback the processor that translated the code, not the one that runs it, where all processors
+ *   share a thread (gen_cpu_index in accel/tcg/plugin-gen.c). QEMU's current_cpu is the one that runs.
  * - From version 3 on the bytes of an instruction are copied. */
 #define _GNU_SOURCE
 #include "qemu.h"
@@ -157,6 +159,11 @@ void qemu_processor(unsigned cpu)
 	(void)cpu;
 }
 
+unsigned qemu_running(unsigned cpu)
+{
+	return cpu;
+}
+
 uint64_t qemu_register(unsigned cpu, unsigned which)
 {
 	/* target/i386/gdbstub.c: rax rbx rcx rdx rsi rdi rbp rsp r8 ... r15, rip, flags, six segments, then fs_base,
@@ -187,6 +194,7 @@ struct array *qemu_plugin_get_registers(void);
 int qemu_plugin_read_register(void *, struct byte_array *);
 size_t qemu_plugin_insn_data(const struct qemu_plugin_insn *, void *, size_t);
 static void *handles[PROCESSORS][REGISTERS];
+static unsigned processors;
 
 size_t qemu_code(const struct qemu_plugin_insn *instruction, uint8_t bytes[16])
 {
@@ -200,10 +208,23 @@ void qemu_processor(unsigned cpu)
 						     "rsi", "rdi", "r8",  "r9",  "r10",     "r11",
 						     "r12", "r13", "r14", "r15", "fs_base", "cr3"};
 	struct array *all = qemu_plugin_get_registers();
+	if (cpu >= processors)
+		processors = cpu + 1;
 	for (unsigned i = 0; i < all->length; i++)
 		for (unsigned k = 0; k < REGISTERS; k++)
 			if (cpu < PROCESSORS && strcmp(all->data[i].name, names[k]) == 0)
 				handles[cpu][k] = all->data[i].handle;
+}
+
+unsigned qemu_running(unsigned cpu)
+{
+	static _Thread_local void **current;
+	if (!current)
+		current = look_up("current_cpu");
+	for (unsigned each = 0; current && each < processors; each++)
+		if (qemu.get_cpu(each) == *current)
+			return each;
+	return cpu;
 }
 
 uint64_t qemu_register(unsigned cpu, unsigned which)

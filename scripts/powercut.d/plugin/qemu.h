@@ -57,6 +57,8 @@ enum { RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI, FS_BASE = 16, CR3, REGISTERS };
 bool qemu_look_up(void);
 /* To be called for each processor of the guest. */
 void qemu_processor(unsigned cpu);
+/* Which processor runs, of a callback that was told it is `cpu`. */
+unsigned qemu_running(unsigned cpu);
 /* Where the guest's memory from the address on, which lies `offset` bytes behind its beginning, is in this process;
  * or NULL. The machine must exist. */
 uint8_t *qemu_memory(uint64_t address, uint64_t offset);
