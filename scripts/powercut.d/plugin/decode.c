@@ -63,7 +63,8 @@ static struct decoded two_bytes(const uint8_t *at, size_t left, bool prefix_66, 
 		if (prefix_repeat || left < 2)
 			break;
 		if (register_form) {
-			if (operation == 6 || operation == 7)
+			/* With 0x66 that is tpause. */
+			if ((operation == 6 || operation == 7) && !prefix_66)
 				decoded.what = FENCE;
 			break;
 		}
