@@ -184,7 +184,7 @@ const LIFE: &[(&str, Test)] = &[
     ("life/full", full),
     ("life/open and mapped", open_and_mapped),
     ("life/another generation", another_generation),
-    ("life/another filesystem", another_filesystem),
+    ("life/without DAX", without_dax),
     ("life/audit", audit),
     ("life/compat", compat),
     ("life/reads denied", reads_denied),
@@ -527,20 +527,17 @@ fn another_generation() -> Outcome {
     says(&run, "took out 1 entry of files that are gone")
 }
 
-/// A file without DAX is not looked up: it would be another one's.
-fn another_filesystem() -> Outcome {
+/// What has no DAX is not looked up, be it in the set or not; nor can it be added.
+fn without_dax() -> Outcome {
     started()?;
+    let held = Held::untouched()?;
+    let directory = held.scene.path("sub");
+    let key = daxshim_guard::selftest::key_of(&File::open(&directory)?, &directory)
+        .map_err(|error| error.why)?;
+    with_maps(|maps| Ok(maps.insert(&key, &Entry::default())?))?;
+    fs::set_permissions(&directory, fs::Permissions::from_mode(0o700))?;
+    rustix::fs::setxattr(&directory, "user.x", b"1", rustix::fs::XattrFlags::empty())?;
     let file = tempfile::NamedTempFile::new_in("/dev/shm")?;
-    let meta = file.as_file().metadata()?;
-    with_maps(|maps| {
-        for generation in [0, 1] {
-            maps.insert(
-                &Key::new(meta.dev(), meta.ino(), generation),
-                &Entry::default(),
-            )?;
-        }
-        Ok(())
-    })?;
     is_free(file.path())?;
     fails(
         &daxshim(&["guard", "add"], file.path())?,
