@@ -29,6 +29,11 @@
 //!
 //! So it is taken only for mappings that were granted MAP_SYNC and whose tag was valid.
 //!
+//! "Every DAX entry with a dirty tag" holds only while nobody else syncs or faults at the same entry:
+//! dax_writeback_one skips one that it meets locked, and clears a tag before the lines are flushed, so that a
+//! sync may return before another thread's is done (docs/kernel-race.md). msync and fsync go through the same
+//! code, so the range way loses nothing that they would have kept; lines are immune.
+//!
 //! # Entry
 //!
 //! Every sync of a tagged file comes through [`msync`] or [`of_descriptor`], but for the short ones
