@@ -5,6 +5,10 @@
 //! are shorter than a jump. But the jump ends behind the prefix of the last, and what follows there
 //! is `cmp $-4096, %eax`: for what read can return, the same.
 
+use core::arch::x86_64::{
+    __m128i, _mm_cmpeq_epi16, _mm_loadu_si128, _mm_movemask_epi8, _mm_or_si128, _mm_set1_epi16,
+};
+
 /// Bytes of `mov $imm32, %eax`; a jump takes as many.
 pub const MOV: usize = 5;
 /// Bytes of `syscall`.
@@ -233,33 +237,47 @@ pub fn pushes(function: &[u8], number: u32) -> bool {
     (0..FIRST).any(is_push)
 }
 
-/// Where the next `syscall` begins. All of libc is looked through at each start of a program, so
-/// sixteen bytes at a time.
+/// Where the next `syscall` begins. All of libc is looked through at each start of a program, so by blocks of
+/// 64 bytes, in few of which there is one.
 fn next_syscall(code: &[u8], mut from: usize) -> Option<usize> {
-    use core::arch::x86_64::{
-        __m128i, _mm_and_si128, _mm_cmpeq_epi8, _mm_loadu_si128, _mm_movemask_epi8, _mm_set1_epi8,
-    };
-    let [first, second] = SYSCALL;
-    while let Some(chunk) = code.get(from..from.checked_add(17)?) {
-        let at: *const u8 = chunk.as_ptr();
-        // SAFETY: 17 bytes are there, by the slice; SSE2 is part of x86-64.
-        let hits = unsafe {
-            let (here, behind) = (
-                _mm_loadu_si128(at.cast::<__m128i>()),
-                _mm_loadu_si128(at.add(1).cast::<__m128i>()),
-            );
-            _mm_movemask_epi8(_mm_and_si128(
-                _mm_cmpeq_epi8(here, _mm_set1_epi8(first as i8)),
-                _mm_cmpeq_epi8(behind, _mm_set1_epi8(second as i8)),
-            ))
-        };
-        if hits != 0 {
-            return Some(from + hits.trailing_zeros() as usize);
+    const BLOCK: usize = 64;
+    const PART: usize = 16;
+    let behind = |from: usize, length: usize| code.get(from..from.checked_add(length)?);
+    // With the byte behind it, as a pair may lie across the end.
+    while let Some(block) = behind(from, BLOCK + 1) {
+        let parts = [0, PART, 2 * PART, 3 * PART].map(|part| {
+            // SAFETY: 16 bytes from `part` and from the next byte on are in the block.
+            unsafe { pairs(block.as_ptr().add(part)) }
+        });
+        let [a, b, c, d] = parts;
+        // SAFETY: SSE2 is part of x86-64.
+        if unsafe { _mm_movemask_epi8(_mm_or_si128(_mm_or_si128(a, b), _mm_or_si128(c, d))) } != 0 {
+            // SAFETY: as above.
+            let is_hit = |part: &__m128i| unsafe { _mm_movemask_epi8(*part) } != 0;
+            from += PART * parts.iter().position(is_hit).unwrap_or(0);
+            break;
         }
-        from += 16;
+        from += BLOCK;
     }
-    let tail = code.get(from..)?;
-    Some(from + tail.windows(2).position(|pair| pair == SYSCALL)?)
+    let rest = code.get(from..)?;
+    Some(from + rest.windows(2).position(|pair| pair == SYSCALL)?)
+}
+
+/// Not zero where one of the 16 pairs of bytes that begin there is `syscall`.
+///
+/// # Safety
+/// 17 bytes must be readable there.
+unsafe fn pairs(at: *const u8) -> __m128i {
+    // SAFETY: by the caller's promise; SSE2 is part of x86-64.
+    unsafe {
+        let syscall = _mm_set1_epi16(i16::from_le_bytes(SYSCALL));
+        let even = _mm_loadu_si128(at.cast::<__m128i>());
+        let odd = _mm_loadu_si128(at.add(1).cast::<__m128i>());
+        _mm_or_si128(
+            _mm_cmpeq_epi16(even, syscall),
+            _mm_cmpeq_epi16(odd, syscall),
+        )
+    }
 }
 
 /// Whether `code` is nothing but instructions that mean the same anywhere and leave eax, rsp and
