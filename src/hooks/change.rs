@@ -13,7 +13,8 @@ use libc::{MAP_FAILED, MREMAP_DONTUNMAP, MREMAP_FIXED, MREMAP_MAYMOVE, PROT_READ
 /// munmap(2). What it fails for, it fails for before anything is unmapped.
 pub extern "C" fn munmap(call: &mut Call) -> Step {
     let [address, length, ..] = call.args;
-    if is_no_place(address, length) || !mappings::concerns(address, length) {
+    if mappings::is_empty() || is_no_place(address, length) || !mappings::concerns(address, length)
+    {
         return Step::PASS;
     }
     let (start, end) = (address, page_end(address, length));
@@ -145,7 +146,8 @@ pub(super) fn is_readable(protection: i32) -> bool {
 fn protect(call: &mut Call, reasons: Reasons, key: Reasons) -> Step {
     let [address, length, protection, ..] = call.args;
     let protection = protection as i32;
-    if is_no_range(address, length) || !mappings::concerns(address, length) {
+    if mappings::is_empty() || is_no_range(address, length) || !mappings::concerns(address, length)
+    {
         return Step::PASS;
     }
     let now = key.and(Reasons::UNREADABLE.only_if(!is_readable(protection)));
