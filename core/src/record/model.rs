@@ -247,6 +247,8 @@ fn a_forked_child_finds_nothing_of_what_was_cut_short() {
         });
         process.flush(FIRST, 100, 5);
         maps.join().unwrap();
+        // What was cut short was forgotten, and that is known.
+        assert!(!process.record.regions.is_complete());
         assert!(process.flush(FIRST, 100, 5));
         process.take(FIRST, 4, 8, None);
         assert_eq!(process.record.first_in(4, 8, &FIRST), Ok(None));
