@@ -25,6 +25,7 @@ fn main() {
     // There is one guard.
     arguments.test_threads = Some(1);
     if !scene::real() || !rustix::process::geteuid().is_root() {
+        eprintln!("nothing is looked at here: it takes root and a real fs-DAX, as in scripts/vm");
         libtest_mimic::run(&arguments, Vec::new()).exit();
     }
     if !arguments.list
@@ -841,9 +842,10 @@ fn run_strict(command: &[&str]) -> Result<Run, Failed> {
     )
 }
 
-fn write_past(file: &Path) -> Result<Run, Failed> {
+/// Writes a byte to a file, without the library.
+fn writing_past(file: &Path) -> Vec<String> {
     let to = format!("of={}", file.display());
-    run_strict(&[
+    [
         STATIC,
         "dd",
         "if=/dev/zero",
@@ -851,7 +853,14 @@ fn write_past(file: &Path) -> Result<Run, Failed> {
         "count=1",
         "conv=notrunc",
         &to,
-    ])
+    ]
+    .map(str::to_owned)
+    .into()
+}
+
+fn write_past(file: &Path) -> Result<Run, Failed> {
+    let command = writing_past(file);
+    run_strict(&command.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
 fn strict_own() -> Outcome {
@@ -911,16 +920,7 @@ fn strict_by_capabilities() -> Outcome {
         command
             .arg(built("daxshim"))
             .args(["run", "--strict", "--report", "-", "--"]);
-        let to = format!("of={}", scene.path("file").display());
-        Run::of(command.args([
-            STATIC,
-            "dd",
-            "if=/dev/zero",
-            "bs=1",
-            "count=1",
-            "conv=notrunc",
-            &to,
-        ]))
+        Run::of(command.args(writing_past(&scene.path("file"))))
     };
     fs::set_permissions(scene.path("file"), fs::Permissions::from_mode(0o666))?;
     let run = strict("+bpf,+perfmon")?;

@@ -56,7 +56,7 @@ pub fn report(code: Code, part: &Part, range: (u64, u64), asked: u64, dirty: Dir
     stacks::spacious(|| report_here(code, part, range, asked, dirty));
 }
 
-pub(super) fn report_here(code: Code, part: &Part, range: (u64, u64), asked: u64, dirty: Dirty) {
+fn report_here(code: Code, part: &Part, range: (u64, u64), asked: u64, dirty: Dirty) {
     let mut path = [0; PATH_LEN];
     let len = part.shadow.path(&mut path);
     let (device, inode) = part.shadow.identity();
@@ -159,7 +159,7 @@ pub(super) fn judge(found: &Found, idle: Code) {
 
 /// Nothing dirty where it was synced: is it elsewhere?
 #[inline(never)]
-pub(super) fn nothing_dirty(found: &Found, synced: &Part, idle: Code) {
+fn nothing_dirty(found: &Found, synced: &Part, idle: Code) {
     let (mut here, mut there) = (None::<(Part, Dirty)>, None::<(Part, Dirty)>);
     let mut certain = each_part(0, usize::MAX, |part| {
         if !part.is_meant() {

@@ -9,13 +9,13 @@ use daxshim_core::report::Kind;
 pub struct Attributes(pub(super) usize);
 
 impl Attributes {
-    pub(super) const KIND: usize = 0xff;
+    const KIND: usize = 0xff;
     /// Its protection allows no loads, and written back lines are read lines.
     pub(super) const UNREADABLE: usize = 1 << 8;
     pub(super) const NOT_INHERITED: usize = 1 << 9;
-    pub(super) const EADR: usize = 1 << 10;
+    const EADR: usize = 1 << 10;
 
-    pub(super) const FILE_READ_ONLY: usize = 1 << 11;
+    const FILE_READ_ONLY: usize = 1 << 11;
     pub(super) const HUGE: usize = 1 << 12;
     pub(super) const MAP_SYNC: usize = 1 << 13;
     /// It has a protection key that may deny access at any moment.
@@ -23,12 +23,11 @@ impl Attributes {
     /// There may be guard pages in it, which fault whoever touches them.
     pub(super) const GUARD: usize = 1 << 15;
     /// What keeps flushes off, each for a reason of its own.
-    pub(super) const SUSPENDED: usize =
-        Attributes::UNREADABLE | Attributes::KEY | Attributes::GUARD;
+    const SUSPENDED: usize = Attributes::UNREADABLE | Attributes::KEY | Attributes::GUARD;
     pub(super) const FILE_SHIFT: u32 = 16;
     /// From here on: one more than the number of the shadow that `DAXSHIM_CHECK` holds it against.
-    pub(super) const WATCHED: u32 = 32;
-    pub(super) const WATCHED_BITS: usize = 0xffff;
+    const WATCHED: u32 = 32;
+    const WATCHED_BITS: usize = 0xffff;
     /// From here on: the program's protection of it, where pages may be read-only at its back
     /// ([`blame`](crate::check::blame)); 0 where not.
     pub(super) const LENT: u32 = 48;

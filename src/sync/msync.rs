@@ -17,7 +17,7 @@ use libc::{MS_ASYNC, MS_INVALIDATE, MS_SYNC};
 
 /// Whether the kernel would do nothing for it but find it right: an msync of no bytes, or one that is not
 /// MS_SYNC and of what is recorded from end to end (msync(2) in mm/msync.c).
-pub(super) fn owes_nothing(call: &Call) -> bool {
+fn owes_nothing(call: &Call) -> bool {
     let [start, length, flags, ..] = call.args;
     let flags = flags as i32;
     let known = MS_ASYNC | MS_INVALIDATE | MS_SYNC;
@@ -128,14 +128,14 @@ pub fn msync(call: &mut Call) -> Step {
 
 /// Syncs a range the range way, if that was said of the next few.
 #[inline]
-pub(super) fn is_spared(request: &Request, spared: &Spared) -> bool {
+fn is_spared(request: &Request, spared: &Spared) -> bool {
     spared
         .range(request.start, request.end)
         .is_some_and(|range| spare_by_range(request, spared, &range))
 }
 
 #[inline(never)]
-pub(super) fn spare_by_range(request: &Request, spared: &Spared, range: &ByRange) -> bool {
+fn spare_by_range(request: &Request, spared: &Spared, range: &ByRange) -> bool {
     let before = ticks();
     let done = by_range(
         range.file,

@@ -21,11 +21,11 @@ use libc::{
     MS_SYNC, SYNC_FILE_RANGE_WAIT_AFTER, SYNC_FILE_RANGE_WAIT_BEFORE, SYNC_FILE_RANGE_WRITE,
 };
 
-pub(super) static PRICES: Prices = Prices::new();
+static PRICES: Prices = Prices::new();
 
 /// Ranges of fewer bytes do not ask how many pages user flushes have left tagged: at worst all of
 /// theirs, which the kernel cleans in a millisecond.
-pub(super) const UNCOUNTED: usize = 1 << 20;
+const UNCOUNTED: usize = 1 << 20;
 
 /// Part of a sync mapping, before the end of the file.
 pub(super) struct Flushable {
@@ -62,7 +62,7 @@ impl Flushable {
         self.lines_between(self.start, self.end, flush, done);
     }
 
-    pub(super) fn lines_between(&self, start: usize, end: usize, flush: &Flush, done: &mut Done) {
+    fn lines_between(&self, start: usize, end: usize, flush: &Flush, done: &mut Done) {
         done.by_lines = true;
         if is_skipped() || self.how == WriteBack::Nothing {
             return;
@@ -183,7 +183,7 @@ impl Flushable {
 
     /// What lines and system calls cost here. By the kernel's syncs the first page becomes clean.
     #[cold]
-    pub(super) fn calibrate(&self, kernel: Kernel) {
+    fn calibrate(&self, kernel: Kernel) {
         let page = self.start & !(PAGE - 1);
         let end = self.start + quick::LIMIT;
         let mut took = [0; 3];

@@ -38,7 +38,7 @@ pub fn persist(start: usize, length: usize) -> Result<(), Errno> {
 
 /// In a frame of its own, which the short way does without.
 #[inline(never)]
-pub(super) fn persist_by_parts(start: usize, length: usize) -> Result<(), Errno> {
+fn persist_by_parts(start: usize, length: usize) -> Result<(), Errno> {
     let started = begin();
     let end = start.checked_add(length).ok_or(libc::ENOMEM)?;
     if length == 0 {

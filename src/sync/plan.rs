@@ -38,7 +38,7 @@ pub(super) enum How {
 }
 
 impl How {
-    pub(super) fn is_any(self) -> bool {
+    fn is_any(self) -> bool {
         matches!(self, How::Any(..))
     }
 }

@@ -140,12 +140,7 @@ pub(super) fn whole_file(
 
 /// The addresses that a call is about, if the file is mapped at `[start, end)`. `None` if it is not
 /// for us to answer.
-pub(super) fn span(
-    call: &Call,
-    kind: report::SyncCall,
-    start: usize,
-    end: usize,
-) -> Option<(usize, usize)> {
+fn span(call: &Call, kind: report::SyncCall, start: usize, end: usize) -> Option<(usize, usize)> {
     if kind != report::SyncCall::SyncFileRange {
         return (start < end).then_some((start, end));
     }
@@ -169,7 +164,7 @@ pub(super) fn span(
 
 /// How the lines of `[first, last)` are written back, if all of it is in sync mappings of the file,
 /// each page where it would be were the file mapped in one piece.
-pub(super) fn covering(
+fn covering(
     flush: &Flush,
     first: usize,
     last: usize,

@@ -97,7 +97,7 @@ pub(super) fn watches() -> bool {
 }
 
 /// Whether the descriptor is one of inotify(7) or fanotify(7).
-pub(super) fn is_watch(fd: i32) -> bool {
+fn is_watch(fd: i32) -> bool {
     let mut link = Line::<32>::new();
     let mut target = [0_u8; 32];
     link.c_str(format_args!("/proc/thread-self/fd/{fd}"))
@@ -138,7 +138,7 @@ impl Drop for Lease<'_> {
 /// `<asm-generic/fcntl.h>`
 const F_GETSIG: i32 = 11;
 
-pub(super) fn set_lease(fd: i32, kind: i32) -> Result<(), rustix::io::Errno> {
+fn set_lease(fd: i32, kind: i32) -> Result<(), rustix::io::Errno> {
     // SAFETY: both commands take an int and touch no memory.
     let answer = unsafe {
         let _ = sys!(SYS_fcntl, fd, F_SETSIG, libc::SIGURG);
@@ -199,7 +199,7 @@ pub(super) fn is_only_one(file: &File) -> bool {
 
 /// Whether a lease would be granted on the program's descriptor. Not asked where the program itself uses
 /// what that would take away: its own lease, or the descriptor's owner or signal.
-pub(super) fn try_lease(fd: i32, kind: i32) -> bool {
+fn try_lease(fd: i32, kind: i32) -> bool {
     let is = |command: i32, answer: i32| {
         // SAFETY: these commands take no argument.
         let now = unsafe { sys!(SYS_fcntl, fd, command) };
