@@ -22,6 +22,7 @@ mod shim;
 
 fn main() -> ExitCode {
     shim::shake_off();
+    output::outlive_limits();
     let code = match commands::parse() {
         Ok(arguments) => arguments.command.execute(),
         Err(code) => code,

@@ -216,6 +216,115 @@ fn wrong_usage_is_125_and_help_is_0() {
 }
 
 #[test]
+fn no_report_replaces_what_the_program_works_on() {
+    let tagged = Tagged::new();
+    let other = tagged.directory.path().join("report");
+    let before = fs::read(tagged.path()).unwrap();
+    let program = tagged.directory.path().join("program");
+    install_copy(actor(), 0o755, &program);
+    let (file, program, other) = (
+        &*tagged.path(),
+        program.to_str().unwrap(),
+        other.to_str().unwrap(),
+    );
+    let verify = ["--verify", "true {}"];
+    for options in [
+        &["run", "--report"][..],
+        &["run", "--json"],
+        &["check", "--json"],
+        &["check", "--sarif"],
+        &["check", "--gen-suppressions"],
+        &["crash", "--json"],
+        &["ab", "--html"],
+    ] {
+        for (to, why, command) in [
+            (
+                file,
+                "the command names this file",
+                [program, file, "msync"],
+            ),
+            (file, "it is tagged", [program, other, "exit"]),
+            (
+                program,
+                "the command names this file",
+                [program, file, "msync"],
+            ),
+        ] {
+            let mut daxshim = daxshim();
+            daxshim.args(options).arg(to).arg("--emulate");
+            if options[0] == "crash" {
+                daxshim.args(verify);
+            }
+            let output = daxshim.arg("--").args(command).output().unwrap();
+            assert_eq!(output.status.code(), Some(125), "{options:?}");
+            let said = stderr(&output);
+            assert!(said.contains("will not be replaced by a report"), "{said}");
+            assert!(said.contains(why), "{options:?}: {said}");
+        }
+    }
+    assert!(fs::read(tagged.path()).unwrap() == before);
+    assert_eq!(
+        fs::metadata(program).unwrap().len(),
+        fs::metadata(actor()).unwrap().len()
+    );
+    for options in [
+        &["run", "--report", other, "--json", other][..],
+        &["check", "--json", "-", "--sarif", "-"],
+    ] {
+        let output = daxshim()
+            .args(options)
+            .args(["--", "true"])
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(125), "{options:?}");
+        assert!(stderr(&output).contains("two documents would go to"));
+    }
+    assert!(!Path::new(other).exists());
+}
+
+/// The kernel ends a process by SIGXFSZ that makes a file larger than it may.
+#[test]
+fn a_limit_of_file_sizes_ends_no_program() {
+    let tagged = Tagged::new();
+    let directory = tempfile::tempdir().unwrap();
+    let script = r#"ulimit -f "$1"; shift; exec "$@""#;
+    let limited = |blocks: &str, words: &[&str]| {
+        let mut command = daxshim();
+        let daxshim = command.get_program().to_owned();
+        command = Command::new("sh");
+        command.args(["-c", script, "sh", blocks]);
+        command.env("DAXSHIM_REPORT", directory.path());
+        command.arg(daxshim).args(words).output().unwrap()
+    };
+    for blocks in ["0", "1", "100", "300", "unlimited"] {
+        for mode in ["run", "check"] {
+            let options = if mode == "check" {
+                &["--fail-on", "never"][..]
+            } else {
+                &[]
+            };
+            let program = [actor(), &tagged.path(), "msync", "exit", "7"];
+            let words = [&[mode, "--emulate"][..], options, &["--"], &program].concat();
+            let output = limited(blocks, &words);
+            assert_eq!(
+                output.status.code(),
+                Some(7),
+                "{blocks} {mode}: {}",
+                stderr(&output)
+            );
+        }
+    }
+    // The report itself is what does not fit.
+    let report = directory.path().join("report");
+    let output = limited(
+        "0",
+        &["run", "--json", report.to_str().unwrap(), "--", "true"],
+    );
+    assert_eq!(output.status.code(), Some(125));
+    assert!(stderr(&output).contains("ulimit -f"), "{}", stderr(&output));
+}
+
+#[test]
 fn failures_of_daxshim_itself_are_125() {
     let directory = tempfile::tempdir().unwrap();
     let alone = directory.path().join("daxshim");
@@ -535,6 +644,19 @@ fn refusals_are_counted_by_what_became_of_them() {
     let (counts, text) = first(&["--mode", "audit"]);
     assert_eq!(counts, [0, 0, 0, 1]);
     assert!(text.contains("let through by audit"), "{text}");
+}
+
+/// Of libc's functions some make another one's system call.
+#[test]
+fn what_audit_lets_through_is_counted_once() {
+    let tagged = Tagged::new();
+    let (_, _, json) = tagged.report(&["--mode", "audit"], &["set-times", "change-modes"]);
+    let refusals = json["total"]["refusals"].as_array().unwrap();
+    let counts: Vec<u64> = refusals
+        .iter()
+        .map(|refusal| refusal["recorded"].as_u64().unwrap())
+        .collect();
+    assert_eq!(counts, [4, 7], "{refusals:?}");
 }
 
 #[test]

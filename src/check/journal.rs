@@ -8,6 +8,7 @@
 
 use super::shadows::{Part, Shadow, all, region_from};
 use super::stacks;
+use crate::ground::allocate::allocate;
 use crate::ground::memory;
 use crate::ground::page;
 use crate::ground::place::Place;
@@ -23,7 +24,7 @@ use daxshim_core::config::Checking;
 use daxshim_core::line::Line;
 use daxshim_core::report::Kind;
 use rustix::fd::OwnedFd;
-use rustix::fs::{FallocateFlags, OFlags, fallocate, openat};
+use rustix::fs::{OFlags, openat};
 use rustix::io::Errno;
 use rustix::mm::{MapFlags, ProtFlags};
 
@@ -83,8 +84,7 @@ pub fn attach(shadow: &Shadow, fd: i32, length: usize) -> Result<(), Errno> {
 fn map(file: &OwnedFd, new: bool) -> Result<&'static Journal, Errno> {
     let length = size_of::<Journal>();
     if new {
-        // Allocated, not merely sized: a store on a full filesystem would be SIGBUS.
-        fallocate(file, FallocateFlags::empty(), 0, length as u64)?;
+        allocate(file, 0, length as u64)?;
     } else {
         // Its maker is between creating and allocating it.
         let enough = || rustix::fs::fstat(file).map(|stat| stat.st_size as usize >= length);

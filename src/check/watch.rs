@@ -4,6 +4,7 @@
 use super::log::{log, path_of};
 use super::shadows::{SHADOWS, Shadow, all, each_chunk, each_part, wait};
 use super::{blame, journal};
+use crate::ground::allocate::allocate;
 use crate::ground::page;
 use crate::ground::place::Stat;
 use crate::ground::real::SignalsBlocked;
@@ -17,7 +18,7 @@ use daxshim_core::line::Line;
 use daxshim_core::report::{Kind, PATH_LEN, store_bytes};
 use parking_lot::lock_api::RawMutex as _;
 use rustix::fd::OwnedFd;
-use rustix::fs::{FallocateFlags, OFlags, fallocate, openat};
+use rustix::fs::{OFlags, openat};
 use rustix::io::Errno;
 use rustix::mm::{MapFlags, ProtFlags};
 
@@ -123,8 +124,7 @@ fn open_table(stat: &Stat) -> Result<*mut Table, Errno> {
     let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::CREATE;
     let file = openat(&directory, name, flags, 0o600.into())?;
     let length = table::length(stat.st_size as u64);
-    // Allocated, not merely sized: a store on a full filesystem would be SIGBUS.
-    fallocate(&file, FallocateFlags::empty(), 0, length)?;
+    allocate(&file, 0, length)?;
     let protection = ProtFlags::READ | ProtFlags::WRITE;
     let (anywhere, length) = (ptr::null_mut(), length as usize);
     // SAFETY: a new mapping at an address of the kernel's choice.
@@ -197,8 +197,8 @@ fn map(file: &OwnedFd, length: u64) -> Result<*mut Header, Errno> {
 /// merely sized: a store on a full filesystem would be SIGBUS.
 fn fill(shadow: &OwnedFd, fd: i32, size: usize, length: u64) -> Result<(), Errno> {
     let last = (length - 1) / PAGE as u64 * PAGE as u64;
-    fallocate(shadow, FallocateFlags::empty(), 0, DIGESTS as u64)?;
-    fallocate(shadow, FallocateFlags::empty(), last, length - last)?;
+    allocate(shadow, 0, DIGESTS as u64)?;
+    allocate(shadow, last, length - last)?;
     each_chunk(fd, size, |offset, digests| {
         let place = DIGESTS + offset / LINE * size_of::<Digest>();
         // SAFETY: integers, as bytes.

@@ -194,10 +194,12 @@ fn lead_symbols_straight(symbols: &[&'static Slot], code: Code, bytes: &[u8]) {
         let Some(function) = real.checked_sub(code.start).and_then(|at| bytes.get(at..)) else {
             continue;
         };
-        // libc's open is openat.
-        let number = match slot.number as libc::c_long {
-            libc::SYS_open => libc::SYS_openat,
-            number => number,
+        // What libc's function makes of it, since glibc 2.31 for times.
+        let number = match (slot.family, slot.name(), slot.number as libc::c_long) {
+            (_, _, libc::SYS_open) => libc::SYS_openat,
+            (_, "lchmod", _) => libc::SYS_fchmodat,
+            ("times", _, number) if !is_turned(number) => libc::SYS_utimensat,
+            (_, _, number) => number,
         };
         let is_passed = || site_slot(number as u32).is_some() && pushes(function, number as u32);
         if slot.family == "map" && is_turned(number) && is_plain_call(slot) {

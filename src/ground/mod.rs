@@ -1,5 +1,6 @@
 //! What everything stands on: system calls, memory, descriptors, and what the process is set up with.
 
+pub mod allocate;
 pub mod checking;
 pub mod descriptors;
 pub mod files;

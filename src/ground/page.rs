@@ -1,5 +1,6 @@
 //! The report page, and files in the report directory.
 
+use crate::ground::allocate::allocate;
 use crate::ground::memory::Room;
 use crate::ground::process::{config, misunderstood, pid, report_directory_name, write_back};
 use crate::ground::real;
@@ -9,7 +10,7 @@ use core::sync::atomic::{AtomicPtr, AtomicU8, Ordering};
 use daxshim_core::line::Line;
 use daxshim_core::report::{self, Event, Page};
 use rustix::fd::OwnedFd;
-use rustix::fs::{FallocateFlags, OFlags, fallocate, ftruncate, openat, readlinkat_raw};
+use rustix::fs::{OFlags, ftruncate, openat, readlinkat_raw};
 use rustix::mm::{MapFlags, ProtFlags};
 
 static PAGE: AtomicPtr<Page> = AtomicPtr::new(ptr::null_mut());
@@ -64,8 +65,7 @@ pub fn report_file(
     at: *mut c_void,
 ) -> Result<*mut c_void, rustix::io::Errno> {
     let file = new_file(&report_directory()?, prefix, pid())?;
-    // Allocated, not merely sized: a store on a full filesystem would be SIGBUS.
-    match fallocate(&file, FallocateFlags::empty(), 0, length as u64) {
+    match allocate(&file, 0, length as u64) {
         Err(rustix::io::Errno::OPNOTSUPP) => ftruncate(&file, length as u64)?,
         other => other?,
     }

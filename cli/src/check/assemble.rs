@@ -240,8 +240,15 @@ impl Assembly<'_> {
             self.findings.push(Finding::of_run(Code::Unseen, text));
         }
         if self.checked.processes.is_empty() && unseen.is_empty() {
-            let text = "no process of the run loaded the shim".to_owned();
-            self.findings.push(Finding::of_run(Code::Unseen, text));
+            // A process that had no room has left a file without a beginning.
+            let (code, text) = match report.unreadable.is_empty() {
+                true => (Code::Unseen, "no process of the run loaded the shim"),
+                false => (
+                    Code::NotLooked,
+                    "no process of the run had room to report: /dev/shm is full, or a limit of file sizes",
+                ),
+            };
+            self.findings.push(Finding::of_run(code, text.to_owned()));
         }
         if report.total.event(Event::NotTurned) > 0 {
             let text = Event::NotTurned.words().to_owned();
@@ -258,10 +265,16 @@ impl Assembly<'_> {
 
     /// What processes say that they could not look at.
     fn not_looked_at(&mut self, report: &Report) {
-        let mut add = |process, text: String| {
-            let finding = Finding::of_run(Code::NotLooked, text);
+        let mut add_as = |code, process, text: String| {
+            let finding = Finding::of_run(code, text);
             self.findings.push(Finding { process, ..finding });
         };
+        for process in self.checked.processes.iter().filter(|p| p.uncompared > 0) {
+            let answers = counted(process.uncompared, "answer");
+            let text = format!("{answers} given while what was synced was not all compared");
+            add_as(Code::Sampled, Some(process.pid), text);
+        }
+        let mut add = |process, text| add_as(Code::NotLooked, process, text);
         for process in &self.checked.processes {
             if process.sealed {
                 let text =
@@ -276,11 +289,6 @@ impl Assembly<'_> {
             if process.unwatched > 0 {
                 let children = counted_children(process.unwatched);
                 let text = format!("{children} not watched: no descriptor or no room for a log");
-                add(Some(process.pid), text);
-            }
-            if process.uncompared > 0 {
-                let answers = counted(process.uncompared, "answer");
-                let text = format!("{answers} given while what was synced was not all compared");
                 add(Some(process.pid), text);
             }
         }

@@ -1,20 +1,18 @@
 //! `daxshim ab`
 
 use std::ffi::{OsStr, OsString};
-use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
-use daxshim_core::host::{self, shown};
+use daxshim_core::host::shown;
 use rand::rngs::{ChaCha8Rng, SysRng};
 use rand::{SeedableRng, TryRng};
 
 use super::options::ShimOptions;
 use crate::ab::child::Watch;
-use crate::ab::comparison::{Comparison, Settings};
+use crate::ab::comparison::{Comparison, Finding, Settings};
 use crate::ab::plan::plan;
 use crate::ab::session::Session;
 use crate::ab::shown::{html, markdown, progress, text};
@@ -101,7 +99,8 @@ else. What was measured before that is written.
 
 Exit status: 0; that of a run that failed, 128+N if signal N ended it; 1 by --fail-if-slower; 130
 after CTRL-C (128+N after signal N); 127 if the program is not found, 126 if it cannot be executed,
-125 if daxshim itself, the setup or the verify command fails, or daxshim is used wrongly.
+125 if daxshim itself, the setup or the verify command fails, or daxshim is used wrongly, or with
+--fail-if-slower if nothing was accelerated.
 
 Examples:
   daxshim ab -- ./program /mnt/pmem/data
@@ -149,15 +148,23 @@ impl Ab {
         let command = words(&self.command);
         let unseen = session.inspection.unseen;
         let comparison = Comparison::new(command, settings, results, unseen, &mut rng);
-        if !comparison.runs.is_empty() {
-            // The stream may have gone away.
-            let _ =
-                io::Write::write_all(&mut anstream::stderr(), text::text(&comparison).as_bytes());
-        }
-        let status = stopped.unwrap_or(match comparison.verdict.failed {
+        // With nothing accelerated, B is not slower than A whatever it would cost.
+        let is_void =
+            self.fail_if_slower.is_some() && comparison.verdict.result == Finding::NotAccelerated;
+        let mut status = stopped.unwrap_or(match comparison.verdict.failed {
             true => SLOWER,
+            false if is_void => FAILED,
             false => 0,
         });
+        if !comparison.runs.is_empty()
+            && let Err(failure) = Destination::open("-".as_ref(), Content::Text)
+                .and_then(|to| to.write(&text::text(&comparison)))
+        {
+            failure.show();
+            if status == 0 {
+                status = FAILED;
+            }
+        }
         Ok(destinations.write(&comparison, status))
     }
 
@@ -221,66 +228,13 @@ impl Ab {
     }
 
     fn destinations(&self) -> Result<Destinations, Failure> {
-        let wanted = [&self.json, &self.markdown, &self.html];
-        let paths: Vec<&Path> = wanted.iter().filter_map(|path| path.as_deref()).collect();
-        for (index, path) in paths.iter().enumerate() {
-            let before = paths.iter().take(index);
-            if before.into_iter().any(|other| is_same(path, other)) {
-                return Err(Failure::own(
-                    format!("two documents would go to {}", shown(path)),
-                    "the second would replace the first",
-                    "give each of them a file of its own",
-                ));
-            }
-            self.spare(path)?;
-        }
+        let wanted = [&self.json, &self.markdown, &self.html].map(|path| (path, Content::Document));
+        let [json, markdown, html] = Destination::all(wanted, &self.command)?;
         Ok(Destinations {
-            json: Destination::wanted(&self.json, Content::Document)?,
-            markdown: Destination::wanted(&self.markdown, Content::Document)?,
-            html: Destination::wanted(&self.html, Content::Document)?,
+            json,
+            markdown,
+            html,
         })
-    }
-
-    /// Refuses to replace what the program works on.
-    fn spare(&self, path: &Path) -> Result<(), Failure> {
-        let refuse = |why: &str| {
-            Err(Failure::own(
-                format!("{} will not be replaced by a report", shown(path)),
-                why,
-                "name another file",
-            ))
-        };
-        if !path.metadata().is_ok_and(|file| file.is_file()) {
-            return Ok(());
-        }
-        let names = self.command.iter().flat_map(|word| names(word));
-        if names.into_iter().any(|name| is_same(path, name)) {
-            return refuse("the command names this file, so the program may use it");
-        }
-        let tag = host::status(path).ok().and_then(|status| status.tag);
-        if tag.is_some_and(|tag| tag.binds()) {
-            return refuse("it is tagged");
-        }
-        Ok(())
-    }
-}
-
-/// The files that an argument may name: itself, and what follows `=`.
-fn names(word: &OsStr) -> impl Iterator<Item = &Path> {
-    let value = word.as_bytes().splitn(2, |byte| *byte == b'=').nth(1);
-    let value = value.map(|value| Path::new(OsStr::from_bytes(value)));
-    std::iter::once(Path::new(word)).chain(value)
-}
-
-/// Whether two paths lead to the same file, or would.
-fn is_same(one: &Path, other: &Path) -> bool {
-    let identity = |path: &Path| {
-        let file = path.metadata().ok()?;
-        Some((file.dev(), file.ino()))
-    };
-    match (identity(one), identity(other)) {
-        (Some(one), Some(other)) => one == other,
-        _ => std::path::absolute(one).ok() == std::path::absolute(other).ok(),
     }
 }
 
@@ -335,17 +289,5 @@ mod tests {
         for text in ["", "x", "-1", "nan", "inf"] {
             assert!(percent(text).is_err(), "{text}");
         }
-    }
-
-    #[test]
-    fn an_argument_may_name_a_file_behind_an_equals_sign() {
-        let found: Vec<&Path> = names("--filename=/dev/shm/a=b".as_ref()).collect();
-        assert_eq!(
-            found,
-            [
-                Path::new("--filename=/dev/shm/a=b"),
-                Path::new("/dev/shm/a=b")
-            ]
-        );
     }
 }

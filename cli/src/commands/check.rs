@@ -178,10 +178,13 @@ impl Check {
     }
 
     fn destinations(&self) -> Result<Destinations, Failure> {
+        let wanted = [&self.json, &self.sarif, &self.gen_suppressions];
+        let wanted = wanted.map(|path| (path, Content::Document));
+        let [json, sarif, suppressions] = Destination::all(wanted, &self.command)?;
         Ok(Destinations {
-            json: Destination::wanted(&self.json, Content::Document)?,
-            sarif: Destination::wanted(&self.sarif, Content::Document)?,
-            suppressions: Destination::wanted(&self.gen_suppressions, Content::Document)?,
+            json,
+            sarif,
+            suppressions,
         })
     }
 }

@@ -119,7 +119,7 @@ taken as it is at the second.
 
 Each watched file is copied into memory (/dev/shm), as are images, unless --scratch says otherwise.
 
-Exit status: 1 if a state fails; else the program's, 128+N if signal N ended it (or ended the
+Exit status: 1 if a state fails; else 125 if not all of the run could be recorded; else the program's, 128+N if signal N ended it (or ended the
 verification), 127 if it or the checker is not found, 126 if one of them cannot be executed, 125 if
 daxshim itself fails, is used wrongly, or had nothing to verify.
 
@@ -162,7 +162,7 @@ impl Crash {
         let file = lookup::find(name, path)?;
         let inspection = inspect(&file, path);
         let checker = Checker::parse(&self.verify, self.timeout)?;
-        let json = Destination::wanted(&self.json, Content::Document)?;
+        let [json] = Destination::all([(&self.json, Content::Document)], &self.command)?;
         let wanted = Wanted {
             files: self.wanted_files()?,
             states: self.states as usize,
@@ -341,6 +341,8 @@ impl Verification<'_> {
             outcome.exit_status = 1;
         } else if let Some(signal) = outcome.interrupted {
             outcome.exit_status = u8::try_from(128 + signal).unwrap_or(FAILED);
+        } else if outcome.exit_status == 0 && outcome.is_in_part() {
+            outcome.exit_status = FAILED;
         }
         Ok(outcome)
     }

@@ -131,10 +131,12 @@ impl Run {
     }
 
     fn destinations(&self) -> Result<Destinations, Failure> {
-        Ok(Destinations {
-            text: Destination::wanted(&self.report, Content::Text)?,
-            json: Destination::wanted(&self.json, Content::Document)?,
-        })
+        let wanted = [
+            (&self.report, Content::Text),
+            (&self.json, Content::Document),
+        ];
+        let [text, json] = Destination::all(wanted, &self.command)?;
+        Ok(Destinations { text, json })
     }
 }
 

@@ -143,6 +143,12 @@ pub fn ranges(lines: impl Iterator<Item = u64>, most: usize) -> Vec<(u64, u64)> 
 }
 
 impl Outcome {
+    /// Whether there is something of the run that no state was built from.
+    pub fn is_in_part(&self) -> bool {
+        let ended_early = self.files.iter().any(|file| file.ended_early);
+        ended_early || self.not_watched > 0 || self.unseen_syncs
+    }
+
     /// The document.
     pub fn json(&self) -> String {
         output::document(self)

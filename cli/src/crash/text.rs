@@ -129,8 +129,9 @@ fn limits(outcome: &Outcome) -> Vec<String> {
     for file in &outcome.files {
         if file.ended_early {
             limits.push(format!(
-                "{}: recording ended early: a process was killed while it recorded, or the file \
-                 was truncated; later points are not in it",
+                "{}: recording ended early: a process was killed while it recorded, filtered its own \
+                 system calls (seccomp), had no room or descriptor for it, or the file was truncated; \
+                 later points are not in it",
                 file.path
             ));
         }
@@ -146,7 +147,8 @@ fn limits(outcome: &Outcome) -> Vec<String> {
     }
     if outcome.unseen_syncs {
         limits.push(
-            "a mapping was not recorded, so a sync may not have been seen: failures may be none"
+            "a process filtered its own system calls, or more was mapped than could be recorded, so a \
+             sync may not have been seen: failures may be none"
                 .into(),
         );
     }
@@ -173,6 +175,9 @@ fn summary(outcome: &Outcome) -> String {
     if outcome.interrupted.is_some() {
         let built: usize = outcome.files.iter().map(|file| file.states).sum();
         text += &format!("; interrupted, {} were chosen", number(built as u64));
+    }
+    if outcome.failed == 0 && outcome.is_in_part() {
+        text += "; not all of the run was recorded, so that says little";
     }
     text + "\n"
 }

@@ -2,6 +2,7 @@
 //! on a terminal, and not with NO_COLOR (anstream sees to both).
 
 use std::io::{self, Write};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anstyle::{AnsiColor, Style};
@@ -44,6 +45,16 @@ pub fn written(outcome: io::Result<()>) {
             &error.to_string(),
             "make room where it leads, or send it elsewhere",
         );
+    }
+}
+
+/// Has a write beyond the limit of file sizes (ulimit -f) fail, instead of ending the command. Programs that it
+/// executes are ended as ever: a handler is not theirs.
+pub fn outlive_limits() {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Fsize);
+    if limit.current.is_some() {
+        // Without the handler a report may be lost, and is missed.
+        let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default());
     }
 }
 

@@ -8,8 +8,10 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include <utime.h>
 
 static const char *path;
 static int file = -1;
@@ -61,6 +63,16 @@ int main(int argc, char **argv) {
         else if (strcmp(op, "fsync") == 0) fsync(opened());
         else if (strcmp(op, "write") == 0) (void)!write(opened(), "x", 1);
         else if (strcmp(op, "truncate") == 0) { opened(); (void)!ftruncate(file, (off_t)size); }
+        else if (strcmp(op, "set-times") == 0) {
+            struct timeval times[2] = {{1000, 0}, {1000, 0}};
+            struct timespec now[2] = {{1000, 0}, {1000, 0}};
+            utime(path, NULL); utimes(path, times); futimes(opened(), times); lutimes(path, times);
+            futimens(file, now); futimesat(AT_FDCWD, path, times); utimensat(AT_FDCWD, path, now, 0);
+        }
+        else if (strcmp(op, "change-modes") == 0) {
+            chmod(path, 0600); lchmod(path, 0600); fchmod(opened(), 0600);
+            fchmodat(AT_FDCWD, path, 0600, AT_SYMLINK_NOFOLLOW);
+        }
         else if (strcmp(op, "fork") == 0) in_child(0);
         else if (strcmp(op, "exec") == 0) in_child(1);
         else if (strcmp(op, "io-uring") == 0) syscall(SYS_io_uring_setup, 0, NULL);

@@ -461,27 +461,27 @@ pass no symbol of libc.
     "run it with --exact to compare all of them, however long that takes"
 "Comparing a large range costs time; without --exact no more than about a thirtieth of the run time is spent
 on it. Lines that changed since the last sync that was compared may have been made durable by those that
-were not: they are counted here, and never reported as unsynced.
+were not: they are counted here, and never reported as unsynced. Likewise answers are held against large ranges
+only as long as there is time.
 "
 
     /// A file without a shadow.
-    Unshadowed "DAX405" Note
+    Unshadowed "DAX405" Warning
     "a mapped file was not watched: no room for its shadow"
-    "make room in the report directory (/dev/shm): it takes an eighth of the file"
-"What is durable is kept in digests, an eighth as large as the file. Where there is no room for them, or more
-than 255 files are mapped, the file is not watched.
+    "make room in the report directory (/dev/shm: an eighth of the file, and a MiB), or descriptors (ulimit -n)"
+"What is durable is kept in digests, an eighth as large as the file. Where there is no room for them, no
+descriptor left to make them by, or more than 255 files are mapped, the file is not watched.
 "
 
     /// Something could not be looked at.
-    NotLooked "DAX406" Note
+    NotLooked "DAX406" Warning
     "not everything that was done was looked at"
     "see the note; what it names may have gone wrong without a finding"
 "A program that filters its own system calls (seccomp) could be killed for those of the shim: from then on
 nothing is looked at in the process, and lines of the files it has mapped are never reported as unsynced.
 Mappings are looked up while other threads change them; where that takes too long, or there are more mappings
 than can be recorded, a call goes unlooked at. A forked child needs a descriptor for a moment, and room in the
-report directory, for a log of its own. Answers are held against large ranges only as long as there is
-time; with --exact always.
+report directory, for a log of its own.
 "
 }
 

@@ -40,7 +40,8 @@ impl fmt::Display for Flaw {
         match self {
             Flaw::Unreadable(error) => write!(f, "it cannot be read: {error}"),
             Flaw::NotRegular => f.write_str("it is not a regular file"),
-            Flaw::Unfinished => f.write_str("its process ended before it had begun to report"),
+            Flaw::Unfinished => f.write_str("its process ended before it had begun to report, or had no room for it (/dev/shm is full, or a \
+                 limit of file sizes)"),
             Flaw::Foreign => f.write_str("it was not written by libdaxshim.so"),
             Flaw::Version => f.write_str("it was written by another version of libdaxshim.so"),
             Flaw::Truncated => f.write_str("it is truncated"),
