@@ -28,6 +28,7 @@ const BEHAVIOURS: &[(&str, &str, bool)] = &[
     ("descriptor_reuse_in_look", "write", false),
     ("dlsym_on_libc_handle", "write", false),
     ("dprintf", "dprintf", false),
+    ("duplicates_under_filter", "dup", false),
     ("eacces_comes_first", "open", false),
     ("errno_unchanged_at_main", "open", false),
     ("exec_keeps_locks", "execve", false),

@@ -18,7 +18,7 @@ use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 pub type Errno = i32;
 
 /// How many calls have put the process, or are about to put it, under a filter.
-static SEALS: AtomicU32 = AtomicU32::new(0);
+pub static SEALS: AtomicU32 = AtomicU32::new(0);
 
 /// Children of vfork(2) that run in this memory now, and from bit 32 on how often they have put themselves
 /// under a filter. One word: with the last child its seals go, and none of the next one's.
