@@ -66,10 +66,18 @@ fn early(out: &Path) {
             .join(name);
         path.to_str().expect("the path is UTF-8").to_owned()
     };
-    let (constructor, main) = (source("constructor.c"), source("main.c"));
-    for (name, flag) in [("main", "-Wl,-z,now"), ("first", "-Wl,-z,initfirst")] {
+    let (constructor, filter, main) = (
+        source("constructor.c"),
+        source("filter.c"),
+        source("main.c"),
+    );
+    for (name, library_source, flag) in [
+        ("main", &constructor, "-Wl,-z,now"),
+        ("first", &constructor, "-Wl,-z,initfirst"),
+        ("filtered", &filter, "-Wl,-z,initfirst"),
+    ] {
         let (library, link) = (format!("libearly-{name}.so"), format!("-learly-{name}"));
-        run(&["-shared", "-fPIC", flag, &constructor, "-o", &library]);
+        run(&["-shared", "-fPIC", flag, library_source, "-o", &library]);
         run(&[&main, "-o", name, &link, "-Wl,-rpath,$ORIGIN"]);
     }
 }

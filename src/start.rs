@@ -28,7 +28,8 @@ extern "C" fn start(_: c_int, _: *const *const c_char, environment: *const *cons
     let errno = real::errno();
     // SAFETY: glibc hands constructors the process's environment: C strings and a null.
     let lookup = |name: &CStr| unsafe { variable(environment, name) };
-    let is_filtered = filters::are_untried(lookup(HARMLESS));
+    // A library whose constructor came first may have set up one.
+    let is_filtered = real::is_sealed() || filters::are_untried(lookup(HARMLESS));
     resolve::resolve(exports::SYMBOLS, is_filtered);
     let (mut config, misunderstood) = Config::read(|name| lookup(name).map(CStr::to_bytes));
     let mut report_directory = lookup(c"DAXSHIM_REPORT");

@@ -4,6 +4,7 @@
 #include <linux/fscrypt.h>
 #include <linux/fsverity.h>
 #include <linux/loop.h>
+#include <linux/userfaultfd.h>
 #include <linux/types.h>
 #include <stdio.h>
 #if __has_include(<linux/ext4.h>)
@@ -169,6 +170,9 @@ int main(void)
 #endif
 #ifdef F2FS_IOC_START_ATOMIC_REPLACE
 	SHOW(F2FS_IOC_START_ATOMIC_REPLACE);
+#endif
+#ifdef UFFDIO_REGISTER
+	SHOW(UFFDIO_REGISTER);
 #endif
 #ifdef LOOP_SET_FD
 	SHOW(LOOP_SET_FD);

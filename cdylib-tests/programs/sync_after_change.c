@@ -1,6 +1,7 @@
 /* A change of the file, then one sync: what that does is compared, by tests/traced.rs, with what it does without the
  * library. Started as PROGRAM CHANGE SYNC WHO in a scene. Writes "changed" when the change is made. */
 #include "common.h"
+#include <spawn.h>
 #include <utime.h>
 
 #define RW (PROT_READ | PROT_WRITE)
@@ -101,6 +102,25 @@ static void *make(void *change)
 	return ((int (*)(void))change)() ? (void *)(long)errno : NULL;
 }
 
+/* By another program, which a child executes. */
+static void *execute(char **words, bool spawns)
+{
+	char *mine[] = {words[0], words[1], words[2], "program", NULL};
+	extern char **environ;
+	pid_t child;
+	if (spawns) {
+		if (posix_spawn(&child, "/proc/self/exe", NULL, NULL, mine, environ))
+			die("posix_spawn");
+	} else if (!(child = fork())) {
+		execv("/proc/self/exe", mine);
+		_exit(ENOEXEC);
+	}
+	int status;
+	if (waitpid(child, &status, 0) != child || !WIFEXITED(status))
+		die("waitpid");
+	return (void *)(long)WEXITSTATUS(status);
+}
+
 static int sync_by(const char *call)
 {
 	if (!strcmp(call, "fsync"))
@@ -133,7 +153,11 @@ int main(int argc, char **argv)
 			change = changes[i].make;
 	void *failed;
 	pthread_t thread;
-	if (strcmp(who, "thread"))
+	if (!strcmp(who, "program"))
+		return (long)make(change);
+	if (!strcmp(who, "executed") || !strcmp(who, "spawned"))
+		failed = execute(argv, !strcmp(who, "spawned"));
+	else if (strcmp(who, "thread"))
 		failed = make(change);
 	else if (pthread_create(&thread, NULL, make, change) || pthread_join(thread, &failed))
 		die("pthread_create");

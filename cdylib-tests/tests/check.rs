@@ -167,6 +167,7 @@ const TRIALS: &[Test] = &[
     ("sarif says who stored first", sarif_blames),
     ("nothing is left behind", nothing_left),
     ("others see nothing of it", no_trace),
+    ("how much of the stack it takes", stack_used),
 ];
 
 fn main() {
@@ -624,6 +625,40 @@ fn no_trace() -> Outcome {
         if other != native {
             fail!("{way:?}: {other} instead of {native}");
         }
+    }
+    Ok(())
+}
+
+/// As without checking: 1 KiB, and where libc makes the call itself its vector registers. Not those in which a
+/// page is taken from the program, which cost the frame of a signal.
+fn stack_used() -> Outcome {
+    const CALLS: usize = 7;
+    // As in the test `stack`: an unoptimised build keeps every temporary.
+    let limit = match std::env::var_os("DAXSHIM_TEST_DEV_BUILD") {
+        Some(_) => 16 << 10,
+        None => (1 << 10) + 256,
+    };
+    let printed = printed("stack_used", &[&[]])?;
+    let [native, checked] = printed.as_slice() else {
+        fail!("not run twice");
+    };
+    let lines = native.lines().zip(checked.lines());
+    let mut count = 0;
+    for (native, checked) in lines.filter(|(line, _)| !line.starts_with("frame")) {
+        let bytes = |line: &str| -> Result<u64, Failed> {
+            Ok(line.rsplit(' ').next().unwrap_or_default().parse()?)
+        };
+        // What maps is measured without checking (the test `stack`).
+        if native.starts_with("mmap") {
+            continue;
+        }
+        count += 1;
+        if bytes(checked)?.saturating_sub(bytes(native)?) > limit {
+            fail!("{checked}, and natively {native}");
+        }
+    }
+    if count < CALLS {
+        fail!("{native}");
     }
     Ok(())
 }

@@ -21,6 +21,7 @@ fn main() {
         Trial::test("initialised first/tagged", || {
             answers("early/first", Tag::Valid, false)
         }),
+        Trial::test("initialised first, under a filter", filtered),
     ];
     libtest_mimic::run(&Arguments::from_args(), trials).exit();
 }
@@ -40,4 +41,13 @@ fn answers(name: &str, tag: Tag, is_refused: bool) -> Outcome {
         false => native.output.clone(),
     };
     run(&Shim::new(), name, tag)?.expect(&expected, &native)
+}
+
+/// A filter that was there before the shim kills it for none of its calls.
+fn filtered() -> Outcome {
+    let native = run(&Shim::none(), "early/filtered", Tag::None)?;
+    if native.output != "filtered\nwritten\n" || !native.status.success() {
+        fail!("natively: {}\n{}", native.status, native.output);
+    }
+    run(&Shim::new(), "early/filtered", Tag::Valid)?.expect(&native.output, &native)
 }

@@ -32,6 +32,9 @@ const OF_METADATA: &[&str] = &[
     "rename",
 ];
 
+/// Who makes the change; or who syncs after it.
+const WHO: &[&str] = &["here", "child", "thread", "executed", "spawned"];
+
 /// How many places of flushing are left, and by whom.
 const LEFT: &[(u32, &str)] = &[
     (1, "thread that stays"),
@@ -56,7 +59,7 @@ fn main() {
     };
     for &change in OF_DATA {
         for sync in ["fsync", "fdatasync", "msync"] {
-            for who in ["here", "child", "thread"] {
+            for who in WHO {
                 add(
                     format!("audit/{change}, {sync} ({who})"),
                     Box::new(move || after_change(change, sync, who)),
@@ -65,7 +68,7 @@ fn main() {
         }
     }
     for &change in OF_METADATA {
-        for who in ["here", "child", "thread"] {
+        for who in WHO {
             add(
                 format!("audit/{change}, fsync ({who})"),
                 Box::new(move || after_change(change, "fsync", who)),

@@ -2,7 +2,7 @@
 //! fingerprint to notice that they did.
 //!
 //! Everything here may run inside a hook: no allocation, a page of extents on the stack
-//! ([`BATCH`]), raw system calls only. The walk is apart from the ioctl, so that it is tested on
+//! ([`BATCH`], [`FEW`]), raw system calls only. The walk is apart from the ioctl, so that it is tested on
 //! made-up maps.
 //!
 //! Longer than other files: struct fiemap, which no crate has, is part of it.
@@ -55,8 +55,10 @@ pub mod flags {
     pub const SOUND: u32 = LAST | MERGED;
 }
 
-/// Extents asked for at a time; the request and the walk's copy stay under 2 KiB of stack.
+/// Extents asked for at a time.
 const BATCH: usize = 16;
+/// The same for a fingerprint, which is taken on the program's stack.
+const FEW: usize = 4;
 
 /// Size of a large page mapping, bytes.
 const HUGE: u64 = crate::units::HUGE as u64;
@@ -203,41 +205,36 @@ pub struct Survey {
 
 /// `struct fiemap` with its page of extents.
 #[repr(C)]
-struct Fiemap {
+struct Fiemap<const N: usize> {
     start: u64,
     length: u64,
     flags: u32,
     mapped: u32,
     count: u32,
     reserved: u32,
-    extents: [Extent; BATCH],
+    extents: [Extent; N],
 }
 
 const FIEMAP: ioctl::Opcode = ioctl::opcode::read_write::<[u64; 4]>(b'f', 11);
 const FIEMAP_FLAG_SYNC: u32 = 1;
 
-/// ioctl_fiemap(2): fills `page` with the extents from `start`, returns how many.
-fn fiemap(
+/// ioctl_fiemap(2): fills `page` with the extents from `start`, in place, returns how many.
+fn fiemap<const N: usize>(
     fd: BorrowedFd<'_>,
     start: u64,
     end: u64,
     sync: bool,
-    page: &mut [Extent; BATCH],
+    page: &mut Fiemap<N>,
 ) -> Result<usize, Errno> {
-    let mut map = Fiemap {
-        start,
-        length: end.saturating_sub(start),
-        flags: if sync { FIEMAP_FLAG_SYNC } else { 0 },
-        mapped: 0,
-        count: BATCH as u32,
-        reserved: 0,
-        extents: [Extent::default(); BATCH],
-    };
-    // SAFETY: `map` is struct fiemap followed by the `count` extents that it announces, and the
+    page.start = start;
+    page.length = end.saturating_sub(start);
+    page.flags = if sync { FIEMAP_FLAG_SYNC } else { 0 };
+    page.mapped = 0;
+    page.count = N as u32;
+    // SAFETY: `page` is struct fiemap followed by the `count` extents that it announces, and the
     // kernel writes nothing else.
-    unsafe { ioctl::ioctl(fd, ioctl::Updater::<FIEMAP, Fiemap>::new(&mut map))? };
-    *page = map.extents;
-    Ok((map.mapped as usize).min(BATCH))
+    unsafe { ioctl::ioctl(fd, ioctl::Updater::<FIEMAP, Fiemap<N>>::new(page))? };
+    Ok((page.mapped as usize).min(N))
 }
 
 /// Whether an error says that the filesystem has no such call.
@@ -247,17 +244,25 @@ fn is_missing(errno: Errno) -> bool {
 
 /// Calls `visit` for every extent below `size`, clipped to it, in order, as `fetch` pages them in:
 /// `fetch(start, page)` puts the extents from `start` into `page` and returns how many.
-fn walk(
+fn walk<const N: usize>(
     size: u64,
-    mut fetch: impl FnMut(u64, &mut [Extent; BATCH]) -> Result<usize, Errno>,
+    mut fetch: impl FnMut(u64, &mut Fiemap<N>) -> Result<usize, Errno>,
     mut visit: impl FnMut(Extent) -> ControlFlow<()>,
 ) -> Result<(), Errno> {
-    let mut page = [Extent::default(); BATCH];
+    let mut page = Fiemap {
+        start: 0,
+        length: 0,
+        flags: 0,
+        mapped: 0,
+        count: 0,
+        reserved: 0,
+        extents: [Extent::default(); N],
+    };
     let mut position = 0;
     while position < size {
         let count = fetch(position, &mut page)?;
         let before = position;
-        for extent in page.iter().take(count) {
+        for extent in page.extents.iter().take(count) {
             if let Some(extent) = extent.clipped(position, size) {
                 position = extent.end();
                 if visit(extent).is_break() {
@@ -277,9 +282,9 @@ fn walk(
 
 /// As [`walk`], with contiguous extents joined and holes reported as `None` with their range:
 /// what comes out is the same however the filesystem splits and pages its answer.
-fn walk_joined(
+fn walk_joined<const N: usize>(
     size: u64,
-    fetch: impl FnMut(u64, &mut [Extent; BATCH]) -> Result<usize, Errno>,
+    fetch: impl FnMut(u64, &mut Fiemap<N>) -> Result<usize, Errno>,
     mut visit: impl FnMut(Piece) -> ControlFlow<()>,
 ) -> Result<(), Errno> {
     let mut pending: Option<Extent> = None;
@@ -352,7 +357,7 @@ fn add(hash: &mut Fnv64, extent: &Extent) {
 
 fn fingerprint_of(
     size: u64,
-    fetch: impl FnMut(u64, &mut [Extent; BATCH]) -> Result<usize, Errno>,
+    fetch: impl FnMut(u64, &mut Fiemap<FEW>) -> Result<usize, Errno>,
 ) -> Result<Option<u64>, Errno> {
     let mut hash = Fnv64::EMPTY;
     let walked = walk_joined(size, fetch, |piece| {
@@ -370,7 +375,7 @@ fn fingerprint_of(
 
 fn survey_of(
     size: u64,
-    fetch: impl FnMut(u64, &mut [Extent; BATCH]) -> Result<usize, Errno>,
+    fetch: impl FnMut(u64, &mut Fiemap<BATCH>) -> Result<usize, Errno>,
 ) -> Result<Survey, Errno> {
     let mut hash = Fnv64::EMPTY;
     let mut survey = Survey {
@@ -456,7 +461,7 @@ pub fn defects(
 ) -> Result<(), Errno> {
     let walked = walk_joined(
         size,
-        |start, page| fiemap(fd, start, size, sync, page),
+        |start, page: &mut Fiemap<BATCH>| fiemap(fd, start, size, sync, page),
         |piece| match piece.defect() {
             Some(defect) => visit(defect),
             None => ControlFlow::Continue(()),

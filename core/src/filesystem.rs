@@ -95,7 +95,7 @@ pub fn never_dax(fd: BorrowedFd<'_>) -> bool {
 
 /// Whether the mount with this ID says `dax=never` (proc_pid_mountinfo(5)).
 fn is_mounted_never(id: u64) -> bool {
-    let Ok(file) = Own::open(CWD, c"/proc/self/mountinfo", OFlags::RDONLY) else {
+    let Ok(file) = Own::open(CWD, c"/proc/thread-self/mountinfo", OFlags::RDONLY) else {
         return false;
     };
     let mut search = Search::of(id);

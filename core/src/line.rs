@@ -32,7 +32,7 @@ impl<const N: usize> Line<N> {
         self.bytes.get(..self.len).unwrap_or(&[])
     }
 
-    /// `/proc/self/fd/N`, then `after`, and a NUL. `None` if it does not fit, or is no descriptor. Not by the
+    /// `/proc/thread-self/fd/N` (a thread may have descriptors of its own), then `after`, and a NUL. `None` if it does not fit, or is no descriptor. Not by the
     /// formatter, which takes half a kibibyte of stack.
     pub fn descriptor(&mut self, fd: i32, after: &str) -> Option<&CStr> {
         // Those of a u32.
@@ -49,7 +49,7 @@ impl<const N: usize> Line<N> {
             }
         }
         self.len = 0;
-        self.push(b"/proc/self/fd/")?;
+        self.push(b"/proc/thread-self/fd/")?;
         self.push(digits.get(DIGITS - count..)?)?;
         self.push(after.as_bytes())?;
         self.push(&[0])?;
@@ -84,11 +84,11 @@ mod tests {
 
     #[test]
     fn descriptors_are_written_in_full() {
-        let mut line = Line::<26>::new();
+        let mut line = Line::<33>::new();
         for (fd, expected) in [
-            (0, Some(c"/proc/self/fd/0/")),
-            (1090, Some(c"/proc/self/fd/1090/")),
-            (i32::MAX, Some(c"/proc/self/fd/2147483647/")),
+            (0, Some(c"/proc/thread-self/fd/0/")),
+            (1090, Some(c"/proc/thread-self/fd/1090/")),
+            (i32::MAX, Some(c"/proc/thread-self/fd/2147483647/")),
             (-1, None),
         ] {
             assert_eq!(line.descriptor(fd, "/"), expected);

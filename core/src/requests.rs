@@ -11,6 +11,7 @@ const XFS: u8 = b'X';
 const BTRFS: u8 = 0x94;
 const F2FS: u8 = 0xf5;
 const LOOP: u8 = 0x4c;
+const UFFD: u8 = 0xaa;
 
 /// `struct file_clone_range`.
 type CloneRange = [u64; 4];
@@ -54,6 +55,8 @@ type MoveRange = [u64; 4];
 type TrimRange = [u64; 3];
 /// `struct f2fs_comp_option`.
 type Compression = [u8; 2];
+/// `struct uffdio_register`.
+type UserFaults = [u64; 4];
 
 macro_rules! requests {
     ($($(#[$doc:meta])* $name:ident = $number:expr;)+) => {
@@ -122,6 +125,8 @@ requests! {
     F2FS_IOC_DECOMPRESS_FILE = none(F2FS, 23);
     F2FS_IOC_COMPRESS_FILE = none(F2FS, 24);
     F2FS_IOC_START_ATOMIC_REPLACE = none(F2FS, 25);
+    // linux/userfaultfd.h
+    UFFDIO_REGISTER = read_write::<UserFaults>(UFFD, 0);
     // linux/loop.h
     LOOP_SET_FD = none(LOOP, 0);
     LOOP_CHANGE_FD = none(LOOP, 6);

@@ -30,7 +30,7 @@ impl Status {
     /// # Errors
     /// Those of the calls, where there is no /proc for one.
     pub fn of_self() -> Result<Status, Errno> {
-        let file = Own::open(CWD, c"/proc/self/status", OFlags::RDONLY)?;
+        let file = Own::open(CWD, c"/proc/thread-self/status", OFlags::RDONLY)?;
         let mut status = Status::default();
         let mut line = Line::<32>::new();
         each_byte(file.as_fd(), |byte| {

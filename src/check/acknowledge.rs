@@ -6,6 +6,7 @@ use super::journal;
 use super::judge::report;
 use super::log::log;
 use super::shadows::each_part;
+use super::stacks;
 use crate::ground::place::Place;
 use crate::mappings;
 use core::sync::atomic::Ordering;
@@ -44,6 +45,11 @@ fn answers(fd: i32) {
         journal::point(Moment::Acknowledged);
         return;
     }
+    stacks::spacious(look);
+}
+
+/// Whether something is dirty.
+fn look() {
     flushes::answering();
     each_part(0, usize::MAX, |part| {
         if !part.is_meant() {

@@ -285,7 +285,7 @@ fn unwatched(address: usize, length: usize) {
     }
     let look = || {
         let mut parser = Parser::new();
-        let _ = stack::each_byte(c"/proc/self/maps", |byte| {
+        let _ = stack::each_byte(c"/proc/thread-self/maps", |byte| {
             let line = parser.push(byte);
             let held = line.filter(|line| (line.start..line.end).contains(&(address as u64)));
             let Some(line) = held else {

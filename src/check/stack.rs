@@ -87,7 +87,7 @@ pub fn note_modules(log: &Log, stack: &Stack) {
         return;
     }
     let mut parser = Parser::new();
-    let _ = each_byte(c"/proc/self/maps", |byte| {
+    let _ = each_byte(c"/proc/thread-self/maps", |byte| {
         if let Some(mapping) = parser.push(byte) {
             log.add_module(&mapping);
         }

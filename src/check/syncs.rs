@@ -17,10 +17,10 @@ pub fn sync_begins(start: usize, end: usize) {
     if super::on() {
         // It ends with a fence, whatever it is of.
         let drains = super::drained();
-        match journal::on() {
-            true => stacks::spacious(|| journal::msync(start, end)),
+        stacks::spacious(|| match journal::on() {
+            true => journal::msync(start, end),
             false => msync(start, end, drains),
-        }
+        });
     }
 }
 

@@ -7,6 +7,7 @@ use super::journal;
 use super::judge::{beyond_end, report};
 use super::log::set_ending;
 use super::shadows::{self, Shadow, each_part};
+use super::stacks;
 use super::watch;
 use crate::ground::process;
 use core::sync::atomic::Ordering;
@@ -20,7 +21,7 @@ use daxshim_core::check::log::Ending;
 #[inline]
 pub fn unmapping(start: usize, end: usize, code: Code) {
     if super::on() {
-        unmaps(start, end, code);
+        stacks::spacious(|| unmaps(start, end, code));
     }
 }
 

@@ -17,10 +17,12 @@ use crate::entry::slot::Call;
 use crate::entry::turn::{Places, concern_modules, turn_libc};
 use crate::ground::loaded::{Code, code_at};
 use crate::ground::maps::{TEXT, each_mapping};
-use crate::ground::memory::{Room, copy};
+use crate::ground::memory::{Room, copy, on_own_stack};
+use crate::ground::opened::{each_descriptor, is_anonymous};
 use crate::ground::page;
-use crate::ground::real::{SignalsBlocked, sys};
+use crate::ground::real::{SignalsBlocked, is_sealed, sys};
 use crate::ground::thread::is_single_threaded;
+use crate::mappings;
 use core::ffi::c_int;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use daxshim_core::line::Line;
@@ -200,6 +202,9 @@ fn look_at_all() {
     {
         page.module(b"(which modules there are is not known)");
     }
+    if on_own_stack(has_ring) != Some(false) {
+        mappings::changes_unseen();
+    }
     DONE.store(true, Ordering::Release);
 }
 
@@ -207,6 +212,15 @@ fn look_at_all() {
 fn each_module() -> Option<()> {
     let alone = is_single_threaded();
     each_mapping(|mapping| look_at(mapping, alone))
+}
+
+/// Whether the program has an io_uring(7), of one that was made before its call could be seen.
+fn has_ring() -> bool {
+    let mut has = false;
+    if !is_sealed() {
+        let _ = each_descriptor(|fd| has |= is_anonymous(fd, &[b"anon_inode:[io_uring]"]));
+    }
+    has
 }
 
 fn look_at(mapping: &Mapping, alone: bool) {

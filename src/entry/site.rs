@@ -157,7 +157,7 @@ pub unsafe extern "C" fn site_enter() {
 }
 
 /// The types of requests (linux/ioctl.h: the second byte of the number) that ioctl(2)'s hook looks at.
-pub const IOCTL_TYPES: [u8; 6] = [0x94, 0x66, 0x58, 0x76, 0x4c, 0xf5];
+pub const IOCTL_TYPES: [u8; 7] = [0x94, 0x66, 0x58, 0x76, 0x4c, 0xf5, 0xaa];
 
 /// Before [`site_enter`], where libc makes ioctl(2): requests of other types, which are those about
 /// terminals and sockets, go on at once.
@@ -184,6 +184,8 @@ pub unsafe extern "C" fn ioctl_site_enter() {
         "je {enter}",
         "cmp al, {f}",
         "je {enter}",
+        "cmp al, {g}",
+        "je {enter}",
         "mov eax, [r11 + {number}]",
         "jmp rcx",
         ".cfi_endproc",
@@ -193,6 +195,7 @@ pub unsafe extern "C" fn ioctl_site_enter() {
         d = const IOCTL_TYPES[3],
         e = const IOCTL_TYPES[4],
         f = const IOCTL_TYPES[5],
+        g = const IOCTL_TYPES[6],
         number = const NUMBER,
         enter = sym site_enter,
     )

@@ -18,8 +18,8 @@ use crate::entry::resolve::{TESTCANCEL, resolve_late};
 use crate::entry::slot::{Call, Check, FRAME, Slot};
 use crate::entry::vfork::vfork;
 use crate::ground::descriptors;
-use crate::ground::real::fail;
 use crate::ground::real::numbers::{ELSEWHERE, ITS_ARGUMENT, NONE};
+use crate::ground::real::{SEALS, fail};
 use core::arch::naked_asm;
 use core::mem::offset_of;
 use core::sync::atomic::{AtomicPtr, Ordering};
@@ -118,7 +118,10 @@ unsafe extern "C" fn hand_out() {
         ".cfi_startproc",
         "sub rsp, 8",
         ".cfi_def_cfa_offset 16",
+        "mov [rsp], rdi",
         "call [r11 + {real}]",
+        "cmp dword ptr [rip + {seals}], 0",
+        "jne 3f",
         "cmp eax, {limit}",
         "jae 2f",
         "mov ecx, eax",
@@ -129,10 +132,22 @@ unsafe extern "C" fn hand_out() {
         "mov [rdx + 4 * rcx], esi",
         "2:",
         "add rsp, 8",
+        ".cfi_remember_state",
         ".cfi_def_cfa_offset 8",
         "ret",
+        ".cfi_restore_state",
+        // sealed
+        "3:",
+        "mov rdi, [rsp]",
+        "mov [rsp], rax",
+        "mov esi, eax",
+        "call {duplicated}",
+        "mov rax, [rsp]",
+        "jmp 2b",
         ".cfi_endproc",
         real = const offset_of!(Slot, real),
+        seals = sym SEALS,
+        duplicated = sym descriptors::duplicated,
         limit = const descriptors::LIMIT,
         table = sym descriptors::TABLE,
         version = const descriptors::FORGOTTEN as i32,

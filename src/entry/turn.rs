@@ -204,6 +204,8 @@ fn lead_symbols_straight(symbols: &[&'static Slot], code: Code, bytes: &[u8]) {
         let is_passed = || site_slot(number as u32).is_some() && pushes(function, number as u32);
         if slot.family == "map" && is_turned(number) && is_plain_call(slot) {
             slot.serve_by_kernel();
+        } else if number == libc::SYS_vfork {
+            // Only where the symbol leads is it seen that the parent goes on.
         } else if is_turned(number) || is_passed() {
             slot.lead_straight();
         }
@@ -313,7 +315,11 @@ fn site_slot(number: u32) -> Option<&'static SiteSlot> {
 }
 
 fn module_slot(number: u32) -> Option<&'static SiteSlot> {
-    site_slot(number).filter(|slot| matches!(slot.slot.family, "map" | "descriptors"))
+    let concerns = |slot: &&SiteSlot| {
+        matches!(slot.slot.family, "map" | "descriptors" | "filter")
+            || number == libc::SYS_io_uring_setup as u32
+    };
+    site_slot(number).filter(concerns)
 }
 
 /// The numbers of what is turned in every module.

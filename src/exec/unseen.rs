@@ -191,7 +191,7 @@ impl File {
         Place::Descriptor(self.fd).stat().ok()
     }
 
-    /// `/proc/self/fd/N`.
+    /// `/proc/thread-self/fd/N`.
     fn name(&self) -> Line<32> {
         let mut line = Line::new();
         let _ = line.descriptor(self.fd, "");

@@ -11,6 +11,7 @@
 //! that a close that went past us (inside libc, by another thread) can't leave a stale answer.
 
 use crate::ground::files;
+use crate::ground::real;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 
 /// Descriptors with an entry: the kernel's default fs.nr_open. Higher ones are looked at each time.
@@ -67,6 +68,20 @@ pub fn is_untagged(fd: i32) -> bool {
 /// another process; who can ask the kernel, asks it.
 pub fn is_known_tagged(fd: i32) -> bool {
     knows(fd, TAGGED) && knows(fd, WRITABLE)
+}
+
+/// `new`, which may be an error's -1, was just made a duplicate of `old`. It is forgotten; but a sealed process,
+/// which can't look, knows of it what it knew of the first.
+pub extern "C" fn duplicated(old: i32, new: i32) {
+    if old == new {
+        return;
+    }
+    let is_known = real::is_sealed() && is_known_tagged(old);
+    forget(new);
+    if is_known && let Some(entry) = entry(new) {
+        HIGHEST.fetch_max(new as usize + 1, Ordering::SeqCst);
+        entry.fetch_or(TAGGED | WRITABLE, Ordering::AcqRel);
+    }
 }
 
 /// The file of which a sync mapping was made from a descriptor. Two of the same descriptor are equal

@@ -12,7 +12,7 @@ pub fn each_mapping(mut visit: impl FnMut(&Mapping)) -> Option<()> {
     let mut room = Room::map(TEXT)?;
     let text = room.bytes();
     let flags = libc::O_RDONLY | libc::O_CLOEXEC;
-    let path = c"/proc/self/maps".as_ptr();
+    let path = c"/proc/thread-self/maps".as_ptr();
     // SAFETY: a C string of ours.
     let fd = unsafe { sys!(SYS_openat, libc::AT_FDCWD, path, flags) }.ok()?;
     let mut filled = 0;

@@ -2,8 +2,10 @@
 
 use crate::ground::real::{Errno, is_sealed, sys};
 use core::arch::asm;
+use core::cell::UnsafeCell;
 use core::ffi::{c_char, c_void};
 use core::mem::ManuallyDrop;
+use core::sync::atomic::{AtomicBool, Ordering};
 use libc::iovec;
 
 pub use daxshim_core::units::{HUGE, PAGE};
@@ -13,7 +15,47 @@ fn read(into: &mut [u8], from: &[iovec]) -> Result<usize, Errno> {
         iov_base: into.as_mut_ptr().cast(),
         iov_len: into.len(),
     };
-    read_to(&local, from.as_ptr(), from.len())
+    match read_to(&local, from.as_ptr(), from.len()) {
+        Err(errno) if errno != libc::EFAULT && !is_sealed() => read_probed(into, from),
+        read => read,
+    }
+}
+
+/// In a sandbox without process_vm_readv(2).
+#[cold]
+#[inline(never)]
+fn read_probed(into: &mut [u8], from: &[iovec]) -> Result<usize, Errno> {
+    let mut read = 0;
+    for part in from {
+        let start = part.iov_base as usize;
+        let length = part.iov_len.min(into.len() - read);
+        let room = into.get_mut(read..read + length).unwrap_or_default();
+        let end = start.checked_add(length).ok_or(libc::EFAULT)?;
+        let mut pages = (start & !(PAGE - 1)..end).step_by(PAGE);
+        if length != 0 && !pages.all(is_readable) {
+            return if read == 0 {
+                Err(libc::EFAULT)
+            } else {
+                Ok(read)
+            };
+        }
+        // SAFETY: each page was readable just now. Who takes one away meanwhile does that to libc too.
+        unsafe {
+            let bytes = core::ptr::with_exposed_provenance::<u8>(start);
+            core::ptr::copy_nonoverlapping(bytes, room.as_mut_ptr(), length);
+        }
+        read += length;
+    }
+    Ok(read)
+}
+
+/// Whether a page can be read: a signal mask is, before the kernel finds that nothing is to be done with it.
+fn is_readable(page: usize) -> bool {
+    const NOTHING: i32 = -1;
+    const MASK: usize = 8;
+    // SAFETY: reads 8 bytes, or answers EFAULT; changes nothing.
+    let asked = unsafe { sys!(SYS_rt_sigprocmask, NOTHING, page, 0, MASK) };
+    asked == Err(libc::EINVAL)
 }
 
 fn read_to(local: &iovec, from: *const iovec, count: usize) -> Result<usize, Errno> {
@@ -73,18 +115,12 @@ pub fn vector_error(vector: usize, count: usize) -> Option<Errno> {
 /// A value at an address of the program's; `None` if it is unreadable. `T` must be made of integers
 /// only, so that any bytes are a value of it.
 pub fn read_value<T: Copy>(address: usize) -> Option<T> {
-    let mut value = core::mem::MaybeUninit::<T>::uninit();
-    let local = iovec {
-        iov_base: value.as_mut_ptr().cast(),
-        iov_len: size_of::<T>(),
-    };
-    let from = iovec {
-        iov_base: address as *mut c_void,
-        iov_len: size_of::<T>(),
-    };
-    let read = read_to(&local, &raw const from, 1);
+    let mut value = core::mem::MaybeUninit::<T>::zeroed();
+    // SAFETY: bytes of ours, which are zeros.
+    let bytes =
+        unsafe { core::slice::from_raw_parts_mut(value.as_mut_ptr().cast::<u8>(), size_of::<T>()) };
     // SAFETY: filled in whole, and any bytes are a value, by the caller's choice of `T`.
-    (read == Ok(size_of::<T>())).then(|| unsafe { value.assume_init() })
+    copy(address, bytes).then(|| unsafe { value.assume_init() })
 }
 
 /// Fills the buffer from an address of the program's; whether all of it could be read.
@@ -131,19 +167,8 @@ pub fn copy_string(string: *const c_char, into: &mut [u8]) -> Option<&[u8]> {
             iov_len: into.len() - in_first_page,
         },
     ];
-    let len = match read(into, &from) {
-        Ok(len) => len,
-        Err(errno) if errno == libc::EFAULT || is_sealed() => return None,
-        // A sandbox without process_vm_readv: trust the program's pointer, as libc does.
-        // SAFETY: only reached there; the program passes this pointer to a system call as a path.
-        Err(_) => unsafe {
-            let bytes = core::ffi::CStr::from_ptr(string).to_bytes_with_nul();
-            let len = bytes.len().min(into.len());
-            into.get_mut(..len)?.copy_from_slice(bytes.get(..len)?);
-            len
-        },
-    };
-    let read = into.get(..len)?;
+    let length = read(into, &from).ok()?;
+    let read = into.get(..length)?;
     let end = read.iter().position(|&byte| byte == 0)?;
     read.get(..end)
 }
@@ -152,24 +177,7 @@ pub fn copy_string(string: *const c_char, into: &mut [u8]) -> Option<&[u8]> {
 pub fn read_all<'a>(from: &[iovec], into: &'a mut [u8]) -> Option<&'a [u8]> {
     let total: usize = from.iter().map(|part| part.iov_len).sum();
     let into = into.get_mut(..total)?;
-    match read(into, from) {
-        Ok(len) if len == total => {}
-        Ok(_) | Err(libc::EFAULT) => return None,
-        Err(_) if is_sealed() => return None,
-        Err(_) => {
-            let mut rest = &mut *into;
-            for part in from {
-                let (here, behind) = rest.split_at_mut_checked(part.iov_len)?;
-                // SAFETY: as in `copy_string`.
-                unsafe {
-                    let bytes = part.iov_base.cast::<u8>();
-                    core::ptr::copy_nonoverlapping(bytes, here.as_mut_ptr(), here.len());
-                }
-                rest = behind;
-            }
-        }
-    }
-    Some(into)
+    (read(into, from) == Ok(total)).then_some(into)
 }
 
 /// `address` and up to `length` bytes, no further than its page: whether memory can be read changes
@@ -205,29 +213,79 @@ pub fn string_length(text: usize, most: usize) -> Option<usize> {
 pub struct Room {
     address: usize,
     length: usize,
+    /// Which of [`SPARE`] it is, if it was not mapped.
+    spare: Option<&'static Spare>,
 }
 
+/// Rooms for a path that are there where a process may map no more memory (RLIMIT_AS, vm.max_map_count): what
+/// can't be looked at would not be refused.
+static SPARE: [Spare; 8] = [const {
+    Spare {
+        taken: AtomicBool::new(false),
+        bytes: UnsafeCell::new([0; SPARE_LENGTH]),
+    }
+}; 8];
+
+/// Bytes of one: a path and what stands before it.
+const SPARE_LENGTH: usize = PAGE + 64;
+
+struct Spare {
+    taken: AtomicBool,
+    bytes: UnsafeCell<[u8; SPARE_LENGTH]>,
+}
+
+// SAFETY: only who has taken it touches its bytes.
+unsafe impl Sync for Spare {}
+
 impl Room {
-    /// Maps `length` bytes, mmap(2). `None` where there is no memory, or the call is not allowed.
+    /// Maps `length` bytes, mmap(2), or has a spare one where that is long enough. `None` where there is no
+    /// memory, or the call is not allowed.
     pub fn map(length: usize) -> Option<Room> {
+        Room::new(length).or_else(|| Room::spare(length))
+    }
+
+    #[cold]
+    fn spare(length: usize) -> Option<Room> {
+        let mut spares = SPARE.iter().filter(|_| length <= SPARE_LENGTH);
+        let spare = spares.find(|spare| !spare.taken.swap(true, Ordering::Acquire))?;
+        let address = spare.bytes.get() as usize;
+        // SAFETY: taken just now, so nobody else's.
+        unsafe { core::ptr::write_bytes(address as *mut u8, 0, length) };
+        Some(Room {
+            address,
+            length,
+            spare: Some(spare),
+        })
+    }
+
+    fn new(length: usize) -> Option<Room> {
         let protection = libc::PROT_READ | libc::PROT_WRITE;
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
         // SAFETY: a new mapping at an address of the kernel's choice.
         let address = unsafe { sys!(SYS_mmap, 0, length, protection, flags, -1isize, 0) }.ok()?;
-        Some(Room { address, length })
+        Some(Room {
+            address,
+            length,
+            spare: None,
+        })
     }
 
     /// All of it.
     pub fn bytes(&mut self) -> &mut [u8] {
-        // SAFETY: mapped by `map`, readable and writable, nobody else's, and it lives as long as `self`.
+        // SAFETY: mapped or taken by `map`, readable and writable, nobody else's, and it lives as long as `self`.
         unsafe { core::slice::from_raw_parts_mut(self.address as *mut u8, self.length) }
     }
 }
 
 impl Drop for Room {
     fn drop(&mut self) {
-        // SAFETY: mapped by `map`; no reference into it outlives `self`.
-        let _ = unsafe { sys!(SYS_munmap, self.address, self.length) };
+        match self.spare {
+            Some(spare) => spare.taken.store(false, Ordering::Release),
+            None => {
+                // SAFETY: mapped by `map`; no reference into it outlives `self`.
+                let _ = unsafe { sys!(SYS_munmap, self.address, self.length) };
+            }
+        }
     }
 }
 
@@ -280,7 +338,7 @@ pub fn on_stack<R>(stack: &mut [u8], work: impl FnOnce() -> R) -> Option<R> {
 pub fn leak<T>(value: T) -> Option<&'static T> {
     // Pages are aligned for everything that is put there.
     const { assert!(align_of::<T>() <= PAGE && size_of::<T>() != 0) };
-    let room = ManuallyDrop::new(Room::map(size_of::<T>())?);
+    let room = ManuallyDrop::new(Room::new(size_of::<T>())?);
     let place = room.address as *mut T;
     // SAFETY: mapped just now, large enough, aligned, and never unmapped.
     unsafe {
@@ -291,7 +349,7 @@ pub fn leak<T>(value: T) -> Option<&'static T> {
 
 /// As [`leak`], zeroed bytes.
 pub fn leak_bytes(length: usize) -> Option<&'static mut [u8]> {
-    let room = ManuallyDrop::new(Room::map(length)?);
+    let room = ManuallyDrop::new(Room::new(length)?);
     // SAFETY: mapped just now, nobody else's, and never unmapped.
     Some(unsafe { core::slice::from_raw_parts_mut(room.address as *mut u8, length) })
 }

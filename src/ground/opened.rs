@@ -5,6 +5,7 @@
 
 use crate::ground::place::{Place, Stat, open_flags};
 use crate::ground::real::sys;
+use daxshim_core::line::Line;
 use daxshim_core::proc::{decimal, each_entry};
 use rustix::fs::CWD;
 
@@ -73,4 +74,15 @@ pub fn of_file(stat: &Stat) -> Opened {
         }
     });
     opened
+}
+
+/// Whether a descriptor is of one of these kinds that have no file, by the names that /proc gives them: some 30
+/// bytes at most.
+pub fn is_anonymous(fd: i32, kinds: &[&[u8]]) -> bool {
+    let mut link = Line::<32>::new();
+    let mut target = [0_u8; 32];
+    link.c_str(format_args!("/proc/thread-self/fd/{fd}"))
+        .and_then(|link| rustix::fs::readlinkat_raw(CWD, link, &mut target).ok())
+        .and_then(|length| target.get(..length))
+        .is_some_and(|target| kinds.contains(&target))
 }

@@ -108,7 +108,7 @@ fn fill_in(page: &Page, pid: u32) {
     number(&page.write_back, write_back() as u8);
     page.misunderstood.store(misunderstood(), Ordering::Relaxed);
     let mut program = [0u8; report::PATH_LEN];
-    let len = link_target(c"/proc/self/exe", &mut program);
+    let len = link_target(c"/proc/thread-self/exe", &mut program);
     report::store_bytes(&page.program, &program);
     number(&page.program_len, len as u8);
     page.started_ns

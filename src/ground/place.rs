@@ -261,7 +261,7 @@ impl Place {
         self.xattr_at_before_6_13(name, value, len)
     }
 
-    /// Without getxattrat(2): through `/proc/self/fd/AT/PATH`.
+    /// Without getxattrat(2): through `/proc/thread-self/fd/AT/PATH`.
     #[cold]
     #[inline(never)]
     fn xattr_at_before_6_13(
@@ -364,10 +364,10 @@ pub fn borrow(fd: i32) -> Option<BorrowedFd<'static>> {
     (fd >= 0 && !real::is_sealed()).then(|| unsafe { BorrowedFd::borrow_raw(fd) })
 }
 
-/// Room for `/proc/self/fd/N/`.
-const FD_PREFIX: usize = 32;
+/// Room for `/proc/thread-self/fd/N/`.
+const FD_PREFIX: usize = 40;
 
-/// Writes `/proc/self/fd/N/` so that it ends at [`FD_PREFIX`]; where it begins. `None` for
+/// Writes `/proc/thread-self/fd/N/` so that it ends at [`FD_PREFIX`]; where it begins. `None` for
 /// AT_FDCWD, which needs no prefix.
 fn proc_prefix(fd: i32, into: &mut [u8]) -> Option<usize> {
     let mut line = Line::<FD_PREFIX>::new();

@@ -65,9 +65,6 @@ static OWNER: AtomicU32 = AtomicU32::new(0);
 /// What a forked child does first, for those that no handler of libc's is told of.
 static FORKED: AtomicPtr<()> = AtomicPtr::new(ptr::null_mut());
 
-/// Children of vfork(2) that run in this memory now; a thread that had one leaves it as it was.
-pub static VFORKED: AtomicU32 = AtomicU32::new(0);
-
 /// What the environment said.
 #[inline]
 pub fn config() -> &'static Config {
@@ -91,7 +88,7 @@ pub fn start(setup: &'static Setup, forked_child: unsafe extern "C" fn()) -> boo
 pub fn forked() {
     set_owner();
     // Other threads' children are the parent's.
-    VFORKED.store(0, Ordering::Relaxed);
+    real::CHILDREN.store(0, Ordering::Relaxed);
 }
 
 /// Does what libc's handlers would have done.
@@ -134,7 +131,7 @@ pub fn write_back() -> WriteBack {
 /// Whether this is the process whose memory this is: a child of vfork(2) shares its parent's, but
 /// not its descriptors. Asks the kernel only while there is such a child.
 pub fn is_own() -> bool {
-    VFORKED.load(Ordering::Relaxed) == 0 || is_owner()
+    real::children() == 0 || is_owner()
 }
 
 /// As [`is_own`], but true for no child at all, those of posix_spawn(3) included. Asks the kernel
@@ -145,7 +142,7 @@ pub fn is_owner() -> bool {
 
 /// From now on [`is_own`] asks the kernel each time.
 pub fn doubt_ownership() {
-    VFORKED.fetch_add(1, Ordering::Relaxed);
+    real::child_begins();
 }
 
 /// The process's number, as its constructor or fork noted it: no system call.

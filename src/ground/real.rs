@@ -12,28 +12,82 @@
 
 use core::arch::asm;
 use core::ffi::{c_int, c_long, c_void};
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// An errno value.
 pub type Errno = i32;
 
 /// How many calls have put the process, or are about to put it, under a filter.
-static SEALS: AtomicU32 = AtomicU32::new(0);
+pub static SEALS: AtomicU32 = AtomicU32::new(0);
+
+/// Children of vfork(2) that run in this memory now, and from bit 32 on how often they have put themselves
+/// under a filter. One word: with the last child its seals go, and none of the next one's.
+pub static CHILDREN: AtomicU64 = AtomicU64::new(0);
+
+/// One seal of a child's.
+const SEAL_OF_CHILD: u64 = 1 << 32;
+
+/// How many children of vfork(2) there are.
+#[inline]
+pub fn children() -> u32 {
+    CHILDREN.load(Ordering::Relaxed) as u32
+}
+
+/// A child of vfork(2) is about to be made.
+pub fn child_begins() {
+    CHILDREN.fetch_add(1, Ordering::SeqCst);
+}
+
+/// In the parent: it has ended, or executed something, or was not made. [`vfork`](crate::entry::vfork::vfork)
+/// does the same.
+pub fn child_has_ended() {
+    let less = |now: u64| Some(if now as u32 <= 1 { 0 } else { now - 1 });
+    let _ = CHILDREN.fetch_update(Ordering::SeqCst, Ordering::Relaxed, less);
+}
 
 /// Whether a system call of the shim's own might cost the program its life.
 #[inline]
 pub fn is_sealed() -> bool {
-    SEALS.load(Ordering::Relaxed) != 0
+    SEALS.load(Ordering::Relaxed) != 0 || is_child_sealed()
+}
+
+/// Whether it would a child of vfork(2).
+#[inline]
+pub fn is_child_sealed() -> bool {
+    CHILDREN.load(Ordering::Relaxed) >= SEAL_OF_CHILD
+}
+
+/// Who is under a filter.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Sealed {
+    /// The process, from now on.
+    Process,
+    /// A child of vfork(2), whose parent goes on without one.
+    Child,
 }
 
 /// From now on no system call of the shim's own is made. Before the call that sets up the filter.
-pub fn seal() {
-    SEALS.fetch_add(1, Ordering::SeqCst);
+pub fn seal(who: Sealed) {
+    match who {
+        Sealed::Process => {
+            SEALS.fetch_add(1, Ordering::SeqCst);
+        }
+        Sealed::Child => {
+            CHILDREN.fetch_add(SEAL_OF_CHILD, Ordering::SeqCst);
+        }
+    }
 }
 
 /// The call that a [`seal`] was for has failed.
-pub fn unseal() {
-    SEALS.fetch_sub(1, Ordering::SeqCst);
+pub fn unseal(who: Sealed) {
+    match who {
+        Sealed::Process => {
+            SEALS.fetch_sub(1, Ordering::SeqCst);
+        }
+        Sealed::Child => {
+            CHILDREN.fetch_sub(SEAL_OF_CHILD, Ordering::SeqCst);
+        }
+    }
 }
 
 /// A system call of the shim's own. ENOSYS in a sealed process.

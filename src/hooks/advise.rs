@@ -57,11 +57,24 @@ pub extern "C" fn process_madvise(call: &mut Call) -> Step {
     }
     // SAFETY: advises nothing.
     let earlier = || unsafe { sys!(SYS_process_madvise, pidfd, 0, 0, advice, flags) }.err();
+    let range = |i| read_value::<[usize; 2]>(vector + i * size_of::<[usize; 2]>());
+    if count != 0 && is_sealed() && matters(advice as i32) {
+        // Which ranges, can't be asked.
+        mappings::give_up();
+    }
     (0..count)
-        .map_while(|i| read_value::<[usize; 2]>(vector + i * size_of::<[usize; 2]>()))
+        .map_while(range)
         .map(|[address, length]| advise(address, length, advice as i32, earlier))
         .find(|step| !step.is_pass())
         .unwrap_or(Step::PASS)
+}
+
+/// Whether the record has something to learn from such advice.
+fn matters(advice: i32) -> bool {
+    matches!(
+        advice,
+        MADV_GUARD_INSTALL | libc::MADV_DONTFORK | libc::MADV_DOFORK | libc::MADV_REMOVE
+    )
 }
 
 /// One range. `earlier` is what the kernel has against the call as a whole.

@@ -11,6 +11,7 @@ use crate::ground::memory::{read_all, read_value};
 use crate::ground::page::{self, event};
 use crate::ground::process;
 use crate::ground::real::{self, sys_of_program};
+use crate::mappings;
 use crate::tag::enforce::{Earlier, enforce};
 use crate::tag::subject;
 use core::ffi::c_void;
@@ -60,11 +61,20 @@ fn submit(context: usize, count: usize, blocks: usize) -> Result<usize, real::Er
     unsafe { sys_of_program!(SYS_io_submit, context, count, blocks) }
 }
 
-/// io_uring_setup(2).
-pub extern "C" fn io_uring_setup(_: &mut slot::Call) -> Step {
+/// io_uring_setup(2). What is told to a ring, madvise(2) for one, nobody sees.
+pub extern "C" fn io_uring_setup(call: &mut slot::Call) -> Step {
     event(Event::IoUring);
     check::blame::give_up();
-    Step::PASS
+    call.then(after_ring)
+}
+
+extern "C" fn after_ring(_: &slot::Call, result: isize) -> isize {
+    if result >= 0 {
+        let errno = real::errno();
+        mappings::changes_unseen();
+        real::set_errno(errno);
+    }
+    result
 }
 
 /// aio_fsync(3): fsync or fdatasync, by a thread of libc's and within libc, where neither is hooked.

@@ -1,20 +1,22 @@
 //! Calls that close descriptors or hand them out: never refused, only noted.
 
 use crate::entry::slot::{Call, Step};
-use crate::ground::descriptors::{distrust, forget, forget_range};
+use crate::ground::descriptors::{distrust, duplicated, forget, forget_range};
 use libc::{CLOSE_RANGE_CLOEXEC, CLOSE_RANGE_UNSHARE, F_DUPFD, F_DUPFD_CLOEXEC};
 use libc::{CMSG_DATA, CMSG_FIRSTHDR, CMSG_LEN, CMSG_NXTHDR, SCM_RIGHTS, SOL_SOCKET, msghdr};
 
 /// dup(2).
 pub extern "C" fn dup(call: &mut Call) -> Step {
-    call.then(forget_result)
+    call.then(after_dup)
 }
 
 /// dup2(2): closes the new number, if it is open and not the old one.
 pub extern "C" fn dup2(call: &mut Call) -> Step {
-    let [_, new, ..] = call.args;
-    forget(new as i32);
-    call.then(forget_result)
+    let [old, new, ..] = call.args;
+    if old as i32 != new as i32 {
+        forget(new as i32);
+    }
+    call.then(after_dup)
 }
 
 /// dup3(2).
@@ -26,7 +28,7 @@ pub extern "C" fn dup3(call: &mut Call) -> Step {
 pub extern "C" fn fcntl(call: &mut Call) -> Step {
     let [_, command, ..] = call.args;
     match command as i32 {
-        F_DUPFD | F_DUPFD_CLOEXEC => call.then(forget_result),
+        F_DUPFD | F_DUPFD_CLOEXEC => call.then(after_dup),
         _ => Step::PASS,
     }
 }
@@ -107,6 +109,13 @@ fn forget_received(message: &msghdr) {
             control = CMSG_NXTHDR(message, header);
         }
     }
+}
+
+extern "C" fn after_dup(call: &Call, result: isize) -> isize {
+    let [old, ..] = call.args;
+    // int in the low half of the register.
+    duplicated(old as i32, result as i32);
+    result
 }
 
 /// The descriptor that a call returned, as its `After`.

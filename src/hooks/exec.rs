@@ -10,6 +10,7 @@ use crate::ground::memory::on_stack;
 use crate::ground::page::event;
 use crate::ground::process;
 use crate::ground::real::{SignalsBlocked, syscall_of_program};
+use crate::tag::audit;
 use daxshim_core::contract::Mode;
 use daxshim_core::report::{Event, Executions};
 
@@ -78,8 +79,11 @@ struct Execution {
 }
 
 fn execute(execution: Execution) -> Step {
-    if process::config().policy.mode == Mode::Off {
-        return Step::PASS;
+    match process::config().policy.mode {
+        Mode::Off => return Step::PASS,
+        // What that program is let change, whoever has forked this process is not told of.
+        Mode::Audit => audit::letting_through(),
+        Mode::Enforce => {}
     }
     let Some(mut scratch) = Scratch::take() else {
         event(Event::ExecLeft);

@@ -4,12 +4,14 @@
 use super::copy::is_open_for_reading;
 use super::descriptors::forget_result;
 use super::flags;
+use super::range::{answer, is_no_range, kernel};
 use super::write::is_open_for_writing;
 use crate::entry::site::IOCTL_TYPES;
 use crate::entry::slot::{Call, Step};
 use crate::ground::memory::read_value;
 use crate::ground::place::{Place, borrow, open_flags};
-use crate::ground::real::sys;
+use crate::ground::real::{is_sealed, sys};
+use crate::mappings::{self, Reasons, during, page_end, suspend_in};
 use crate::tag::enforce::{Earlier, enforce};
 use crate::tag::subject;
 use daxshim_core::contract::{Effect, Operation, Subject};
@@ -49,6 +51,8 @@ enum Victim {
     ByHandle,
     /// The same, where a struct xfs_fsop_attrmulti_handlereq wants attributes set or removed.
     XattrsByHandle,
+    /// None: a range of memory is.
+    UserFaults,
     /// None: a descriptor is handed out.
     HandedOut,
     /// Where the descriptor is a loop device, the one that is the argument.
@@ -112,6 +116,7 @@ fn look_up(request: u32) -> Option<(Operation, Victim)> {
         | F2FS_IOC_COMMIT_ATOMIC_WRITE
         | F2FS_IOC_START_VOLATILE_WRITE => (Write, Victim::Written),
         XFS_IOC_OPEN_BY_HANDLE => (Handle, Victim::HandedOut),
+        UFFDIO_REGISTER => (Handle, Victim::UserFaults),
         LOOP_SET_FD | LOOP_CHANGE_FD => (LoopAttach, Victim::Loop),
         LOOP_CONFIGURE => (LoopAttach, Victim::LoopConfigure),
         _ => return None,
@@ -195,10 +200,39 @@ pub extern "C" fn ioctl(call: &mut Call) -> Step {
         Victim::ByHandle => by_handle(asked, argument, &on),
         Victim::XattrsByHandle if !changes_xattrs(argument) => Step::PASS,
         Victim::XattrsByHandle => by_handle(asked, argument, &on),
+        Victim::UserFaults => register_faults(call, argument),
         Victim::HandedOut => call.then(forget_result),
         Victim::Loop => on(&[Some(argument as i32)], &|| !is_loop(asked)),
         Victim::LoopConfigure => on(&[at(0)], &|| !is_loop(asked)),
     }
+}
+
+/// UFFDIO_REGISTER: loads from the range may wait for whoever handles its faults, but for those that are about
+/// stores alone. A struct uffdio_register: start, length, modes.
+fn register_faults(call: &Call, argument: usize) -> Step {
+    const WRITE_PROTECTED: usize = 1 << 1;
+    let Some([start, length, modes]) = read_value::<[usize; 3]>(argument) else {
+        if is_sealed() {
+            mappings::give_up();
+        }
+        return Step::PASS;
+    };
+    if modes & !WRITE_PROTECTED == 0
+        || is_no_range(start, length)
+        || !mappings::concerns(start, length)
+    {
+        return Step::PASS;
+    }
+    let range = (start, page_end(start, length));
+    let why = Reasons::ELSEWHERE;
+    answer(during(
+        range,
+        || kernel(call),
+        |regions, result| match result {
+            Ok(_) => suspend_in(regions, range, why, why),
+            Err(_) => Ok(()),
+        },
+    ))
 }
 
 type On<'a> = &'a dyn Fn(&[Option<i32>], &dyn Fn() -> bool) -> Step;

@@ -108,10 +108,17 @@ fn renames_nothing(old: &Place, new: &Place, flags: u32) -> bool {
         Err(errno) if errno != libc::ENOENT => return true,
         Err(_) => false,
     };
-    let parents = (old.parent_device(), new.parent_device());
-    let apart = !matches!(parents, (Ok(from), Ok(to)) if from == to);
-    let closed = || old.parent_access().is_err() || new.parent_access().is_err();
+    let apart = match (old.parent_device(), new.parent_device()) {
+        (Ok(from), Ok(to)) => from != to,
+        (from, to) => is_of_kernel(from) || is_of_kernel(to),
+    };
+    let closed = || is_of_kernel(old.parent_access()) || is_of_kernel(new.parent_access());
     unknown || contradictory || onto || apart || closed()
+}
+
+/// Whether it is an error that the kernel will answer too: not that there was no room to ask.
+fn is_of_kernel<T>(asked: Result<T, Errno>) -> bool {
+    asked.is_err_and(|errno| errno != libc::ENOMEM)
 }
 
 /// unlink(2).
@@ -139,7 +146,7 @@ fn unlink_at(place: Place) -> Step {
     enforce(
         Operation::Unlink,
         subject::of(place),
-        || Earlier::refuses_if(place.parent_access().is_err()),
+        || Earlier::refuses_if(is_of_kernel(place.parent_access())),
         || Effect::Changes,
     )
 }

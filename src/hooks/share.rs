@@ -6,7 +6,8 @@ use crate::entry::slot::{Call, Step};
 use crate::ground::descriptors;
 use crate::ground::memory::read_value;
 use crate::ground::process;
-use libc::{CLONE_FILES, CLONE_VM};
+use crate::ground::real;
+use libc::{CLONE_FILES, CLONE_THREAD, CLONE_VFORK, CLONE_VM};
 
 /// vfork(2) where libc itself makes the call: when the parent goes on is not seen there. The symbol
 /// leads to [`vfork`](crate::entry::vfork::vfork), which sees it.
@@ -19,7 +20,19 @@ pub extern "C" fn vfork(_: &mut Call) -> Step {
 pub extern "C" fn clone(call: &mut Call) -> Step {
     let [_, stack, flags, _, parent_tid, _] = call.args;
     check::cloning(stack, [parent_tid, call.seventh()]);
-    cloned(flags as u64)
+    let step = cloned(flags as u64);
+    let borrows = CLONE_VM | CLONE_VFORK;
+    if flags as i32 & (borrows | CLONE_THREAD) != borrows {
+        return step;
+    }
+    // As vfork(2): the child runs elsewhere, so that this call comes back in the parent alone.
+    real::child_begins();
+    call.then(after_borrowed)
+}
+
+extern "C" fn after_borrowed(_: &Call, result: isize) -> isize {
+    real::child_has_ended();
+    result
 }
 
 /// The system call of clone(2), by number only.
@@ -32,8 +45,12 @@ pub extern "C" fn clone_call(call: &mut Call) -> Step {
 /// clone3(2), by number only, with a struct clone_args.
 pub extern "C" fn clone3(call: &mut Call) -> Step {
     let [arguments, ..] = call.args;
-    let read = read_value::<[usize; 7]>(arguments).unwrap_or_default();
-    let [flags, pidfd, child_tid, parent_tid, _, stack, length] = read;
+    let read = read_value::<[usize; 7]>(arguments);
+    if read.is_none() {
+        // What it says can't be known, where the kernel could read it.
+        descriptors::distrust();
+    }
+    let [flags, pidfd, child_tid, parent_tid, _, stack, length] = read.unwrap_or_default();
     check::cloning(stack.wrapping_add(length), [pidfd, child_tid]);
     check::cloning(0, [parent_tid, 0]);
     cloned(flags as u64)

@@ -23,8 +23,11 @@ impl Attributes {
     /// There may be guard pages in it, which fault whoever touches them.
     pub(super) const GUARD: usize = 1 << 15;
     /// What keeps flushes off, each for a reason of its own.
-    const SUSPENDED: usize = Attributes::UNREADABLE | Attributes::KEY | Attributes::GUARD;
+    const SUSPENDED: usize =
+        Attributes::UNREADABLE | Attributes::KEY | Attributes::GUARD | Attributes::ELSEWHERE;
     pub(super) const FILE_SHIFT: u32 = 16;
+    /// What becomes of its pages is decided where it is not seen.
+    pub(super) const ELSEWHERE: usize = 1 << 24;
     /// From here on: one more than the number of the shadow that `DAXSHIM_CHECK` holds it against.
     const WATCHED: u32 = 32;
     const WATCHED_BITS: usize = 0xffff;
@@ -152,6 +155,9 @@ impl Reasons {
     pub const KEY: Reasons = Reasons(Attributes::KEY);
     /// Guard pages, MADV_GUARD_INSTALL.
     pub const GUARD: Reasons = Reasons(Attributes::GUARD);
+    /// What a load does there is decided elsewhere: by whoever handles its faults (userfaultfd(2)), or by what
+    /// io_uring(7) is told. Never lifted.
+    pub const ELSEWHERE: Reasons = Reasons(Attributes::ELSEWHERE);
 
     /// Both.
     pub const fn and(self, other: Reasons) -> Reasons {

@@ -15,7 +15,7 @@ use crate::ground::memory::PAGE;
 use crate::ground::page::event;
 use crate::ground::process;
 use crate::ground::real::{SignalsBlocked, sleep_shortly, sys, yield_now};
-use core::sync::atomic::{AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use daxshim_core::record::{self, Change, Record};
 use daxshim_core::regions::{Busy, Full, Region, Writing};
 use daxshim_core::report::Event;
@@ -194,10 +194,29 @@ pub fn give_up() {
     drain(0, usize::MAX);
 }
 
+/// Whether mappings may be changed where it is not seen.
+static CHANGED_UNSEEN: AtomicBool = AtomicBool::new(false);
+
+/// From now on mappings may be changed where it is not seen: nothing is flushed from user space any more.
+#[cold]
+#[inline(never)]
+pub fn changes_unseen() {
+    CHANGED_UNSEEN.store(true, Ordering::SeqCst);
+    suspend(0, usize::MAX, Reasons::ELSEWHERE);
+}
+
 /// Records a new mapping in place of whatever was there.
 pub fn insert(region: Region) {
     widen(region.start, region.end);
-    write(|regions| regions.insert(region));
+    write(|regions| {
+        // Read by the writer: who sets it becomes one afterwards.
+        let unseen = CHANGED_UNSEEN.load(Ordering::SeqCst);
+        let suspended = Reasons::ELSEWHERE.only_if(unseen);
+        regions.insert(Region {
+            attributes: region.attributes | suspended.0,
+            ..region
+        })
+    });
 }
 
 /// Forgets a range.

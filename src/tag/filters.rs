@@ -8,9 +8,12 @@ use crate::check;
 use crate::ground::memory::on_own_stack;
 use crate::ground::opened::each_descriptor;
 use crate::ground::page::event;
-use crate::ground::real::{self, SignalsBlocked, sys};
+use crate::ground::process;
+use crate::ground::real::{self, Sealed, SignalsBlocked, sys};
+use crate::mappings;
 use crate::tag::subject;
 use core::ffi::CStr;
+use core::sync::atomic::{AtomicUsize, Ordering};
 use daxshim_core::proc::decimal;
 use daxshim_core::report::{Event, read_instead};
 use daxshim_core::seccomp::Status;
@@ -31,7 +34,7 @@ pub fn are_untried(tried: Option<&CStr>) -> bool {
 pub fn begin(is_filtered: bool) {
     if is_filtered {
         no_counter();
-        real::seal();
+        real::seal(Sealed::Process);
     } else if is_counter_off() {
         no_counter();
     }
@@ -48,11 +51,17 @@ fn is_counter_off() -> bool {
     asked.is_ok() && mode == PR_TSC_SIGSEGV
 }
 
-/// Right before the call that sets up a filter. What is open of tagged files is looked up while that can
-/// still be done.
+/// Right before the call that sets up a filter; who is under it then. What is open of tagged files is looked up
+/// while that can still be done.
 #[cold]
 #[inline(never)]
-pub fn set_up() {
+pub fn set_up() -> Sealed {
+    // A child of fork(2) that nobody was told of finds out now that it is none of vfork(2)'s.
+    let _ = mappings::is_complete();
+    if is_child() {
+        real::seal(Sealed::Child);
+        return Sealed::Child;
+    }
     if !real::is_sealed() {
         event(Event::Sealed);
         check::sealing();
@@ -62,7 +71,23 @@ pub fn set_up() {
         // Strict mode switches the time-stamp counter off.
         no_counter();
     }
-    real::seal();
+    real::seal(Sealed::Process);
+    Sealed::Process
+}
+
+/// Whether a child of vfork(2) is running here.
+fn is_child() -> bool {
+    /// Which thread's memory the last child had that filtered itself: a second filter is told by that, as the
+    /// child can't ask any more. Its parent's thread waits meanwhile.
+    static THREAD: AtomicUsize = AtomicUsize::new(0);
+    if !real::is_sealed() {
+        let is_child = real::children() != 0 && !process::is_owner();
+        if is_child {
+            THREAD.store(mappings::thread(), Ordering::Relaxed);
+        }
+        return is_child;
+    }
+    real::is_child_sealed() && THREAD.load(Ordering::Relaxed) == mappings::thread()
 }
 
 /// The time-stamp counter is about to be switched off, in one thread at least and its children.

@@ -1,7 +1,7 @@
 //! The file whose tag is set or cleared: by which descriptor, and who else has it.
 
 use crate::ground::memory::Room;
-use crate::ground::opened::{self, Opened, each_descriptor};
+use crate::ground::opened::{self, Opened, each_descriptor, is_anonymous};
 use crate::ground::place::{Place, Stat};
 use crate::ground::real::{Errno, sys};
 use daxshim_core::filesystem::Filesystem;
@@ -62,7 +62,7 @@ impl File {
         let (at, path, at_flags) = place.at_path();
         let mut link = Line::<32>::new();
         let opened = if place.is_descriptor() {
-            let link = link.c_str(format_args!("/proc/self/fd/{at}"));
+            let link = link.c_str(format_args!("/proc/thread-self/fd/{at}"));
             let link = link.ok_or(libc::EBADF)?.as_ptr();
             // SAFETY: the path is ours.
             unsafe { sys!(SYS_openat, libc::AT_FDCWD, link, flags) }
@@ -92,18 +92,10 @@ impl File {
 /// Whether the program may watch files.
 pub(super) fn watches() -> bool {
     let mut watches = false;
-    let is_known = each_descriptor(|fd| watches |= is_watch(fd));
+    // inotify(7), fanotify(7)
+    const WATCHES: [&[u8]; 2] = [b"anon_inode:inotify", b"anon_inode:[fanotify]"];
+    let is_known = each_descriptor(|fd| watches |= is_anonymous(fd, &WATCHES));
     watches || !is_known
-}
-
-/// Whether the descriptor is one of inotify(7) or fanotify(7).
-fn is_watch(fd: i32) -> bool {
-    let mut link = Line::<32>::new();
-    let mut target = [0_u8; 32];
-    link.c_str(format_args!("/proc/thread-self/fd/{fd}"))
-        .and_then(|link| rustix::fs::readlinkat_raw(CWD, link, &mut target).ok())
-        .and_then(|length| target.get(..length))
-        .is_some_and(|target| matches!(target, b"anon_inode:inotify" | b"anon_inode:[fanotify]"))
 }
 
 /// What a lease proves about others. One on our own descriptor is held until this is dropped.
@@ -227,7 +219,7 @@ pub(super) fn path_of(file: &File) -> Fnv64 {
     let mut room = Room::map(libc::PATH_MAX as usize);
     let path = room.as_mut().map(Room::bytes).unwrap_or_default();
     let len = link
-        .c_str(format_args!("/proc/self/fd/{}", file.as_raw_fd()))
+        .c_str(format_args!("/proc/thread-self/fd/{}", file.as_raw_fd()))
         .and_then(|link| rustix::fs::readlinkat_raw(CWD, link, &mut *path).ok());
     Fnv64::of(len.and_then(|len| path.get(..len)).unwrap_or(&[]))
 }

@@ -5,16 +5,18 @@ const BLOCK: u64 = 4096;
 
 /// A filesystem that knows these extents and answers as FIEMAP does: whole extents that
 /// overlap what was asked for, at most a page of them, the last one marked.
-fn serve(map: &[Extent]) -> impl FnMut(u64, &mut [Extent; BATCH]) -> Result<usize, Errno> {
+fn serve<const N: usize>(
+    map: &[Extent],
+) -> impl FnMut(u64, &mut Fiemap<N>) -> Result<usize, Errno> {
     move |start, page| {
-        let wanted = map.iter().filter(|e| e.end() > start).take(BATCH);
+        let wanted = map.iter().filter(|e| e.end() > start);
         let mut count = 0;
-        for (slot, extent) in page.iter_mut().zip(wanted) {
+        for (slot, extent) in page.extents.iter_mut().zip(wanted) {
             *slot = *extent;
             count += 1;
         }
-        if count > 0 && map.last() == Some(&page[count - 1]) {
-            page[count - 1].flags |= flags::LAST;
+        if count > 0 && map.last() == Some(&page.extents[count - 1]) {
+            page.extents[count - 1].flags |= flags::LAST;
         }
         Ok(count)
     }
@@ -31,8 +33,8 @@ fn first_defect(size: u64, map: &[Extent]) -> Option<Defect> {
 #[test]
 fn the_request_is_laid_out_as_the_kernel_expects() {
     assert_eq!(size_of::<Extent>(), 56);
-    assert_eq!(core::mem::offset_of!(Fiemap, extents), 32);
-    assert!(size_of::<Fiemap>() + size_of::<[Extent; BATCH]>() <= 2048);
+    assert_eq!(core::mem::offset_of!(Fiemap<FEW>, extents), 32);
+    assert!(size_of::<Fiemap<FEW>>() <= 256);
     assert_eq!(FIEMAP, 0xc020_660b);
 }
 
@@ -141,8 +143,8 @@ fn a_filesystem_without_fiemap_has_no_fingerprint() {
 
 #[test]
 fn a_filesystem_that_repeats_itself_does_not_hang_the_walk() {
-    let stuck = |_: u64, page: &mut [Extent; BATCH]| {
-        page[0] = blocks(0, 9, 1, 0);
+    let stuck = |_: u64, page: &mut Fiemap<BATCH>| {
+        page.extents[0] = blocks(0, 9, 1, 0);
         Ok(1)
     };
     let survey = survey_of(4 * BLOCK, stuck).unwrap();
