@@ -5,8 +5,9 @@ use crate::check;
 use crate::entry::slot::{Call, Step};
 use crate::ground::descriptors;
 use crate::ground::memory::read_value;
-use crate::ground::process;
-use libc::{CLONE_FILES, CLONE_VM};
+use crate::ground::{process, thread};
+use crate::mappings;
+use libc::{CLONE_FILES, CLONE_VFORK, CLONE_VM};
 
 /// vfork(2) where libc itself makes the call: when the parent goes on is not seen there. The symbol
 /// leads to [`vfork`](crate::entry::vfork::vfork), which sees it.
@@ -50,6 +51,9 @@ pub extern "C" fn unshare(call: &mut Call) -> Step {
 
 /// Memory is shared, and with it what is known; descriptors are not.
 fn cloned(flags: u64) -> Step {
+    if flags & CLONE_VFORK as u64 == 0 && (flags & CLONE_VM as u64 != 0 || !mappings::is_empty()) {
+        thread::not_alone();
+    }
     if flags & (CLONE_VM | CLONE_FILES) as u64 == CLONE_VM as u64 {
         descriptors::distrust();
     }

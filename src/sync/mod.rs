@@ -42,6 +42,7 @@
 mod msync;
 mod part;
 mod persist;
+mod pieces;
 mod plan;
 pub mod quick;
 pub mod spared;

@@ -1,0 +1,97 @@
+//! A file in pieces: where this process has it in sync mappings, wherever these are, and what is left.
+
+use super::part::Flushable;
+use super::plan::write_back;
+use crate::ground::files;
+use crate::mappings::{Attributes, Flush};
+use daxshim_core::regions::Region;
+use libc::MS_SYNC;
+
+/// Pieces that one sync looks for; each is looked for in all mappings.
+const MOST: usize = 64;
+
+/// A file's bytes from one page to another.
+pub(super) struct Span {
+    pub(super) file: files::Index,
+    pub(super) first: usize,
+    pub(super) last: usize,
+}
+
+/// A part of a [`Span`].
+pub(super) enum Piece {
+    /// It is in a sync mapping, which stays as it is until the next piece is looked for.
+    Mapped(Flushable),
+    /// As far as is known it is not, from offset to offset.
+    Rest(usize, usize),
+}
+
+impl Span {
+    /// Calls `visit` with its pieces, in order.
+    pub(super) fn each_piece(&self, flush: &Flush, mut visit: impl FnMut(Piece)) {
+        let mut cursor = self.first;
+        for _ in 0..MOST {
+            if cursor >= self.last {
+                return;
+            }
+            let piece = self.piece(flush, cursor);
+            cursor = match &piece {
+                Piece::Mapped(part) => cursor + (part.end - part.start),
+                Piece::Rest(_, end) => *end,
+            };
+            visit(piece);
+        }
+        if cursor < self.last {
+            visit(Piece::Rest(cursor, self.last));
+        }
+    }
+
+    /// The piece at `cursor`: by the mapping that reaches farthest, or else up to the next mapping.
+    fn piece(&self, flush: &Flush, cursor: usize) -> Piece {
+        let mut found: Option<Region> = None;
+        let mut next = self.last;
+        let mut address = 0;
+        loop {
+            let region = match flush.look_up(address) {
+                Ok(Some(region)) => region,
+                Ok(None) => break,
+                Err(_) => return Piece::Rest(cursor, self.last),
+            };
+            address = region.end;
+            let Some((first, end)) = self.of_region(&region) else {
+                continue;
+            };
+            if first > cursor {
+                next = next.min(first);
+            } else if cursor < end
+                && found.is_none_or(|other| self.of_region(&other).is_none_or(|(_, its)| its < end))
+            {
+                found = Some(region);
+            }
+        }
+        let Some(region) = found else {
+            return Piece::Rest(cursor, next);
+        };
+        // Held from now on, if it still is what it was.
+        let is_held = flush.look_up(region.start) == Ok(Some(region));
+        match (self.of_region(&region), write_back(region, MS_SYNC)) {
+            (Some((_, end)), Some(how)) if is_held => Piece::Mapped(Flushable {
+                start: region.origin.wrapping_add(cursor),
+                end: region.origin.wrapping_add(end.min(self.last)),
+                how,
+                region,
+            }),
+            _ => Piece::Rest(cursor, self.last),
+        }
+    }
+
+    /// Which bytes of the file are in a mapping; `None`: it is of another, or none to be flushed.
+    fn of_region(&self, region: &Region) -> Option<(usize, usize)> {
+        let attributes = Attributes::of(*region);
+        let end = region.end.min(region.data_end);
+        let is_of_file = attributes.file() == self.file && attributes.kind().is_sync();
+        (is_of_file && region.start < end).then(|| {
+            let offset = |address: usize| address.wrapping_sub(region.origin);
+            (offset(region.start), offset(end))
+        })
+    }
+}
