@@ -1,5 +1,7 @@
 //! What msync on a sync mapping does to the cache, instruction by instruction.
 
+use daxshim_core::host::report::Report;
+use daxshim_core::report;
 use daxshim_tests::trace::{Event, Trace, trace};
 use daxshim_tests::{Failed, Outcome, Scene, Shim, Tag, fail, program, scene};
 use iced_x86::Mnemonic;
@@ -99,6 +101,10 @@ fn main() {
     add(
         "user/fdatasync, part of it mapped".into(),
         Box::new(|| user_part("fdatasync")),
+    );
+    add(
+        "contention is counted".into(),
+        Box::new(contention_is_counted),
     );
     add(
         "PMEM_NO_CLWB".into(),
@@ -391,6 +397,32 @@ fn contended(others: &str) -> Outcome {
             "not followed by the lines of what is mapped: {:x?}",
             trace.events
         );
+    }
+    Ok(())
+}
+
+/// What was left to the kernel while others may have been there is in the report, and nothing else.
+fn contention_is_counted() -> Outcome {
+    for (case, count) in [
+        ("fsync part", 0),
+        ("fsync part, thread", 1),
+        ("fsync, thread", 0),
+    ] {
+        let scene = Scene::new(Tag::Valid)?;
+        let report = scene.report()?;
+        let shim = Shim::new()
+            .with("DAXSHIM_FLUSH", "user")
+            .with("DAXSHIM_REPORT", &report);
+        trace(
+            shim.command(program("trace_msync"))
+                .args(["msync".as_ref(), scene.dir().as_os_str(), case.as_ref()])
+                .current_dir(scene.dir()),
+        )?;
+        let report = Report::read(&report, &BTreeSet::new())?;
+        let counted = report.total.event(report::Event::Contended);
+        if counted != count {
+            fail!("{case}: counted {counted} times");
+        }
     }
     Ok(())
 }

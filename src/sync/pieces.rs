@@ -9,6 +9,8 @@ use libc::MS_SYNC;
 
 /// Pieces that one sync looks for; each is looked for in all mappings.
 const MOST: usize = 64;
+/// How often one is looked for while others change mappings.
+const TRIES: usize = 64;
 
 /// A file's bytes from one page to another.
 pub(super) struct Span {
@@ -45,8 +47,15 @@ impl Span {
         }
     }
 
-    /// The piece at `cursor`: by the mapping that reaches farthest, or else up to the next mapping.
+    /// The piece at `cursor`.
     fn piece(&self, flush: &Flush, cursor: usize) -> Piece {
+        let found = (0..TRIES).find_map(|_| self.find_piece(flush, cursor));
+        found.unwrap_or(Piece::Rest(cursor, self.last))
+    }
+
+    /// By the mapping that reaches farthest, or else up to the next mapping. `None`: that mapping changed
+    /// meanwhile.
+    fn find_piece(&self, flush: &Flush, cursor: usize) -> Option<Piece> {
         let mut found: Option<Region> = None;
         let mut next = self.last;
         let mut address = 0;
@@ -54,7 +63,7 @@ impl Span {
             let region = match flush.look_up(address) {
                 Ok(Some(region)) => region,
                 Ok(None) => break,
-                Err(_) => return Piece::Rest(cursor, self.last),
+                Err(_) => return Some(Piece::Rest(cursor, self.last)),
             };
             address = region.end;
             let Some((first, end)) = self.of_region(&region) else {
@@ -69,19 +78,17 @@ impl Span {
             }
         }
         let Some(region) = found else {
-            return Piece::Rest(cursor, next);
+            return Some(Piece::Rest(cursor, next));
         };
         // Held from now on, if it still is what it was.
         let is_held = flush.look_up(region.start) == Ok(Some(region));
-        match (self.of_region(&region), write_back(region, MS_SYNC)) {
-            (Some((_, end)), Some(how)) if is_held => Piece::Mapped(Flushable {
-                start: region.origin.wrapping_add(cursor),
-                end: region.origin.wrapping_add(end.min(self.last)),
-                how,
-                region,
-            }),
-            _ => Piece::Rest(cursor, self.last),
-        }
+        let (_, end) = self.of_region(&region).filter(|_| is_held)?;
+        Some(Piece::Mapped(Flushable {
+            start: region.origin.wrapping_add(cursor),
+            end: region.origin.wrapping_add(end.min(self.last)),
+            how: write_back(region, MS_SYNC)?,
+            region,
+        }))
     }
 
     /// Which bytes of the file are in a mapping; `None`: it is of another, or none to be flushed.
