@@ -173,7 +173,9 @@ impl Range {
         pages(self.start, self.end)
     }
 
-    fn lines(&self) -> u64 {
+    /// Its lines.
+    #[must_use]
+    pub fn lines(&self) -> u64 {
         self.pages() * self.lines_in_page
     }
 

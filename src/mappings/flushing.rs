@@ -62,20 +62,31 @@ impl Flush {
     /// # Errors
     /// [`Busy`]: a writer was in the way, or it is not known what is there.
     pub fn look_up(&self, address: usize) -> Result<Option<Region>, Busy> {
-        let mut found = self.look_up_at_once(address);
-        if process::config().flush == FlushPolicy::User {
+        match self.look_up_at_once(address) {
             // There lines were asked for, and not the kernel.
-            for pause in 0..PATIENCE {
-                if found != Err(Busy) || RECORD.regions.is_missed() {
-                    break;
-                }
-                RECORD.reach_nowhere(self.0);
-                Me.pause(pause);
-                RECORD.reach_anywhere(self.0);
-                found = self.look_up_at_once(address);
+            Err(Busy) if process::config().flush == FlushPolicy::User => {
+                self.look_up_patiently(address)
+            }
+            found => found,
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn look_up_patiently(&self, address: usize) -> Result<Option<Region>, Busy> {
+        for pause in 0..PATIENCE {
+            if RECORD.regions.is_missed() {
+                break;
+            }
+            RECORD.reach_nowhere(self.0);
+            Me.pause(pause);
+            RECORD.reach_anywhere(self.0);
+            let found = self.look_up_at_once(address);
+            if found != Err(Busy) {
+                return found;
             }
         }
-        found
+        Err(Busy)
     }
 
     fn look_up_at_once(&self, address: usize) -> Result<Option<Region>, Busy> {

@@ -142,14 +142,6 @@ impl Flushable {
         }
     }
 
-    /// Lines to be written back.
-    pub(super) fn lines_owed(&self) -> u64 {
-        match self.how {
-            WriteBack::Nothing => 0,
-            _ => lines_in(self.start, self.end),
-        }
-    }
-
     /// By whichever way is cheaper, see [`daxshim_core::choice`].
     ///
     /// Where others may sync or fault at the same pages, what the kernel did may not be durable when it
@@ -196,7 +188,7 @@ impl Flushable {
         }
         let is_followed = match choice {
             Choice::Lines => false,
-            Choice::Kernel => !is_alone && is_cheaper_than(self.lines_owed(), cost.kernel),
+            Choice::Kernel => !is_alone && is_cheaper_than(range.lines(), cost.kernel),
             Choice::Sweep(_) => !is_alone || !kernel.is_as_safe_in_part,
         };
         if choice == Choice::Lines {

@@ -4,6 +4,7 @@ use super::part::Flushable;
 use super::plan::write_back;
 use crate::ground::files;
 use crate::mappings::{Attributes, Flush};
+use daxshim_core::flush::lines_in;
 use daxshim_core::regions::Region;
 use libc::MS_SYNC;
 
@@ -28,6 +29,28 @@ pub(super) enum Piece {
 }
 
 impl Span {
+    /// How many lines of it are mapped and need write-back, those twice that are mapped twice; `None`: nothing
+    /// is mapped.
+    pub(super) fn lines_owed(&self, flush: &Flush) -> Option<u64> {
+        let mut owed = None;
+        let mut address = 0;
+        while let Ok(Some(region)) = flush.look_up(address) {
+            address = region.end;
+            let Some((first, end)) = self.of_region(&region) else {
+                continue;
+            };
+            let (first, end) = (first.max(self.first), end.min(self.last));
+            let lines = match Attributes::of(region).is_eadr() {
+                false if first < end => lines_in(first, end),
+                _ => 0,
+            };
+            if first < end {
+                owed = Some(owed.unwrap_or(0) + lines);
+            }
+        }
+        owed
+    }
+
     /// Calls `visit` with its pieces, in order.
     pub(super) fn each_piece(&self, flush: &Flush, mut visit: impl FnMut(Piece)) {
         let mut cursor = self.first;
@@ -48,7 +71,8 @@ impl Span {
     }
 
     /// The piece at `cursor`.
-    fn piece(&self, flush: &Flush, cursor: usize) -> Piece {
+    #[inline(never)]
+    pub(super) fn piece(&self, flush: &Flush, cursor: usize) -> Piece {
         let found = (0..TRIES).find_map(|_| self.find_piece(flush, cursor));
         found.unwrap_or(Piece::Rest(cursor, self.last))
     }
@@ -56,7 +80,8 @@ impl Span {
     /// By the mapping that reaches farthest, or else up to the next mapping. `None`: that mapping changed
     /// meanwhile.
     fn find_piece(&self, flush: &Flush, cursor: usize) -> Option<Piece> {
-        let mut found: Option<Region> = None;
+        // Where that mapping is; and behind which byte of the file it ends.
+        let (mut start, mut farthest) = (0, cursor);
         let mut next = self.last;
         let mut address = 0;
         loop {
@@ -66,23 +91,21 @@ impl Span {
                 Err(_) => return Some(Piece::Rest(cursor, self.last)),
             };
             address = region.end;
-            let Some((first, end)) = self.of_region(&region) else {
-                continue;
-            };
-            if first > cursor {
-                next = next.min(first);
-            } else if cursor < end
-                && found.is_none_or(|other| self.of_region(&other).is_none_or(|(_, its)| its < end))
-            {
-                found = Some(region);
+            match self.of_region(&region) {
+                Some((first, _)) if first > cursor => next = next.min(first),
+                Some((_, end)) if end > farthest => (start, farthest) = (region.start, end),
+                _ => {}
             }
         }
-        let Some(region) = found else {
+        if farthest == cursor {
             return Some(Piece::Rest(cursor, next));
-        };
-        // Held from now on, if it still is what it was.
-        let is_held = flush.look_up(region.start) == Ok(Some(region));
-        let (_, end) = self.of_region(&region).filter(|_| is_held)?;
+        }
+        // Held from now on.
+        let region = flush.look_up(start).ok()??;
+        let (first, end) = self.of_region(&region)?;
+        if !(first..end).contains(&cursor) {
+            return None;
+        }
         Some(Piece::Mapped(Flushable {
             start: region.origin.wrapping_add(cursor),
             end: region.origin.wrapping_add(end.min(self.last)),

@@ -69,13 +69,14 @@ pub(super) fn whole_file(
         return None;
     }
     let known = descriptors::mapped(fd).map(|known| known.file);
-    let mut stat = None;
+    let mut found = None;
     let index = match known {
         Some(index) => index,
         None => {
-            let now = Place::Descriptor(fd).stat().ok()?;
-            stat = Some(now);
-            files::find(now.st_dev, now.st_ino)?
+            let now = identity(fd)?;
+            let index = files::find(now.device, now.inode)?;
+            found = Some(now);
+            index
         }
     };
     // Then only lines would do better than the call, and only of all the file.
@@ -90,14 +91,14 @@ pub(super) fn whole_file(
         return None;
     }
     // Of a descriptor that is thought to be known too: it may have been closed unseen.
-    let stat = match stat {
-        Some(stat) => stat,
-        None => Place::Descriptor(fd).stat().ok()?,
+    let now = match found {
+        Some(now) => now,
+        None => identity(fd)?,
     };
-    if !index.file().is(stat.st_dev, stat.st_ino) {
+    if !index.file().is(now.device, now.inode) {
         return None;
     }
-    let size = mappings::page_end(0, usize::try_from(stat.st_size).ok()?);
+    let size = mappings::page_end(0, now.size);
     let (first, last) = span(call, kind, size)?;
     let target = Target {
         call,
@@ -110,25 +111,8 @@ pub(super) fn whole_file(
         },
     };
     let mut done = Done::default();
-    let outcome = match target.whole(&flush, sequence) {
-        Some(part) => {
-            let by_kernel = |start: usize, end: usize, done: &mut Done| {
-                let offset = start.wrapping_sub(part.region.origin);
-                target.kernel(offset, end - start, done)
-            };
-            let kernel = Kernel {
-                sync: &by_kernel,
-                is_as_safe_in_part: kind != report::SyncCall::Fsync,
-            };
-            let outcome = part.sync(&flush, &mut done, &kernel);
-            if part.is_learnt()
-                && let Some(spared) = Spared::of(&flush)
-            {
-                let learner = index.file().learner(last - first);
-                spared.let_calls(learner.blind_passes(), fd);
-            }
-            outcome
-        }
+    let outcome = match target.if_whole(&flush, sequence, &mut done) {
+        Some(outcome) => outcome,
         None if is_skipped() => return None,
         None if config.flush == FlushPolicy::User => target.lines_first(&flush, &mut done)?,
         None if is_alone() => target.alone(&flush, &mut done)?,
@@ -148,6 +132,24 @@ pub(super) fn whole_file(
     Some(finish(kind, done, 0, started, outcome))
 }
 
+/// Which file a descriptor is of.
+struct Identity {
+    device: u64,
+    inode: u64,
+    size: usize,
+}
+
+/// In a frame of its own, for the stack's sake.
+#[inline(never)]
+fn identity(fd: i32) -> Option<Identity> {
+    let stat = Place::Descriptor(fd).stat().ok()?;
+    Some(Identity {
+        device: stat.st_dev,
+        inode: stat.st_ino,
+        size: usize::try_from(stat.st_size).ok()?,
+    })
+}
+
 /// A call on a descriptor of a file that this process has mapped.
 struct Target<'a> {
     call: &'a Call,
@@ -157,6 +159,33 @@ struct Target<'a> {
 }
 
 impl Target<'_> {
+    /// By whichever way is cheaper, if all of it is mapped.
+    #[inline(never)]
+    fn if_whole(
+        &self,
+        flush: &Flush,
+        sequence: usize,
+        done: &mut Done,
+    ) -> Option<Result<(), Errno>> {
+        let part = self.whole(flush, sequence)?;
+        let by_kernel = |start: usize, end: usize, done: &mut Done| {
+            let offset = start.wrapping_sub(part.region.origin);
+            self.kernel(offset, end - start, done)
+        };
+        let kernel = Kernel {
+            sync: &by_kernel,
+            is_as_safe_in_part: self.kind != report::SyncCall::Fsync,
+        };
+        let outcome = part.sync(flush, done, &kernel);
+        if part.is_learnt()
+            && let Some(spared) = Spared::of(flush)
+        {
+            let learner = self.span.file.file().learner(part.end - part.start);
+            spared.let_calls(learner.blind_passes(), self.fd);
+        }
+        Some(outcome)
+    }
+
     /// Where all of it is mapped, each page where it would be were the file mapped in one piece.
     fn whole(&self, flush: &Flush, sequence: usize) -> Option<Flushable> {
         let Span { file, first, last } = self.span;
@@ -200,21 +229,21 @@ impl Target<'_> {
     }
 
     /// Nobody else is known to be there, and part of it may not be mapped.
+    #[inline(never)]
     fn alone(&self, flush: &Flush, done: &mut Done) -> Option<Result<(), Errno>> {
         if !self.by_range() {
             return None;
         }
         // Only of a file that has a sync mapping is it known that this suffices.
-        let mut is_mapped = false;
-        self.span.each_piece(flush, |piece| {
-            is_mapped |= matches!(piece, Piece::Mapped(_))
-        });
         let (offset, length) = (self.span.first, self.span.last - self.span.first);
-        is_mapped.then(|| self.kernel(offset, length, done))
+        self.span
+            .lines_owed(flush)
+            .map(|_| self.kernel(offset, length, done))
     }
 
     /// `DAXSHIM_FLUSH=user`: the lines of what is mapped, and the rest alone by the kernel, if it can be
     /// told to do that. `None`: nothing is mapped.
+    #[inline(never)]
     fn lines_first(&self, flush: &Flush, done: &mut Done) -> Option<Result<(), Errno>> {
         let by_range = self.by_range();
         let mut has_rest = false;
@@ -243,39 +272,40 @@ impl Target<'_> {
 
     /// Others may be there: the call itself, and the lines of what is mapped behind it, unless these take
     /// longer than it did. `None`: nothing is mapped.
+    #[inline(never)]
     fn contended(&self, flush: &Flush, done: &mut Done) -> Option<Result<(), Errno>> {
-        let (mut lines, mut is_mapped, mut is_all) = (0, false, true);
-        self.span.each_piece(flush, |piece| match piece {
-            Piece::Mapped(part) => {
-                is_mapped = true;
-                lines += part.lines_owed();
-                part.calibrate_by(&|start: usize, end: usize| {
-                    let offset = start.wrapping_sub(part.region.origin);
-                    sync_file_range(self.fd, offset, end - start)
-                });
-            }
-            Piece::Rest(..) => is_all = false,
-        });
-        if !is_mapped {
-            return None;
-        }
+        let lines = self.span.lines_owed(flush)?;
+        self.calibrate(flush);
         let before = ticks();
         let outcome = self.as_called(done);
         let took = ticks().wrapping_sub(before);
         let is_cheap = is_cheaper_than(lines, took);
-        if is_cheap {
-            self.span.each_piece(flush, |piece| {
-                if let Piece::Mapped(part) = piece {
-                    part.lines(flush, done);
-                } else {
-                    is_all = false;
-                }
-            });
-        }
-        if !is_cheap || !is_all {
+        if !is_cheap || !self.lines_of_mapped(flush, done) {
             event(Event::Contended);
         }
         Some(outcome)
+    }
+
+    /// Learns what lines cost, if that is not known yet.
+    #[inline(never)]
+    fn calibrate(&self, flush: &Flush) {
+        if let Piece::Mapped(part) = self.span.piece(flush, self.span.first) {
+            part.calibrate_by(&|start: usize, end: usize| {
+                let offset = start.wrapping_sub(part.region.origin);
+                sync_file_range(self.fd, offset, end - start)
+            });
+        }
+    }
+
+    /// The lines of what is mapped; whether that is all.
+    #[inline(never)]
+    fn lines_of_mapped(&self, flush: &Flush, done: &mut Done) -> bool {
+        let mut is_all = true;
+        self.span.each_piece(flush, |piece| match piece {
+            Piece::Mapped(part) => part.lines(flush, done),
+            Piece::Rest(..) => is_all = false,
+        });
+        is_all
     }
 }
 
