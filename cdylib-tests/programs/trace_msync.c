@@ -90,7 +90,7 @@ int main(int argc, char **argv)
 	if (!strcmp(which, "mapped write only"))
 		protection = PROT_WRITE;
 	bool reopened = !strcmp(which, "reopened"), stale = !strcmp(which, "stale") || reopened;
-	bool kept = !strncmp(which, "kept", 4), large = !strcmp(which, "large") || kept || stale;
+	bool kept = !strncmp(which, "kept", 4), large = strstr(which, "large") || kept || stale;
 	bool of_data = !strncmp(which, "fdatasync", 9), by_descriptor = of_data || !strncmp(which, "fsync", 5);
 	keep_open = by_descriptor || kept || stale;
 	long pages = large ? 256 : !strcmp(which, "tail") ? 8 : 4;

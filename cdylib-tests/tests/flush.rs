@@ -80,6 +80,7 @@ fn main() {
     }
     add("fsync/whole file mapped".into(), Box::new(fsync_by_lines));
     add("fsync/part of it mapped".into(), Box::new(fsync_as_called));
+    add("fsync/long".into(), Box::new(fsync_long));
     add(
         "fdatasync/part of it mapped".into(),
         Box::new(fdatasync_by_range),
@@ -180,7 +181,16 @@ fn run(shim: &Shim, case: &str) -> Result<Trace, Failed> {
 
 fn run_on(shim: &Shim, case: &str, tag: Tag) -> Result<Trace, Failed> {
     let scene = Scene::new(tag)?;
-    if ["large", "kept", "kept, thread", "stale", "reopened"].contains(&case) {
+    if [
+        "large",
+        "fsync large",
+        "kept",
+        "kept, thread",
+        "stale",
+        "reopened",
+    ]
+    .contains(&case)
+    {
         std::fs::write(scene.path("large"), scene::pattern(256 * 4096))?;
         scene.tag("large", tag)?;
     }
@@ -360,6 +370,15 @@ fn fsync_as_called() -> Outcome {
     let trace = run(&Shim::new(), "fsync part")?;
     if !lines(&trace).is_empty() || call(&trace, FSYNC).is_none() || call(&trace, RANGE).is_some() {
         fail!("not fsync alone: {:x?}", trace.events);
+    }
+    Ok(())
+}
+
+/// Of a long file nothing is known yet, so it is the kernel's.
+fn fsync_long() -> Outcome {
+    let trace = run(&Shim::new(), "fsync large")?;
+    if call(&trace, FSYNC).is_none() || trace.result != 0 {
+        fail!("not by fsync: {:x?}", trace.events);
     }
     Ok(())
 }
