@@ -80,7 +80,7 @@ fn main() {
     }
     add("fsync/whole file mapped".into(), Box::new(fsync_by_lines));
     add("fsync/part of it mapped".into(), Box::new(fsync_as_called));
-    add("fsync/long".into(), Box::new(fsync_long));
+    add("fsync/large".into(), Box::new(fsync_long));
     add(
         "fdatasync/part of it mapped".into(),
         Box::new(fdatasync_by_range),
