@@ -24,6 +24,7 @@ const BEHAVIOURS: &[(&str, &str, bool)] = &[
     ("deepbind", "write", true),
     ("descriptor_closed_in_fsync", "fsync", true),
     ("descriptor_reuse_after_close", "write", false),
+    ("descriptor_reuse_by_duplicate", "write", false),
     ("descriptor_reuse_after_fclose", "write", false),
     ("descriptor_reuse_in_look", "write", false),
     ("dlsym_on_libc_handle", "write", false),

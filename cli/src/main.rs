@@ -22,8 +22,13 @@ mod shim;
 
 fn main() -> ExitCode {
     shim::shake_off();
-    match commands::parse() {
+    let code = match commands::parse() {
         Ok(arguments) => arguments.command.execute(),
         Err(code) => code,
+    };
+    // Whatever else there was to say, a result that is not there is no success.
+    if code == ExitCode::SUCCESS && output::was_lost() {
+        return ExitCode::FAILURE;
     }
+    code
 }

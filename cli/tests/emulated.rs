@@ -3,6 +3,7 @@
 mod common;
 
 use common::*;
+use std::os::unix::ffi::OsStrExt;
 
 const USER: &str = "user.dax_immutable";
 const CAP_LINUX_IMMUTABLE: libc::c_ulong = 9;
@@ -47,6 +48,47 @@ fn tagging_twice_and_untagging_twice_are_no_errors() {
     assert_eq!(snapshot(&file), before);
     daxshim(["untag"]).arg(&file).succeeds();
     daxshim(["untag"]).arg(&file).succeeds().says("not tagged");
+}
+
+#[test]
+fn a_name_that_is_no_utf8_is_in_the_json() {
+    let scratch = Scratch::tmpfs();
+    let name = std::ffi::OsStr::from_bytes(b"a\xff\nb");
+    let file = scratch.path("").join(name);
+    std::fs::write(&file, [1; 8192]).unwrap();
+    daxshim(["tag", "--emulate"]).arg(&file).succeeds();
+    for (command, list) in [("status", "files"), ("verify", "files")] {
+        let ran = daxshim([command, "--json"]).arg(&file).succeeds();
+        let document: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+        let path = document[list][0]["path"].as_str().unwrap();
+        assert!(path.ends_with("/a\u{fffd}\nb"), "{path:?}");
+    }
+}
+
+#[test]
+fn results_that_cannot_be_written_are_no_success() {
+    let scratch = Scratch::tmpfs();
+    let file = scratch.emulated("data");
+    let ran = shell(
+        "for command in doctor \"doctor --json\" \"status $1\" \"status --json $1\" explain \"explain DAX001\" \
+             --help --version \"run --help\" man \"completions bash\"; do
+             $DAXSHIM $command >/dev/full && echo \"$command: success\"
+         done
+         { $DAXSHIM explain || echo \"$?\" >&2; } | true",
+        &[&file],
+    );
+    assert_eq!((ran.code, &*ran.stdout), (Some(0), ""), "{ran:?}");
+    ran.says("cannot write to standard output")
+        .says("No space left");
+}
+
+#[test]
+fn the_version_names_what_runs() {
+    daxshim(["--version"])
+        .succeeds()
+        .says("commit")
+        .says("library: ")
+        .says("glibc: 2.");
 }
 
 #[test]

@@ -138,6 +138,25 @@ fn nothing_mapped_is_no_error() {
     }
 }
 
+/// In /proc/PID/maps a newline is `\012`, and so is what is called so.
+#[test]
+fn a_name_with_a_newline_leads_to_its_file() {
+    let scratch = Scratch::tmpfs();
+    for name in ["a\nb", "a\\012b"] {
+        let file = scratch.emulated(name);
+        let mapping = Mapped::new(&file);
+        let mut mappings = inspect(&file);
+        // A command that another test starts this moment has it too.
+        mappings.retain(|mapping| mapping["pid"] == std::process::id());
+        let [mapping_of_file] = mappings.as_slice() else {
+            panic!("{mappings:?}");
+        };
+        assert_eq!(mapping_of_file["path"], file.to_str().unwrap());
+        assert_eq!(mapping_of_file["at_path"], true);
+        drop(mapping);
+    }
+}
+
 #[test]
 fn a_number_is_a_process_unless_a_file_has_that_name() {
     let scratch = Scratch::tmpfs();

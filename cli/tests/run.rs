@@ -232,6 +232,8 @@ fn failures_of_daxshim_itself_are_125() {
     for (library, why) in [
         (spaced.to_str().unwrap(), "LD_PRELOAD"),
         ("/no.so", "No such file"),
+        ("/bin/true", "not daxshim's library"),
+        ("/dev/zero", "not a regular file"),
     ] {
         let output = daxshim()
             .args(["run", "--", "true"])

@@ -25,6 +25,7 @@ use crate::atomics::{
     AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering, array, const_unless_model, fence,
 };
 use crate::regions::{Busy, Region, Regions, Writing};
+use crate::units::PAGE;
 
 /// Places for flushes; a power of two. A model has few.
 pub const PLACES: usize = if cfg!(feature = "model") { 2 } else { 128 };
@@ -40,7 +41,7 @@ pub const PLACE_SHIFT: u32 = 12;
 const PATIENCE: usize = if cfg!(feature = "model") { 2 } else { 1 << 16 };
 
 /// How often a change pauses for a flush that does not get on. A flush tells that it does at least each
-/// [`PIECE`], which takes some 10 µs: what does not for so long (some 2 s) was left by somebody who is not
+/// [`PIECE`], which takes some 100 µs: what does not for so long (some 2 s) was left by somebody who is not
 /// going on with it. Less would do for that, but where many want the processor a thread waits for its turn
 /// that long, in the middle of a piece: 70 ms were not enough beside a build on two processors, and
 /// what is unmapped then is a SIGSEGV in that flush.
@@ -49,8 +50,9 @@ pub const DRAIN_PATIENCE: usize = if cfg!(feature = "model") { 4 } else { 1 << 1
 /// So often a pause is a yield; after that whoever is waited for is not running, and it is a short sleep.
 pub const YIELDS: usize = 1 << 10;
 
-/// Bytes that a flush may write back before it tells that it gets on, see [`Place::count`].
-pub const PIECE: usize = 128 << 10;
+/// Bytes that a flush may write back before it tells that it gets on, see [`Place::count`]: no multiple of
+/// [`BATCH`] pages, after which the sum would be what it was.
+pub const PIECE: usize = (BATCH as usize * 4 - 1) * PAGE;
 
 /// A place for a thread that is flushing, and what the last flush there has found.
 #[repr(C, align(64))]
@@ -118,15 +120,15 @@ impl Place {
         }
     }
 
-    /// Adds fewer than [`BATCH`] pages to the sum; whether [`BATCH`] of them are to be counted now. It is
-    /// also how a flush tells that it gets on.
+    /// Adds pages to the sum; how many are to be counted now, in whole batches of [`BATCH`]. It is also how
+    /// a flush tells that it gets on, unless the pages are a multiple of those.
     #[must_use]
     #[inline]
-    pub fn count(&self, pages: u32) -> bool {
-        let sum = self.pages.load(Ordering::Relaxed);
-        let (sum, is_batch) = sum.overflowing_add(PAGE_STEP.wrapping_mul(pages));
-        self.pages.store(sum, Ordering::Relaxed);
-        is_batch
+    pub fn count(&self, pages: u32) -> usize {
+        let added = u64::from(PAGE_STEP).wrapping_mul(u64::from(pages));
+        let sum = added.wrapping_add(u64::from(self.pages.load(Ordering::Relaxed)));
+        self.pages.store(sum as u32, Ordering::Relaxed);
+        (sum >> 32).wrapping_mul(BATCH) as usize
     }
 
     /// The sequence number at which what was last looked up here was plainly flushable; one that the

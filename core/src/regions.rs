@@ -428,6 +428,10 @@ impl Regions {
     /// The place of the leaf where `address` belongs.
     #[inline(always)]
     fn place(&self, address: usize) -> usize {
+        // As in nearly all programs.
+        if self.len() <= 1 {
+            return 0;
+        }
         let used = self.first.iter().take(self.len().div_ceil(LEAF));
         let node = count(used.map(Keys::head), address).saturating_sub(1);
         let rank = self.first.get(node).map_or(0, |keys| keys.rank(address));

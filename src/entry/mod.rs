@@ -2,6 +2,7 @@
 
 pub mod modules;
 pub mod resolve;
+pub mod shortcut;
 pub mod site;
 pub mod slot;
 pub mod stubs;

@@ -38,6 +38,9 @@ impl SiteSlot {
     }
 }
 
+/// Where the number is in a [`SiteSlot`].
+pub(super) const NUMBER: usize = offset_of!(SiteSlot, slot) + offset_of!(Slot, number);
+
 /// Bytes below the stack pointer that the interrupted code may use (System V ABI, x86-64).
 const RED_ZONE: usize = 128;
 /// Bytes of [`site_enter`]'s frame: a [`Call`] and the registers xmm0 to xmm15.
@@ -144,7 +147,7 @@ pub unsafe extern "C" fn site_enter() {
         untagged = const offset_of!(SiteSlot, untagged),
         is_untagged = const descriptors::UNTAGGED,
         limit = const descriptors::LIMIT,
-        number = const offset_of!(SiteSlot, slot) + offset_of!(Slot, number),
+        number = const NUMBER,
         red_zone = const RED_ZONE,
         frame = const SITE_FRAME,
         slot = const offset_of!(Call, slot),
@@ -190,7 +193,7 @@ pub unsafe extern "C" fn ioctl_site_enter() {
         d = const IOCTL_TYPES[3],
         e = const IOCTL_TYPES[4],
         f = const IOCTL_TYPES[5],
-        number = const offset_of!(SiteSlot, slot) + offset_of!(Slot, number),
+        number = const NUMBER,
         enter = sym site_enter,
     )
 }
@@ -223,7 +226,7 @@ pub unsafe extern "C" fn map_site_enter() {
         len = const offset::REGIONS + Regions::LEN,
         lowest = sym mappings::LOWEST,
         highest = sym mappings::HIGHEST,
-        number = const offset_of!(SiteSlot, slot) + offset_of!(Slot, number),
+        number = const NUMBER,
         enter = sym site_enter,
     )
 }
@@ -271,7 +274,7 @@ pub unsafe extern "C" fn mmap_site_enter() {
         ".cfi_endproc",
         anonymous = const libc::MAP_ANONYMOUS,
         fixed = const libc::MAP_FIXED,
-        number = const offset_of!(SiteSlot, slot) + offset_of!(Slot, number),
+        number = const NUMBER,
         enter = sym site_enter,
     )
 }

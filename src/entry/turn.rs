@@ -25,6 +25,7 @@
 //! another thread at work already), nothing is, and the report says so; then the symbols are what is
 //! hooked.
 
+use crate::entry::shortcut::close_site_enter;
 use crate::entry::site::{
     CANCELLABLE, SITES_BY_NUMBER, SiteSlot, cancellable_enter, ioctl_site_enter, map_site_enter,
     mmap_site_enter, mremap_site_enter, site_by_number, site_enter,
@@ -231,6 +232,7 @@ unsafe fn turn_site(
         let middle = core::slice::from_raw_parts((at + MOV) as *const u8, site.middle);
         let enter = match (slot.slot.family, slot.slot.number as libc::c_long) {
             ("ioctl", _) => ioctl_site_enter as *const (),
+            (_, libc::SYS_close) => close_site_enter as *const (),
             (_, libc::SYS_mmap) => mmap_site_enter as *const (),
             (_, libc::SYS_mremap) => mremap_site_enter as *const (),
             (_, libc::SYS_shmat | libc::SYS_process_madvise) => site_enter as *const (),

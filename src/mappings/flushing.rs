@@ -9,7 +9,7 @@ use core::arch::asm;
 use core::ops::Range;
 use core::sync::atomic::{AtomicUsize, Ordering};
 use daxshim_core::config::FlushPolicy;
-use daxshim_core::record::{self, BATCH, Place, Thread};
+use daxshim_core::record::{self, Place, Thread};
 use daxshim_core::regions::{Busy, Region};
 use daxshim_core::report::Event;
 
@@ -122,12 +122,12 @@ impl Flush {
             })
     }
 
-    /// Counts fewer than [`BATCH`] pages whose dirty tags the kernel keeps though their lines are written
-    /// back.
+    /// Counts pages whose dirty tags the kernel keeps though their lines are written back.
     #[inline]
     pub fn count(&self, pages: usize) {
-        if self.0.count(pages as u32) {
-            FLUSHED.fetch_add(BATCH as usize, Ordering::Relaxed);
+        let counted = self.0.count(pages as u32);
+        if counted != 0 {
+            FLUSHED.fetch_add(counted, Ordering::Relaxed);
         }
     }
 }

@@ -82,22 +82,30 @@ impl Flushable {
         if is_skipped() || self.how == WriteBack::Nothing {
             return;
         }
-        for from in (start..end).step_by(PIECE) {
-            let to = from.saturating_add(PIECE).min(end);
+        let mut from = start;
+        while from < end {
+            let to = end.min(from.saturating_add(PIECE));
             // SAFETY: mapped, readable, before the end of the file; and it stays so while `flush`
             // lives.
             unsafe { self.how.lines(from, to) };
             flush.count((to - from).div_ceil(PAGE));
+            from = to;
         }
         done.lines += lines_in(start, end);
     }
 
     /// Lets the thread's next msyncs of as many bytes go to the kernel at once, if that is where they
     /// would go anyway: the range way, or by [`quick`](crate::sync::quick).
+    #[inline]
     pub(super) fn spare_next(&self, flush: &Flush, spared: Option<&Spared>) {
-        let Some(spared) = spared.filter(|_| self.is_learnt()) else {
-            return;
-        };
+        if let Some(spared) = spared
+            && self.is_learnt()
+        {
+            self.spare_learnt(flush, spared);
+        }
+    }
+
+    fn spare_learnt(&self, flush: &Flush, spared: &Spared) {
         let length = self.end - self.start;
         let file = Attributes::of(self.region).file();
         let learner = file.file().learner(length);

@@ -396,7 +396,7 @@ fn detail(entry: &LogEntry) -> Option<String> {
             let asked = entry.asked.div_ceil(64);
             let times = asked / entry.lines.max(1);
             Some(format!(
-                "{} asked for, {} dirty: {} times",
+                "{} asked for and {} dirty, in all: {} to each",
                 lines(asked),
                 number(entry.lines),
                 number(times)

@@ -3,7 +3,7 @@
 use anstyle::{AnsiColor, Style};
 use daxshim_core::check::{Code, Level};
 
-use super::finding::{Finding, Findings, Frame};
+use super::finding::{Finding, Findings, Frame, Limits};
 use crate::output::{BAD, GOOD, ODD, counted, number, styled};
 
 /// So many of those who stored first are shown.
@@ -144,10 +144,10 @@ fn notes(finding: &Finding) -> Vec<(&'static str, String)> {
     notes
 }
 
-/// Then nothing can have been found.
 const NOTHING_WATCHED: &str = "
 daxshim check: nothing was watched: the program mapped no file that has a tag (daxshim status FILE says \
-whether it counts; an emulated one does with --emulate), and no file MAP_SHARED on DAX";
+whether it counts; an emulated one does with --emulate), and no file MAP_SHARED on DAX; --allow-nothing \
+takes that for success";
 
 fn summary(findings: &Findings) -> String {
     let shown = |level: Level| {
@@ -188,9 +188,13 @@ fn summary(findings: &Findings) -> String {
     if let Some(first) = findings.findings.iter().find(|f| !f.suppressed) {
         text += &format!(" (daxshim explain {} says more)", first.code.id());
     }
-    // Where there was no room, that was found.
-    if findings.watched.is_empty() && limits.files_not_watched == 0 {
+    if is_nothing(&findings.watched, limits) {
         text += NOTHING_WATCHED;
     }
     text + "\n"
+}
+
+/// Whether nothing can have been found. Where there was no room to watch a file, that was found.
+pub fn is_nothing(watched: &[String], limits: &Limits) -> bool {
+    watched.is_empty() && limits.files_not_watched == 0
 }

@@ -65,6 +65,10 @@ pub struct Check {
     #[arg(long, value_name = "WHAT", default_value = "warning", value_delimiter = ',', value_parser = threshold)]
     fail_on: Vec<Threshold>,
 
+    /// Exit as the program did even if it mapped nothing that could be watched; without this, 125
+    #[arg(long)]
+    allow_nothing: bool,
+
     /// The program and its arguments
     #[arg(required = true, trailing_var_arg = true, value_name = "CMD")]
     command: Vec<OsString>,
@@ -73,7 +77,7 @@ pub struct Check {
 const AFTER_HELP: &str = "\
 Findings go to standard error. Exit status: 1 if there are findings as --fail-on says, that are not
 suppressed; else the program's, 128+N if signal N ended it, 127 if it is not found, 126 if it cannot be
-executed, 125 if daxshim itself fails or is used wrongly.
+executed, 125 if daxshim itself fails or is used wrongly, or if nothing was watched.
 
 Of each watched file an eighth of its size goes to memory (/dev/shm): that much must be free.
 
@@ -154,14 +158,20 @@ impl Check {
             let reached = |threshold: &Threshold| threshold.is_reached_by(finding);
             !finding.suppressed && self.fail_on.iter().any(reached)
         });
+        let watched = watched(&checked);
+        let is_nothing = text::is_nothing(&watched, &limits);
         Ok(destinations.write(&Findings {
             schema: SCHEMA,
             version: env!("CARGO_PKG_VERSION"),
             command: words(&self.command),
             ended,
-            exit_status: if fails { 1 } else { ended.exit_status },
+            exit_status: match ended.exit_status {
+                _ if fails => 1,
+                0 if is_nothing && !self.allow_nothing => FAILED,
+                status => status,
+            },
             findings,
-            watched: watched(&checked),
+            watched,
             limits,
             policies: checked.shadows.iter().filter_map(Policy::of).collect(),
         }))

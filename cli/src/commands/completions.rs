@@ -26,6 +26,7 @@ impl Completions {
             "daxshim",
             &mut script,
         );
-        output::raw(&script)
+        output::raw(&script);
+        ExitCode::SUCCESS
     }
 }

@@ -1,9 +1,11 @@
 //! `daxshim explain`
 
+use std::ffi::OsStr;
 use std::process::ExitCode;
 
 use anstyle::Style;
 use clap::Args;
+use clap::builder::{PossibleValue, StringValueParser, TypedValueParser};
 use daxshim_core::check::Code;
 
 use crate::output::{self, failure, say, styled};
@@ -12,8 +14,30 @@ use crate::output::{self, failure, say, styled};
 #[derive(Args)]
 pub struct Explain {
     /// Codes, as DAX001; without any, all are listed
-    #[arg(value_name = "CODE")]
+    #[arg(value_name = "CODE", value_parser = AnyCode, hide_possible_values = true)]
     codes: Vec<String>,
+}
+
+/// Takes any word, so that one that is no code is answered as other errors are; shells complete the codes.
+#[derive(Clone)]
+struct AnyCode;
+
+impl TypedValueParser for AnyCode {
+    type Value = String;
+
+    fn parse_ref(
+        &self,
+        command: &clap::Command,
+        argument: Option<&clap::Arg>,
+        value: &OsStr,
+    ) -> Result<String, clap::Error> {
+        StringValueParser::new().parse_ref(command, argument, value)
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        let value = |code: &Code| PossibleValue::new(code.id()).help(code.title());
+        Some(Box::new(Code::ALL.iter().map(value)))
+    }
 }
 
 impl Explain {

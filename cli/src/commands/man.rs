@@ -39,7 +39,10 @@ impl Man {
         }
         let mut page = Vec::new();
         match Page::new(command).render(&mut page) {
-            Ok(()) => output::raw(&page),
+            Ok(()) => {
+                output::raw(&page);
+                exit_code(true)
+            }
             Err(_) => exit_code(false),
         }
     }

@@ -1,10 +1,12 @@
 //! The subcommands, a file each: what each accepts and what it does with it.
 
+use std::ffi::CStr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
-use daxshim_core::host::Error;
+use daxshim_core::host::{Error, shown};
 
 use crate::output;
 
@@ -69,7 +71,11 @@ pub enum Command {
 /// the exit status is returned.
 pub fn parse() -> Result<Arguments, ExitCode> {
     Arguments::try_parse().map_err(|error| {
-        let _ = error.print();
+        if error.kind() == ErrorKind::DisplayVersion {
+            output::say(&version());
+            return ExitCode::SUCCESS;
+        }
+        output::written(error.print());
         // As env(1) and timeout(1): what is below 125 is the program's.
         let command = std::env::args_os().nth(1);
         let runs_programs =
@@ -80,6 +86,22 @@ pub fn parse() -> Result<Arguments, ExitCode> {
             _ => ExitCode::from(crate::run::FAILED),
         }
     })
+}
+
+/// What was built of which sources, the library that it would preload, and the C library it runs on.
+fn version() -> String {
+    let library = match crate::run::library::find() {
+        Ok(path) => shown(&path),
+        Err(_) => "not found".into(),
+    };
+    // SAFETY: a C string that lives as long as the C library.
+    let glibc = unsafe { CStr::from_ptr(libc::gnu_get_libc_version()) };
+    format!(
+        "daxshim {} ({})\nlibrary: {library}\nglibc: {}",
+        env!("CARGO_PKG_VERSION"),
+        env!("DAXSHIM_COMMIT"),
+        glibc.to_string_lossy()
+    )
 }
 
 impl Command {

@@ -28,7 +28,7 @@ pub struct Prepare {
     /// Size to create the file with or to grow it to
     ///
     /// In bytes, or with K, M, G, T (powers of 1024; KiB and KB mean the same).
-    #[arg(long, value_name = "N", value_parser = parse_size)]
+    #[arg(long, value_name = "N", value_parser = parse_size, allow_hyphen_values = true)]
     size: Option<u64>,
 
     /// Prepare it for an emulated tag: DAX is neither needed nor touched
@@ -50,14 +50,15 @@ Examples:
   daxshim prepare --emulate /dev/shm/data --size 64M";
 
 fn parse_size(text: &str) -> Result<u64, String> {
-    Config::new()
-        .with_binary()
-        .parse_size(text)
-        .map_err(|error| error.to_string())
-        .and_then(|size| match i64::try_from(size) {
-            Ok(_) => Ok(size),
-            Err(_) => Err("larger than any file can be".into()),
-        })
+    let parsed = Config::new().with_binary().parse_size(text);
+    match parsed.map(|size| (size, i64::try_from(size))) {
+        Ok((size, Ok(_))) => Ok(size),
+        Ok((_, Err(_))) | Err(parse_size::Error::PosOverflow) => {
+            Err("larger than any file can be".into())
+        }
+        Err(_) if text.starts_with('-') => Err("no file is smaller than 0 bytes".into()),
+        Err(_) => Err("not a number of bytes: 4096, 64M, 1.5G (K, M, G, T)".into()),
+    }
 }
 
 impl Prepare {
@@ -120,8 +121,15 @@ mod tests {
         ] {
             assert_eq!(parse_size(text), size, "{text}");
         }
-        for text in ["", "x", "-1", "16E"] {
-            assert!(parse_size(text).is_err(), "{text}");
+        for (text, why) in [
+            ("", "not a number"),
+            ("1X", "not a number"),
+            ("-5", "smaller than 0"),
+            ("16E", "larger"),
+            ("99E", "larger"),
+        ] {
+            let error = parse_size(text).unwrap_err();
+            assert!(error.contains(why), "{text}: {error}");
         }
     }
 }

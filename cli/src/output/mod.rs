@@ -1,8 +1,8 @@
 //! What the user sees: results on standard output, everything else on standard error. Colour only
 //! on a terminal, and not with NO_COLOR (anstream sees to both).
 
-use std::io::Write;
-use std::process::ExitCode;
+use std::io::{self, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anstyle::{AnsiColor, Style};
 use daxshim_core::host::Error;
@@ -29,10 +29,32 @@ pub fn styled(style: Style, text: &str) -> String {
     format!("{style}{text}{style:#}")
 }
 
+/// Whether results did not arrive where they were to go.
+static LOST: AtomicBool = AtomicBool::new(false);
+
+/// Tells of results that could not be written. A reader that has gone away (`| head`) is no reason to
+/// complain.
+pub fn written(outcome: io::Result<()>) {
+    if let Err(error) = outcome
+        && error.kind() != io::ErrorKind::BrokenPipe
+        && !LOST.swap(true, Ordering::Relaxed)
+    {
+        failure(
+            "cannot write to standard output",
+            &error.to_string(),
+            "make room where it leads, or send it elsewhere",
+        );
+    }
+}
+
+/// Whether [`written`] had to tell of something.
+pub fn was_lost() -> bool {
+    LOST.load(Ordering::Relaxed)
+}
+
 /// A line of results.
 pub fn say(text: &str) {
-    // A reader that has gone away (`| head`) is no reason to complain.
-    let _ = writeln!(anstream::stdout(), "{text}");
+    written(writeln!(anstream::stdout(), "{text}"));
 }
 
 /// A remark.
@@ -66,7 +88,7 @@ pub fn error(error: &Error) {
 /// A JSON document with its schema number; `name` holds the `content`.
 pub fn json(name: &str, content: &impl Serialize) {
     let document = serde_json::json!({ "schema": 1, name: content });
-    let _ = writeln!(std::io::stdout(), "{document:#}");
+    written(writeln!(io::stdout(), "{document:#}"));
 }
 
 /// A JSON document that says itself what it is.
@@ -79,11 +101,9 @@ pub fn document(content: &impl Serialize) -> String {
 }
 
 /// A file of its own on standard output.
-pub fn raw(bytes: &[u8]) -> ExitCode {
-    match std::io::stdout().write_all(bytes) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(_) => ExitCode::FAILURE,
-    }
+pub fn raw(bytes: &[u8]) {
+    let mut stdout = io::stdout();
+    written(stdout.write_all(bytes).and_then(|()| stdout.flush()));
 }
 
 /// Bytes for people: `64 MiB`.

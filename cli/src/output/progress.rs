@@ -2,10 +2,11 @@
 //! terminal.
 
 use std::cell::OnceCell;
+use std::fmt::Write;
 use std::path::Path;
 
 use daxshim_core::host::{Progress, shown};
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 
 /// A bar that appears with the first byte to write.
 pub struct Bar {
@@ -54,9 +55,12 @@ impl Count {
     /// Of so many.
     pub fn new(total: usize) -> Count {
         let bar = ProgressBar::new(total as u64);
-        let template = "verifying [{wide_bar}] {human_pos} of {human_len} states, {per_sec}, \
+        let template = "verifying [{wide_bar}] {human_pos} of {human_len} states, {rate}/s, \
                         {msg} failed, {eta} left";
         if let Ok(style) = ProgressStyle::with_template(template) {
+            let style = style.with_key("rate", |state: &ProgressState, to: &mut dyn Write| {
+                let _ = write!(to, "{:.0}", state.per_sec());
+            });
             bar.set_style(style.progress_chars("=> "));
         }
         bar.set_message("0");

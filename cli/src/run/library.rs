@@ -1,12 +1,13 @@
 //! Where libdaxshim.so is, and how it gets into `LD_PRELOAD`.
 
 use std::ffi::{OsStr, OsString};
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use daxshim_core::host::shown;
 use daxshim_core::preload::Preload;
+use object::{Object, ObjectSymbol};
 
 use super::Failure;
 
@@ -15,7 +16,15 @@ const NAME: &str = "libdaxshim.so";
 /// Names the library outright, for unusual installations.
 pub const VARIABLE: &str = "DAXSHIM_LIBRARY";
 
-/// Finds the library: `DAXSHIM_LIBRARY`, beside the command, or in the `lib` beside its directory.
+/// Where libraries of this architecture are on distributions that keep several apart (Debian).
+const MULTIARCH: &str = if cfg!(target_arch = "aarch64") {
+    "lib/aarch64-linux-gnu"
+} else {
+    "lib/x86_64-linux-gnu"
+};
+
+/// Finds the library: `DAXSHIM_LIBRARY`, beside the command, or in one of the directories for libraries
+/// beside its own.
 ///
 /// # Errors
 /// There is none, or its path can't be written into `LD_PRELOAD`.
@@ -32,7 +41,7 @@ pub fn find() -> Result<PathBuf, Failure> {
     };
     let mut tried = Vec::new();
     for candidate in candidates {
-        match regular_file(&candidate) {
+        match shim(&candidate) {
             Ok(path) => return preloadable(path),
             Err(error) => tried.push(format!("{}: {error}", shown(&candidate))),
         }
@@ -41,7 +50,8 @@ pub fn find() -> Result<PathBuf, Failure> {
         format!("cannot find {NAME}"),
         tried.join("; "),
         format_args!(
-            "put it beside the daxshim command or into ../lib, or set {VARIABLE} to its path"
+            "put it beside the daxshim command or into ../lib, ../lib64 or ../{MULTIARCH}, or set \
+             {VARIABLE} to its path"
         ),
     ))
 }
@@ -51,20 +61,44 @@ fn beside(command: &Path) -> Vec<PathBuf> {
     if let Some(directory) = command.parent() {
         places.push(directory.join(NAME));
         if let Some(prefix) = directory.parent() {
-            places.push(prefix.join("lib").join(NAME));
+            let directories = ["lib", MULTIARCH, "lib64"];
+            places.extend(directories.map(|libraries| prefix.join(libraries).join(NAME)));
         }
     }
     places
 }
 
-fn regular_file(path: &Path) -> io::Result<PathBuf> {
+fn shim(path: &Path) -> io::Result<PathBuf> {
     let path = std::path::absolute(path)?;
-    // Opened, so that one that may not be read is not taken.
-    if std::fs::File::open(&path)?.metadata()?.is_file() {
+    let mut file = std::fs::File::open(&path)?;
+    // Before it is read: a pipe would not end.
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("not a regular file"));
+    }
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    if is_shim(&bytes) {
         Ok(path)
     } else {
-        Err(io::Error::other("not a regular file"))
+        Err(io::Error::other("not daxshim's library for this machine"))
     }
+}
+
+/// Whether it is a shared library for this machine, with a function of daxshim.h. Of another file the loader
+/// would tell each program, and go on without it.
+fn is_shim(bytes: &[u8]) -> bool {
+    let own = if cfg!(target_arch = "aarch64") {
+        object::Architecture::Aarch64
+    } else {
+        object::Architecture::X86_64
+    };
+    let Ok(file) = object::read::elf::ElfFile64::<object::Endianness>::parse(bytes) else {
+        return false;
+    };
+    let is_own_function = |symbol: object::read::elf::ElfSymbol64<'_, '_>| {
+        symbol.is_definition() && symbol.name_bytes() == Ok(b"daxshim_persist")
+    };
+    file.architecture() == own && file.dynamic_symbols().any(is_own_function)
 }
 
 /// The list is split at spaces and colons, and `$` begins what the loader expands (ld.so(8)); none
@@ -160,7 +194,9 @@ mod tests {
             beside(Path::new("/usr/bin/daxshim")),
             [
                 PathBuf::from("/usr/bin/libdaxshim.so"),
-                PathBuf::from("/usr/lib/libdaxshim.so")
+                PathBuf::from("/usr/lib/libdaxshim.so"),
+                Path::new("/usr").join(MULTIARCH).join(NAME),
+                PathBuf::from("/usr/lib64/libdaxshim.so"),
             ]
         );
     }

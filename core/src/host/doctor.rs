@@ -64,6 +64,7 @@ pub struct PmemRegion {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct DaxMount {
     /// Where it is mounted.
+    #[serde(serialize_with = "super::json::path")]
     pub point: PathBuf,
     /// The device.
     pub source: String,
@@ -90,6 +91,7 @@ pub struct Kernel {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Emulation {
     /// A writable tmpfs.
+    #[serde(serialize_with = "super::json::optional")]
     pub directory: Option<PathBuf>,
     /// The attribute that an emulated tag would use there.
     pub attribute: Option<&'static str>,
@@ -138,8 +140,8 @@ fn advice(machine: &Machine) -> Vec<Advice> {
     if machine.devices.is_empty() {
         add(
             "no persistent memory",
-            "scripts/vm -- COMMAND runs COMMAND on real fs-DAX in a virtual machine; or boot with \
-             memmap=SIZE!START to use RAM as /dev/pmem0",
+            "boot with memmap=SIZE!START to use RAM as /dev/pmem0; or, with the sources at hand, \
+             scripts/vm -- COMMAND runs COMMAND on real fs-DAX in a virtual machine",
         );
     } else if machine.mounts.is_empty() {
         add(

@@ -149,8 +149,8 @@ impl Cause {
                 format!("run as root, or with {name} (capsh, setpriv --ambient-caps)")
             }
             Cause::DaxNotSet => format!("daxshim tag {path} sets it along with the tag"),
-            Cause::NoDax(_) => "use a filesystem with fs-DAX (daxshim doctor lists them, scripts/vm makes \
-                 one), or develop without DAX: daxshim tag --emulate"
+            Cause::NoDax(_) => "use a filesystem with fs-DAX (daxshim doctor lists them; scripts/vm of the \
+                 sources makes one in a virtual machine), or develop without DAX: daxshim tag --emulate"
                 .into(),
             Cause::Defect(defect) => match defect.flaw {
                 Flaw::Encoded => "use a file that the filesystem neither compresses nor encrypts".into(),

@@ -1,5 +1,6 @@
 //! What processes have mapped, and whether user flush suffices for it.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fs::File;
 use std::os::fd::AsFd;
@@ -267,10 +268,12 @@ impl Process {
         pages: Option<PageSizes>,
     ) -> Mapped {
         let reason = reason(mapping, sync, facts);
-        let at_path = self.is_at_path(mapping);
-        let path = match mapping.path.strip_suffix(b" (deleted)") {
-            Some(path) if !at_path => path,
-            _ => mapping.path,
+        let now = self.path_now(mapping);
+        let at_path = now.is_some();
+        let path = match (&now, mapping.path.strip_suffix(b" (deleted)")) {
+            (Some(path), _) => path,
+            (None, Some(path)) => path,
+            (None, None) => mapping.path,
         };
         Mapped {
             pid: self.pid,
@@ -292,18 +295,19 @@ impl Process {
         }
     }
 
-    /// The mapping's path, seen from the process: it may have another root or other mounts.
-    fn path(&self, mapping: &Mapping<'_>) -> PathBuf {
-        let path = mapping.path.strip_prefix(b"/").unwrap_or(mapping.path);
+    /// Where a path of the process leads: it may have another root or other mounts.
+    fn seen(&self, path: &[u8]) -> PathBuf {
+        let path = path.strip_prefix(b"/").unwrap_or(path);
         let path = Path::new(std::ffi::OsStr::from_bytes(path));
         self.proc.join("root").join(path)
     }
 
-    fn is_at_path(&self, mapping: &Mapping<'_>) -> bool {
+    /// The path that leads to the mapping's file, if one still does.
+    fn path_now<'a>(&self, mapping: &Mapping<'a>) -> Option<Cow<'a, [u8]>> {
         let target = |device| Target::new(device, mapping.inode, Path::new(""));
         // On btrfs and overlayfs the device of maps is another than stat's.
         let device = look(&map_file(&self.proc, mapping)).map_or(mapping.device, |at| at.device);
-        target(device).is(&self.path(mapping)) == Some(true)
+        names(mapping.path).find(|path| target(device).is(&self.seen(path)) == Some(true))
     }
 
     /// What the mapping's file says of itself: through map_files, or, for who may not use it, by
@@ -313,12 +317,15 @@ impl Process {
         let (place, at) = match look(&direct) {
             Ok(at) => (direct, at),
             Err(_) => {
-                let path = self.path(mapping);
-                match look(&path) {
-                    Ok(at) if (at.device, at.inode) == (mapping.device, mapping.inode) => {
-                        (path, at)
-                    }
-                    _ => return Facts::unread("its path leads elsewhere now"),
+                let found = names(mapping.path).find_map(|path| {
+                    let path = self.seen(&path);
+                    let at = look(&path).ok()?;
+                    let is_it = (at.device, at.inode) == (mapping.device, mapping.inode);
+                    is_it.then_some((path, at))
+                });
+                match found {
+                    Some(found) => found,
+                    None => return Facts::unread("its path leads elsewhere now"),
                 }
             }
         };
@@ -334,6 +341,26 @@ impl Process {
         }
         facts
     }
+}
+
+/// What a path of /proc/PID/maps may stand for: the kernel writes a newline as `\012`, and a backslash as
+/// it is (seq_file_path in fs/seq_file.c).
+fn names(path: &[u8]) -> impl Iterator<Item = Cow<'_, [u8]>> {
+    const NEWLINE: &[u8] = b"\\012";
+    let mut with_newlines = Vec::new();
+    let mut rest = path;
+    while let [first, behind @ ..] = rest {
+        let (byte, next) = match rest.strip_prefix(NEWLINE) {
+            Some(behind) => (b'\n', behind),
+            None => (*first, behind),
+        };
+        with_newlines.push(byte);
+        rest = next;
+    }
+    let differs = with_newlines != path;
+    [Cow::Borrowed(path)]
+        .into_iter()
+        .chain(differs.then_some(Cow::Owned(with_newlines)))
 }
 
 /// What a file says of itself.

@@ -20,6 +20,7 @@ mod file;
 mod holders;
 mod inspect;
 pub mod journal;
+mod json;
 mod mount;
 mod prepare;
 mod privilege;

@@ -10,6 +10,7 @@ use serde::Serialize;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Mount {
     /// Where it is mounted.
+    #[serde(serialize_with = "super::json::path")]
     pub point: PathBuf,
     /// What is mounted (a device, or a name).
     pub source: String,

@@ -17,6 +17,7 @@ use crate::extents::{self, Defect};
 #[derive(Clone, Debug, Serialize)]
 pub struct Status {
     /// As the user named it.
+    #[serde(serialize_with = "super::json::path")]
     pub path: PathBuf,
     /// `st_ino`.
     pub inode: u64,

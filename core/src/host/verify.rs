@@ -26,6 +26,7 @@ pub struct Check {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Verification {
     /// As the user named it.
+    #[serde(serialize_with = "super::json::path")]
     pub path: PathBuf,
     /// Each of them holds.
     pub passed: bool,

@@ -33,7 +33,7 @@ pub fn page(comparison: &Comparison) -> String {
                     (verdict(comparison))
                     p .soft { (rows::design(comparison)) "." }
                     @if let Some(stop) = &comparison.stopped {
-                        p { strong { "It ended early: " } (stop.text) }
+                        p { strong { "It ended early: " } (prose(&stop.text)) }
                     }
                     (warnings(comparison))
                     (times(comparison))
@@ -46,6 +46,16 @@ pub fn page(comparison: &Comparison) -> String {
     page.into_string()
 }
 
+/// A sentence, in which no option is broken in two at the end of a line.
+fn prose(text: &str) -> Markup {
+    html! {
+        @for (i, word) in text.split(' ').enumerate() {
+            @if i > 0 { " " }
+            @if word.starts_with("--") { span .option { (word) } } @else { (word) }
+        }
+    }
+}
+
 fn verdict(comparison: &Comparison) -> Markup {
     let verdict = &comparison.verdict;
     let class = match verdict.result {
@@ -56,10 +66,10 @@ fn verdict(comparison: &Comparison) -> Markup {
     };
     html! {
         div class={ "verdict " (class) } {
-            p { (verdict.text) }
+            p { (prose(&verdict.text)) }
             @if let Some(conclusion) = &comparison.conclusion {
                 @if verdict.result != Finding::NotAccelerated {
-                    p { "In all runs of B, " (conclusion.text) }
+                    p { "In all runs of B, " (prose(&conclusion.text)) }
                 }
             }
         }
@@ -71,7 +81,7 @@ fn warnings(comparison: &Comparison) -> Markup {
         @if !comparison.warnings.is_empty() {
             h2 { "Warnings" }
             ul .warnings {
-                @for doubt in &comparison.warnings { li { (doubt.text) } }
+                @for doubt in &comparison.warnings { li { (prose(&doubt.text)) } }
             }
         }
     }

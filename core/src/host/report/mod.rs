@@ -68,6 +68,7 @@ pub struct Program {
 #[derive(Clone, Debug, Serialize)]
 pub struct Unreadable {
     /// Its path.
+    #[serde(serialize_with = "crate::host::json::path")]
     pub file: PathBuf,
     /// Why.
     pub reason: String,
