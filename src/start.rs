@@ -108,7 +108,7 @@ extern "C" fn start(_: c_int, _: *const *const c_char, environment: *const *cons
             {
                 quick::arm(msync);
             }
-            real::at_fork_in_child(forked);
+            real::at_fork(has_forked, forked);
         }
         log::info!(
             "mode {}, flush {} by {}",
@@ -182,6 +182,11 @@ fn own_path() -> &'static CStr {
     }
 }
 
+/// In a process that has forked.
+unsafe extern "C" fn has_forked() {
+    mappings::shared_with_relatives();
+}
+
 /// In a forked child: only this thread is left, and the parent's page is the parent's.
 ///
 /// # Safety
@@ -190,6 +195,7 @@ pub unsafe extern "C" fn forked() {
     let errno = real::errno();
     process::forked();
     mappings::forked();
+    mappings::shared_with_relatives();
     scratch::forked();
     modules::forked();
     page::forked();

@@ -20,9 +20,9 @@ int main(int argc, char **argv)
 	STEP(msync_(p, 8 * PAGE, MS_SYNC), "all of it");
 	STEP(msync_(p, 2 * PAGE, MS_SYNC), "up to the old end");
 	STEP(msync_(p + 2 * PAGE, 4 * PAGE, MS_SYNC), "what it grew by");
-	STEP(fsync(fd), "fsync");
 	STEP(fdatasync(fd), "fdatasync");
 	STEP(sync_file_range(fd, 0, 0, 7), "sync_file_range");
+	STEP(fsync(fd), "fsync"); /* the kernel's; and the tag, which is of another size now, is looked at */
 	char *q = mmap(NULL, 6 * PAGE, RW, MAP_SHARED, fd, 0);
 	if (q == MAP_FAILED)
 		die("mmap");

@@ -4,6 +4,7 @@
 #include "common.h"
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include <sched.h>
 #include <stddef.h>
 #include <sys/prctl.h>
 
@@ -48,6 +49,39 @@ static void reopen_during_sync_file_range(void)
 		die("seccomp");
 }
 
+static int wait_in_clone(void *unused UNUSED)
+{
+	raw(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL);
+	for (;;)
+		pause();
+	return 0;
+}
+
+static void *wait_in_thread(void *unused UNUSED)
+{
+	for (;;)
+		pause();
+	return 0;
+}
+
+/* Who may be at the file, too; they end with the program. */
+static void make_others(const char *how)
+{
+	static char stack[1 << 16] __attribute__((aligned(16)));
+	pthread_t thread;
+	pid_t child = 0;
+	if (!how)
+		return;
+	if (!strcmp(how, ", thread") && pthread_create(&thread, NULL, wait_in_thread, NULL))
+		die("pthread_create");
+	if (!strcmp(how, ", cloned"))
+		child = clone(wait_in_clone, stack + sizeof stack, CLONE_VM | CLONE_FILES | SIGCHLD, NULL);
+	if (!strcmp(how, ", forked") && (child = fork()) == 0)
+		wait_in_clone(NULL);
+	if (child < 0)
+		die("fork");
+}
+
 int main(int argc, char **argv)
 {
 	begin(argc, argv);
@@ -56,9 +90,9 @@ int main(int argc, char **argv)
 	if (!strcmp(which, "mapped write only"))
 		protection = PROT_WRITE;
 	bool reopened = !strcmp(which, "reopened"), stale = !strcmp(which, "stale") || reopened;
-	bool large = !strcmp(which, "large") || !strcmp(which, "kept") || stale;
-	bool by_descriptor = !strcmp(which, "fsync") || !strcmp(which, "fsync part");
-	keep_open = by_descriptor || !strcmp(which, "kept") || stale;
+	bool kept = !strncmp(which, "kept", 4), large = strstr(which, "large") || kept || stale;
+	bool of_data = !strncmp(which, "fdatasync", 9), by_descriptor = of_data || !strncmp(which, "fsync", 5);
+	keep_open = by_descriptor || kept || stale;
 	long pages = large ? 256 : !strcmp(which, "tail") ? 8 : 4;
 	long stored = !strcmp(which, "tail") ? 2 : pages;
 	char *p = map(NULL, large ? "large" : !strcmp(which, "tail") ? "tail" : "file", pages, 0);
@@ -85,7 +119,7 @@ int main(int argc, char **argv)
 		length = 1;
 	if (!strcmp(which, "pages"))
 		length = 3 * PAGE - 5;
-	if (!strcmp(which, "fsync part"))
+	if (by_descriptor && strstr(which, "part"))
 		munmap(p + 3 * PAGE, PAGE);
 	if (stale) {
 		/* Another file under the number, and nobody saw it coming. */
@@ -107,8 +141,11 @@ int main(int argc, char **argv)
 	if (!strcmp(which, "reserved"))
 		mmap(p + PAGE, PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
 
+	make_others(strchr(which, ','));
+
 	__asm__ volatile("int3" ::"D"(from), "S"(length), "d"(eof) : "memory");
-	long result = (by_descriptor ? fsync(fd) : msync_(from, length, MS_SYNC)) ? errno : 0;
+	long result = of_data ? fdatasync(fd) : by_descriptor ? fsync(fd) : msync_(from, length, MS_SYNC);
+	result = result ? errno : 0;
 	__asm__ volatile("int3" ::"a"(result) : "memory");
 	return end();
 }

@@ -105,7 +105,6 @@ const WAYS: &[(&str, &[(SyncCall, Way)])] = &[
             (SyncCall::Msync, Way::User),
             (SyncCall::Msync, Way::Mixed),
             (SyncCall::Msync, Way::Kernel),
-            (SyncCall::Fsync, Way::Range),
             (SyncCall::Fdatasync, Way::Range),
             (SyncCall::SyncFileRange, Way::Range),
         ],

@@ -1,5 +1,7 @@
 //! What msync on a sync mapping does to the cache, instruction by instruction.
 
+use daxshim_core::host::report::Report;
+use daxshim_core::report;
 use daxshim_tests::trace::{Event, Trace, trace};
 use daxshim_tests::{Failed, Outcome, Scene, Shim, Tag, fail, program, scene};
 use iced_x86::Mnemonic;
@@ -77,7 +79,34 @@ fn main() {
         add(name, Box::new(move || not_the_files(case)));
     }
     add("fsync/whole file mapped".into(), Box::new(fsync_by_lines));
-    add("fsync/part of it mapped".into(), Box::new(fsync_by_range));
+    add("fsync/part of it mapped".into(), Box::new(fsync_as_called));
+    add("fsync/large".into(), Box::new(fsync_long));
+    add(
+        "fdatasync/part of it mapped".into(),
+        Box::new(fdatasync_by_range),
+    );
+    for others in ["thread", "cloned", "forked"] {
+        add(
+            format!("fdatasync/part of it mapped, {others}"),
+            Box::new(move || contended(others)),
+        );
+    }
+    add(
+        "msync/descriptor kept, thread".into(),
+        Box::new(kept_by_threads),
+    );
+    add(
+        "user/fsync, part of it mapped".into(),
+        Box::new(|| user_part("fsync")),
+    );
+    add(
+        "user/fdatasync, part of it mapped".into(),
+        Box::new(|| user_part("fdatasync")),
+    );
+    add(
+        "contention is counted".into(),
+        Box::new(contention_is_counted),
+    );
     add(
         "PMEM_NO_CLWB".into(),
         Box::new(move || {
@@ -152,7 +181,16 @@ fn run(shim: &Shim, case: &str) -> Result<Trace, Failed> {
 
 fn run_on(shim: &Shim, case: &str, tag: Tag) -> Result<Trace, Failed> {
     let scene = Scene::new(tag)?;
-    if ["large", "kept", "stale", "reopened"].contains(&case) {
+    if [
+        "large",
+        "fsync large",
+        "kept",
+        "kept, thread",
+        "stale",
+        "reopened",
+    ]
+    .contains(&case)
+    {
         std::fs::write(scene.path("large"), scene::pattern(256 * 4096))?;
         scene.tag("large", tag)?;
     }
@@ -305,25 +343,132 @@ fn fsync_by_lines() -> Outcome {
     flushes(&trace, &[0, 1, 2, 3], &[], 0, best())
 }
 
-/// fsync of a file of which a page is mapped nowhere here: that page may be dirty all the same.
-fn fsync_by_range() -> Outcome {
+const FSYNC: u64 = libc::SYS_fsync as u64;
+const FDATASYNC: u64 = libc::SYS_fdatasync as u64;
+
+/// Where in a trace this call is last; its first argument is a descriptor.
+fn call(trace: &Trace, number: u64) -> Option<usize> {
+    let is_it = |event: &Event| matches!(event, Event::Call(call, ..) if *call == number);
+    trace.events.iter().rposition(is_it)
+}
+
+fn last_fence(trace: &Trace) -> Option<usize> {
+    let is_it = |event: &Event| *event == Event::Fence;
+    trace.events.iter().rposition(is_it)
+}
+
+/// Lines of the first three pages of four, which are mapped, and of no other.
+fn has_mapped_lines(trace: &Trace) -> bool {
+    let start = trace.announced[0];
+    let owed: BTreeSet<u64> = (start..start + 3 * PAGE).step_by(64).collect();
+    lines(trace) == if eadr() { BTreeSet::new() } else { owed }
+}
+
+/// fsync of a file of which a page is mapped nowhere here: that page may be dirty all the same. What commits
+/// gives others more time than sync_file_range does, so that does not replace it.
+fn fsync_as_called() -> Outcome {
     let trace = run(&Shim::new(), "fsync part")?;
+    if !lines(&trace).is_empty() || call(&trace, FSYNC).is_none() || call(&trace, RANGE).is_some() {
+        fail!("not fsync alone: {:x?}", trace.events);
+    }
+    Ok(())
+}
+
+/// Of a long file nothing is known yet, so it is the kernel's.
+fn fsync_long() -> Outcome {
+    let trace = run(&Shim::new(), "fsync large")?;
+    if call(&trace, FSYNC).is_none() || trace.result != 0 {
+        fail!("not by fsync: {:x?}", trace.events);
+    }
+    Ok(())
+}
+
+/// fdatasync commits nothing here, and so is no safer.
+fn fdatasync_by_range() -> Outcome {
+    let trace = run(&Shim::new(), "fdatasync part")?;
     if !lines(&trace).is_empty() {
         fail!("lines were written back, and not all of them");
     }
-    let range = trace
-        .events
-        .iter()
-        .rposition(|event| matches!(event, Event::Call(RANGE, _, 0)));
-    let fence = trace
-        .events
-        .iter()
-        .rposition(|event| *event == Event::Fence);
-    if range.is_none() || fence < range {
+    let range = call(&trace, RANGE);
+    if range.is_none() || last_fence(&trace) < range || call(&trace, FDATASYNC).is_some() {
         fail!(
             "no sync_file_range with a fence behind it: {:x?}",
             trace.events
         );
+    }
+    Ok(())
+}
+
+/// Others may be there: what was called, and behind it the lines of what is mapped, and a fence.
+fn contended(others: &str) -> Outcome {
+    let trace = run(&Shim::new(), &format!("fdatasync part, {others}"))?;
+    let called = call(&trace, FDATASYNC);
+    let is_line = |event: &Event| matches!(event, Event::WriteBack(..));
+    let first_line = trace.events.iter().position(is_line);
+    if called.is_none() || call(&trace, RANGE).is_some() {
+        fail!("not what was called: {:x?}", trace.events);
+    }
+    if !has_mapped_lines(&trace)
+        || !eadr() && first_line < called
+        || last_fence(&trace) < first_line
+    {
+        fail!(
+            "not followed by the lines of what is mapped: {:x?}",
+            trace.events
+        );
+    }
+    Ok(())
+}
+
+/// What was left to the kernel while others may have been there is in the report, and nothing else.
+fn contention_is_counted() -> Outcome {
+    for (case, count) in [
+        ("fsync part", 0),
+        ("fsync part, thread", 1),
+        ("fsync, thread", 0),
+    ] {
+        let scene = Scene::new(Tag::Valid)?;
+        let report = scene.report()?;
+        let shim = Shim::new()
+            .with("DAXSHIM_FLUSH", "user")
+            .with("DAXSHIM_REPORT", &report);
+        trace(
+            shim.command(program("trace_msync"))
+                .args(["msync".as_ref(), scene.dir().as_os_str(), case.as_ref()])
+                .current_dir(scene.dir()),
+        )?;
+        let report = Report::read(&report, &BTreeSet::new())?;
+        let counted = report.total.event(report::Event::Contended);
+        if counted != count {
+            fail!("{case}: counted {counted} times");
+        }
+    }
+    Ok(())
+}
+
+/// A whole map of which nothing is known yet, with another thread: never the range way.
+fn kept_by_threads() -> Outcome {
+    let trace = run(&Shim::new(), "kept, thread")?;
+    let whole = Event::Call(MSYNC, trace.announced[0], trace.announced[1]);
+    if call(&trace, RANGE).is_some() || !trace.events.contains(&whole) || trace.result != 0 {
+        fail!("not msync of the whole: {:x?}", trace.events);
+    }
+    Ok(())
+}
+
+/// The lines of what is mapped, always; and the rest by the kernel: alone, where there is a call for that
+/// which is as safe.
+fn user_part(which: &str) -> Outcome {
+    let shim = Shim::new().with("DAXSHIM_FLUSH", "user");
+    let trace = run(&shim, &format!("{which} part"))?;
+    let is_rest =
+        |event: &Event| matches!(event, Event::Call(RANGE, _, offset) if *offset == 3 * PAGE);
+    let is_right = match which {
+        "fsync" => call(&trace, FSYNC).is_some() && call(&trace, RANGE).is_none(),
+        _ => trace.events.iter().any(is_rest) && call(&trace, FDATASYNC).is_none(),
+    };
+    if !has_mapped_lines(&trace) || !is_right || last_fence(&trace).is_none() {
+        fail!("not lines, and the rest by the kernel: {:x?}", trace.events);
     }
     Ok(())
 }

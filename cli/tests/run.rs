@@ -924,6 +924,24 @@ fn io_uring_is_reported() {
     assert!(text.contains("io_uring is used"), "{text}");
 }
 
+/// Half of the file is mapped nowhere, so fsync is the kernel's; and once it has forked, it is not alone.
+#[test]
+fn what_was_left_to_the_kernel_among_others_is_counted() {
+    for flush in ["auto", "user"] {
+        for (actions, times) in [
+            (&["map", "unmap-half", "fsync"][..], 0),
+            (&["map", "unmap-half", "fork", "fsync"][..], 1),
+        ] {
+            let (_, text, json) = Tagged::new().report(&["--flush", flush], actions);
+            let events = json["total"]["events"].as_array().unwrap();
+            let counted = events.iter().filter(|event| event["event"] == "contended");
+            let sum: u64 = counted.map(|event| event["count"].as_u64().unwrap()).sum();
+            assert_eq!(sum, times, "{flush}, {actions:?}: {json}");
+            assert_eq!(text.contains("`--flush user`"), times > 0, "{text}");
+        }
+    }
+}
+
 #[test]
 fn programs_with_a_cleaned_environment_are_under_the_shim() {
     let output = run(["--json", "-", "--", "env", "-i", "/bin/true"]);

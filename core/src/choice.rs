@@ -61,6 +61,8 @@ pub const LONGEST: u64 = 1_024;
 pub const CAP: u64 = 4;
 /// The difference that makes one way cheaper than the other: one in so many.
 pub const MARGIN: u64 = 32;
+/// See [`Range::patience`].
+pub const PATIENCE: u64 = 2;
 /// Fixed point of prices of a line: so many make a tick.
 const FRACTION: u64 = 256;
 /// Fixed point of [`Learner::refault`]: so many make one.
@@ -123,7 +125,9 @@ impl Prices {
         self.line.store(line.max(1), Ordering::Relaxed);
     }
 
-    fn of_lines(&self, lines: u64) -> u64 {
+    /// What so many lines cost, ticks.
+    #[must_use]
+    pub fn of_lines(&self, lines: u64) -> u64 {
         lines.saturating_mul(self.line.load(Ordering::Relaxed)) / FRACTION
     }
 
@@ -159,6 +163,9 @@ pub struct Range {
     pub lines_in_page: u64,
     /// Bytes of the largest page that may be mapped here: what a slice is a multiple of.
     pub unit: usize,
+    /// How much dearer than the kernel lines may be and still be taken: 1, or [`PATIENCE`] where the kernel's
+    /// way is less sure (docs/kernel-race.md).
+    pub patience: u64,
 }
 
 impl Range {
@@ -166,8 +173,15 @@ impl Range {
         pages(self.start, self.end)
     }
 
-    fn lines(&self) -> u64 {
+    /// Its lines.
+    #[must_use]
+    pub fn lines(&self) -> u64 {
         self.pages() * self.lines_in_page
+    }
+
+    /// Their price, as it counts against the kernel's.
+    fn price(&self, prices: &Prices) -> u64 {
+        prices.of_lines(self.lines()) / self.patience.max(1)
     }
 
     /// `pages` in bytes, in whole units, at least one.
@@ -329,7 +343,7 @@ impl Learner {
 
     /// How to sync a range. `flushed`: pages flushed from user space so far, whatever their range.
     pub fn choose(&self, prices: &Prices, range: &Range, flushed: u64) -> Choice {
-        let lines = prices.of_lines(range.lines());
+        let lines = range.price(prices);
         match self.side.load(Ordering::Relaxed) {
             KERNEL => {
                 let owed = self.owed(prices, range, flushed);
@@ -461,7 +475,7 @@ impl Learner {
     }
 
     fn learn_kernel(&self, prices: &Prices, range: &Range, cost: Cost) {
-        let lines = prices.of_lines(range.lines());
+        let lines = range.price(prices);
         let kernel = self.effective(prices, cost.kernel);
         let samples = self.samples.load(Ordering::Relaxed);
         // The first pays for tags that others have left.
@@ -516,7 +530,7 @@ impl Learner {
     }
 
     fn learn_sweep(&self, prices: &Prices, range: &Range, slice: Slice, took: u64) {
-        let lines = prices.of_lines(range.lines());
+        let lines = range.price(prices);
         let beyond = self.beyond(prices, took);
         let spent = self.spent.load(Ordering::Relaxed);
         self.spent.store(

@@ -432,6 +432,14 @@ impl Record {
         fence(Ordering::SeqCst);
     }
 
+    /// The flush that is published in this place touches nothing until [`reach_anywhere`](Record::reach_anywhere),
+    /// and nobody need wait for it.
+    pub fn reach_nowhere(&self, place: &Place) {
+        place.sequence.store(1, Ordering::Relaxed);
+        place.start.store(0, Ordering::Relaxed);
+        place.end.store(0, Ordering::Release);
+    }
+
     /// Whether all of `[start, end)` is in the mapping that the place remembers as plainly flushable.
     #[inline]
     pub fn remembers(&self, place: &Place, start: usize, end: usize) -> bool {

@@ -184,6 +184,8 @@ events! {
     ExecLeft "a program was executed with the environment it was given, as there was no room for more: it may run without the shim",
     /// A fork or clone that the library was not told of left a lock held.
     LockTimeout "the mapping table was locked for too long and was not updated; msync went to the kernel",
+    /// A sync of sync mappings went to the kernel, while other threads or processes may have been at the file.
+    Contended "syncs were left to the kernel while other threads or processes may have synced or faulted there: the kernel's DAX code may answer before such data is durable (docs/kernel-race.md); what `--flush user` flushes is immune",
     /// seccomp(2) or prctl(2) was called.
     Sealed "the program filtered its own system calls: from then on the shim made none, so nothing more was looked up; only what was known as tagged by then stayed refused",
 }

@@ -47,7 +47,7 @@ enum Expect {
 struct Arguments {
     /// Trace of a run
     trace: PathBuf,
-    /// What the workload was: log, slots:WRITERS[:interleaved], race, lmdb, tdb, gdbm
+    /// What the workload was: log, slots:WRITERS[:interleaved], race, blocks, lmdb, tdb, gdbm
     #[arg(long)]
     workload: String,
     /// Images per crash point: nothing else written back, everything, and parts at random

@@ -192,10 +192,10 @@ pub fn errno() -> Errno {
     unsafe { *libc::__errno_location() }
 }
 
-/// Registers what a forked child must do first.
-pub fn at_fork_in_child(handler: unsafe extern "C" fn()) {
-    // SAFETY: the handler is async-signal-safe, as pthread_atfork(3) asks.
-    let _: c_int = unsafe { libc::pthread_atfork(None, None, Some(handler)) };
+/// Registers what a process must do when it has forked, and what its child must do first.
+pub fn at_fork(parent: unsafe extern "C" fn(), child: unsafe extern "C" fn()) {
+    // SAFETY: the handlers are async-signal-safe, as pthread_atfork(3) asks.
+    let _: c_int = unsafe { libc::pthread_atfork(None, Some(parent), Some(child)) };
 }
 
 /// All signals of this thread are held back until this is dropped; in a sealed process none are.

@@ -1,6 +1,17 @@
-//! Threads of this process.
+//! Threads of this process, and who else is at what it has mapped.
 
 use crate::ground::place::Place;
+use core::ffi::c_char;
+use core::sync::atomic::{AtomicBool, Ordering};
+
+unsafe extern "C" {
+    /// glibc's from 2.32 on: 0 if there may be another thread of its making.
+    #[link_name = "__libc_single_threaded"]
+    static SINGLE_THREADED: c_char;
+}
+
+/// Whether there are others that libc does not know of.
+static OTHERS: AtomicBool = AtomicBool::new(false);
 
 /// Whether there is but one, as far as /proc tells.
 pub fn is_single_threaded() -> bool {
@@ -8,4 +19,18 @@ pub fn is_single_threaded() -> bool {
     Place::path(c"/proc/self/task".as_ptr() as usize, true)
         .stat()
         .is_ok_and(|stat| stat.st_nlink == 3)
+}
+
+/// Whether nobody else is known to be at what is mapped here: no other thread, and no process that was forked
+/// with it. Of processes that map a file by themselves nothing is known. Two loads.
+#[inline]
+pub fn is_alone() -> bool {
+    // SAFETY: a char of libc's, which it may change at any moment.
+    let is_single = unsafe { (&raw const SINGLE_THREADED).read_volatile() } != 0;
+    is_single && !OTHERS.load(Ordering::Relaxed)
+}
+
+/// From now on there are others, whatever libc says.
+pub fn not_alone() {
+    OTHERS.store(true, Ordering::Relaxed);
 }

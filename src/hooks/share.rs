@@ -5,8 +5,8 @@ use crate::check;
 use crate::entry::slot::{Call, Step};
 use crate::ground::descriptors;
 use crate::ground::memory::read_value;
-use crate::ground::process;
-use crate::ground::real;
+use crate::ground::{process, real, thread};
+use crate::mappings;
 use libc::{CLONE_FILES, CLONE_THREAD, CLONE_VFORK, CLONE_VM};
 
 /// vfork(2) where libc itself makes the call: when the parent goes on is not seen there. The symbol
@@ -49,6 +49,7 @@ pub extern "C" fn clone3(call: &mut Call) -> Step {
     if read.is_none() {
         // What it says can't be known, where the kernel could read it.
         descriptors::distrust();
+        thread::not_alone();
     }
     let [flags, pidfd, child_tid, parent_tid, _, stack, length] = read.unwrap_or_default();
     check::cloning(stack.wrapping_add(length), [pidfd, child_tid]);
@@ -67,6 +68,9 @@ pub extern "C" fn unshare(call: &mut Call) -> Step {
 
 /// Memory is shared, and with it what is known; descriptors are not.
 fn cloned(flags: u64) -> Step {
+    if flags & CLONE_VFORK as u64 == 0 && (flags & CLONE_VM as u64 != 0 || !mappings::is_empty()) {
+        thread::not_alone();
+    }
     if flags & (CLONE_VM | CLONE_FILES) as u64 == CLONE_VM as u64 {
         descriptors::distrust();
     }

@@ -3,11 +3,13 @@
 use super::attributes::Attributes;
 use super::{Me, RECORD, is_empty, settle};
 use crate::ground::page::event;
+use crate::ground::process;
 use crate::ground::real::sys;
 use core::arch::asm;
 use core::ops::Range;
 use core::sync::atomic::{AtomicUsize, Ordering};
-use daxshim_core::record::Place;
+use daxshim_core::config::FlushPolicy;
+use daxshim_core::record::{self, Place, Thread};
 use daxshim_core::regions::{Busy, Region};
 use daxshim_core::report::Event;
 
@@ -18,6 +20,9 @@ pub static FLUSHED: AtomicUsize = AtomicUsize::new(0);
 pub fn pages_flushed() -> u64 {
     FLUSHED.load(Ordering::Relaxed) as u64
 }
+
+/// How often a lookup lets others go on that change mappings, with `DAXSHIM_FLUSH=user`.
+const PATIENCE: usize = record::YIELDS;
 
 /// A published flush; mappings looked up through it stay as they are while it lives.
 pub struct Flush(&'static Place);
@@ -57,6 +62,34 @@ impl Flush {
     /// # Errors
     /// [`Busy`]: a writer was in the way, or it is not known what is there.
     pub fn look_up(&self, address: usize) -> Result<Option<Region>, Busy> {
+        match self.look_up_at_once(address) {
+            // There lines were asked for, and not the kernel.
+            Err(Busy) if process::config().flush == FlushPolicy::User => {
+                self.look_up_patiently(address)
+            }
+            found => found,
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn look_up_patiently(&self, address: usize) -> Result<Option<Region>, Busy> {
+        for pause in 0..PATIENCE {
+            if RECORD.regions.is_missed() {
+                break;
+            }
+            RECORD.reach_nowhere(self.0);
+            Me.pause(pause);
+            RECORD.reach_anywhere(self.0);
+            let found = self.look_up_at_once(address);
+            if found != Err(Busy) {
+                return found;
+            }
+        }
+        Err(Busy)
+    }
+
+    fn look_up_at_once(&self, address: usize) -> Result<Option<Region>, Busy> {
         let is_plain = |region: &Region| Attributes::of(*region).is_plainly_flushable();
         RECORD.look_up(self.0, address, is_plain)
     }

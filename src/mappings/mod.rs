@@ -15,6 +15,7 @@ use crate::ground::memory::PAGE;
 use crate::ground::page::event;
 use crate::ground::process;
 use crate::ground::real::{SignalsBlocked, sleep_shortly, sys, yield_now};
+use crate::ground::thread::not_alone;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use daxshim_core::record::{self, Change, Record};
 use daxshim_core::regions::{Busy, Full, Region, Writing};
@@ -380,6 +381,13 @@ pub fn relocate_in(
         }
     }
     outcome
+}
+
+/// After a fork, in both processes: whoever has a mapping now is not alone with it.
+pub fn shared_with_relatives() {
+    if !is_empty() {
+        not_alone();
+    }
 }
 
 /// In a forked child: the other threads, and with them the writer and flushes, are gone, and so

@@ -31,8 +31,11 @@
 //!
 //! "Every DAX entry with a dirty tag" holds only while nobody else syncs or faults at the same entry:
 //! dax_writeback_one skips one that it meets locked, and clears a tag before the lines are flushed, so that a
-//! sync may return before another thread's is done (docs/kernel-race.md). msync and fsync go through the same
-//! code, so the range way loses nothing that they would have kept; lines are immune.
+//! sync may return before another thread's is done (docs/kernel-race.md). Lines are immune. msync and fdatasync
+//! go through the same code and have nothing to commit here, so the range way leaves no more to chance; fsync
+//! commits the time of modification, and meanwhile another's flush may end, so it is never replaced by that. And
+//! where others are known to be there ([`is_alone`](crate::ground::thread::is_alone)), the kernel gets the call
+//! that was made.
 //!
 //! # Entry
 //!
@@ -42,6 +45,7 @@
 mod msync;
 mod part;
 mod persist;
+mod pieces;
 mod plan;
 pub mod quick;
 pub mod spared;

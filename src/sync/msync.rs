@@ -7,6 +7,7 @@ use crate::check;
 use crate::entry::slot::{Call, Step};
 use crate::ground::memory::PAGE;
 use crate::ground::process;
+use crate::ground::thread::is_alone;
 use crate::mappings::{self, Flush};
 use crate::sync::spared::{ByRange, Spared};
 use crate::tag::audit;
@@ -129,9 +130,10 @@ pub fn msync(call: &mut Call) -> Step {
 /// Syncs a range the range way, if that was said of the next few.
 #[inline]
 fn is_spared(request: &Request, spared: &Spared) -> bool {
-    spared
-        .range(request.start, request.end)
-        .is_some_and(|range| spare_by_range(request, spared, &range))
+    is_alone()
+        && spared
+            .range(request.start, request.end)
+            .is_some_and(|range| spare_by_range(request, spared, &range))
 }
 
 #[inline(never)]

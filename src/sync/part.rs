@@ -5,18 +5,20 @@ use super::quick;
 use crate::ground::descriptors;
 use crate::ground::files;
 use crate::ground::memory::{HUGE, PAGE};
+use crate::ground::page::event;
 use crate::ground::place::borrow;
 use crate::ground::process;
 use crate::ground::real::{Errno, is_sealed, sys};
+use crate::ground::thread::is_alone;
 use crate::mappings::{self, Attributes, Flush};
 use crate::sync::spared::{Next, Spared};
-use daxshim_core::choice::{Choice, Cost, Prices, Range};
+use daxshim_core::choice::{Choice, Cost, PATIENCE, Prices, Range};
 use daxshim_core::config::FlushPolicy;
 use daxshim_core::dax;
 use daxshim_core::flush::{LINE, WriteBack, lines_in};
 use daxshim_core::record::PIECE;
 use daxshim_core::regions::Region;
-use daxshim_core::report::ticks;
+use daxshim_core::report::{Event, ticks};
 use libc::{
     MS_SYNC, SYNC_FILE_RANGE_WAIT_AFTER, SYNC_FILE_RANGE_WAIT_BEFORE, SYNC_FILE_RANGE_WRITE,
 };
@@ -35,16 +37,29 @@ pub(super) struct Flushable {
     pub(super) region: Region,
 }
 
-/// The kernel's way, from address to address: what was called, or the range way; it says which.
-type Kernel<'a> = &'a dyn Fn(usize, usize, &mut Done) -> Result<(), Errno>;
+/// The kernel's way.
+pub(super) struct Kernel<'a> {
+    /// From address to address: what was called, or the range way; it says which.
+    pub(super) sync: &'a dyn Fn(usize, usize, &mut Done) -> Result<(), Errno>,
+    /// Whether it leaves no more to chance for a part than for all.
+    pub(super) is_as_safe_in_part: bool,
+}
 
 impl Flushable {
     /// Syncs it; the fence is the caller's.
-    pub(super) fn sync(&self, flush: &Flush, done: &mut Done, kernel: Kernel) -> Result<(), Errno> {
+    pub(super) fn sync(
+        &self,
+        flush: &Flush,
+        done: &mut Done,
+        kernel: &Kernel,
+    ) -> Result<(), Errno> {
         if self.is_learnt() {
             if is_sealed() {
                 // What is cheaper can't be measured.
-                return kernel(self.start & !(PAGE - 1), self.end, done);
+                if !is_alone() {
+                    event(Event::Contended);
+                }
+                return (kernel.sync)(self.start & !(PAGE - 1), self.end, done);
             }
             return self.learnt(flush, done, kernel);
         }
@@ -101,7 +116,7 @@ impl Flushable {
         };
         let next = if count == 0 {
             Next::Measured
-        } else if is_known() {
+        } else if is_alone() && is_known() {
             Next::ByRange {
                 count,
                 most: learner.pass_ticks(&PRICES),
@@ -136,18 +151,23 @@ impl Flushable {
     }
 
     /// By whichever way is cheaper, see [`daxshim_core::choice`].
+    ///
+    /// Where others may sync or fault at the same pages, what the kernel did may not be durable when it
+    /// answers (docs/kernel-race.md). There lines are taken if they cost at most twice as much; and what went
+    /// to the kernel all the same is followed by its lines, if these cost no more than it took.
     #[inline(never)]
     pub(super) fn learnt(
         &self,
         flush: &Flush,
         done: &mut Done,
-        kernel: Kernel,
+        kernel: &Kernel,
     ) -> Result<(), Errno> {
+        let is_alone = is_alone();
         let attributes = Attributes::of(self.region);
         let file = attributes.file().file();
         let learner = file.learner(self.end - self.start);
         if !PRICES.are_known() {
-            self.calibrate(kernel);
+            self.calibrate(&|start, end| (kernel.sync)(start, end, &mut Done::default()));
         }
         // A range of bytes may begin and end within pages, which are mapped in whole.
         let range = Range {
@@ -155,6 +175,7 @@ impl Flushable {
             end: mappings::page_end(0, self.end),
             lines_in_page: (PAGE / LINE) as u64,
             unit: if attributes.is_huge() { HUGE } else { PAGE },
+            patience: if is_alone { 1 } else { PATIENCE },
         };
         let flushed = self.flushed();
         let choice = learner.choose(&PRICES, &range, flushed);
@@ -170,14 +191,24 @@ impl Flushable {
         };
         if start < end {
             let before = ticks();
-            outcome = kernel(start, end, done);
+            outcome = (kernel.sync)(start, end, done);
             cost.kernel = ticks().wrapping_sub(before);
         }
+        let is_followed = match choice {
+            Choice::Lines => false,
+            Choice::Kernel => !is_alone && is_cheaper_than(range.lines(), cost.kernel),
+            Choice::Sweep(_) => !is_alone || !kernel.is_as_safe_in_part,
+        };
         if choice == Choice::Lines {
             let before = ticks();
             self.lines(flush, done);
             cost.lines = ticks().wrapping_sub(before);
+        } else if is_followed {
+            self.lines(flush, done);
         } else {
+            if !is_alone {
+                event(Event::Contended);
+            }
             if self.start < start {
                 self.lines_between(self.start, start, flush, done);
             }
@@ -189,9 +220,16 @@ impl Flushable {
         outcome
     }
 
+    /// As [`calibrate`](Flushable::calibrate), if that is owed and can be done here.
+    pub(super) fn calibrate_by(&self, kernel: &dyn Fn(usize, usize) -> Result<(), Errno>) {
+        if self.is_learnt() && !PRICES.are_known() {
+            self.calibrate(kernel);
+        }
+    }
+
     /// What lines and system calls cost here. By the kernel's syncs the first page becomes clean.
     #[cold]
-    fn calibrate(&self, kernel: Kernel) {
+    fn calibrate(&self, kernel: &dyn Fn(usize, usize) -> Result<(), Errno>) {
         let page = self.start & !(PAGE - 1);
         let end = self.start + quick::LIMIT;
         let mut took = [0; 3];
@@ -206,12 +244,17 @@ impl Flushable {
             let synced = ticks();
             *lines = flushed.wrapping_sub(started);
             *msync = synced.wrapping_sub(flushed);
-            let _ = kernel(page, page + PAGE, &mut Done::default());
+            let _ = kernel(page, page + PAGE);
             *asked = ticks().wrapping_sub(synced);
         }
         let [lines, msync, asked] = took;
         PRICES.calibrate(lines_in(self.start, end), lines, msync, asked);
     }
+}
+
+/// Whether so many lines cost less than so many ticks.
+pub(super) fn is_cheaper_than(lines: u64, took: u64) -> bool {
+    lines <= (quick::LIMIT / LINE) as u64 || PRICES.are_known() && PRICES.of_lines(lines) <= took
 }
 
 /// The range way by a descriptor of which a sync mapping of the file was made. `None` if it can't be

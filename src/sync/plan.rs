@@ -1,10 +1,11 @@
 //! How a range is split by mapping, and what is done about each part.
 
-use super::part::Flushable;
+use super::part::{Flushable, Kernel};
 use crate::entry::slot::Call;
 use crate::ground::memory::PAGE;
 use crate::ground::process;
 use crate::ground::real::{Errno, sys_of_program};
+use crate::ground::thread::is_alone;
 use crate::mappings::{Attributes, Flush};
 use daxshim_core::config::FlushPolicy;
 use daxshim_core::flush::{WriteBack, fence};
@@ -140,14 +141,20 @@ impl Request {
         flush: &Flush,
         done: &mut Done,
     ) -> Result<(), Errno> {
-        part.sync(flush, done, &|start, end, done| {
-            if part.by_range(start, end).is_some() {
+        let by_kernel = |start: usize, end: usize, done: &mut Done| {
+            // Where others may be there the kernel gets what was called.
+            if is_alone() && part.by_range(start, end).is_some() {
                 done.by_range = true;
                 return Ok(());
             }
             done.by_kernel = true;
             self.kernel(start, end)
-        })
+        };
+        let kernel = Kernel {
+            sync: &by_kernel,
+            is_as_safe_in_part: true,
+        };
+        part.sync(flush, done, &kernel)
     }
 
     /// Does it all, as the kernel would: in order of addresses; a hole is remembered, and the rest

@@ -60,6 +60,7 @@ int main(int argc, char **argv) {
         else if (strcmp(op, "msync") == 0) { mapped()[0]++; if (msync(map, 4096, MS_SYNC) != 0) exit(93); }
         else if (strcmp(op, "msync-all") == 0) { mapped(); if (msync(map, size, MS_SYNC) != 0) exit(93); }
         else if (strcmp(op, "protect") == 0) { mapped(); if (mprotect(map, size, PROT_NONE) != 0) exit(94); }
+        else if (strcmp(op, "unmap-half") == 0) { mapped(); if (munmap(map + size / 2, size / 2) != 0) exit(94); }
         else if (strcmp(op, "fsync") == 0) fsync(opened());
         else if (strcmp(op, "write") == 0) (void)!write(opened(), "x", 1);
         else if (strcmp(op, "truncate") == 0) { opened(); (void)!ftruncate(file, (off_t)size); }

@@ -214,6 +214,7 @@ impl Run {
             start: first * PAGE,
             end: end * PAGE,
             lines_in_page: 64,
+            patience: 1,
             unit: self.unit * PAGE,
         };
         let choice = learner.choose(&self.prices, &range, self.flushed);
@@ -456,6 +457,7 @@ fn the_kernel_s_first_sync_is_no_sample_of_its_price() {
         start: 0,
         end: 2_048 * PAGE,
         lines_in_page: 64,
+        patience: 1,
         unit: PAGE,
     };
     let learner = Learner::new();
@@ -470,6 +472,40 @@ fn the_kernel_s_first_sync_is_no_sample_of_its_price() {
     for _ in 0..20 {
         assert_eq!(learner.choose(&prices, &range, 0), Choice::Kernel);
         sync(1_500);
+    }
+}
+
+/// Where the kernel's way is less sure, lines are taken that cost at most twice as much.
+#[test]
+fn patience_takes_lines_at_twice_the_price() {
+    for (took, patience, takes_lines) in [
+        (60_000, 1, false),
+        (60_000, PATIENCE, true),
+        (40_000, PATIENCE, false),
+    ] {
+        let prices = Prices::new();
+        prices.calibrate(512, 512, 2_000, 1_500);
+        let range = Range {
+            start: 0,
+            end: 100_000 / 64 * PAGE,
+            lines_in_page: 64,
+            unit: PAGE,
+            patience,
+        };
+        let learner = Learner::new();
+        let mut choice = Choice::Kernel;
+        for _ in 0..8 {
+            choice = learner.choose(&prices, &range, 0);
+            if choice != Choice::Kernel {
+                break;
+            }
+            let cost = Cost {
+                kernel: took,
+                ..Cost::default()
+            };
+            learner.learn(&prices, &range, choice, cost, 0);
+        }
+        assert_eq!(choice != Choice::Kernel, takes_lines, "{took} {patience}");
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::file::File;
 use crate::trace::Cause;
 
+mod blocks;
 mod database;
 mod library;
 mod log;
@@ -36,7 +37,7 @@ pub trait Checker {
 }
 
 /// By the name of a workload and what follows it: `log`, `slots:WRITERS`, `slots:WRITERS:interleaved`, `race`,
-/// `lmdb`, `tdb`, `gdbm`.
+/// `blocks`, `lmdb`, `tdb`, `gdbm`.
 pub fn by_name(name: &str, file: &File) -> Result<Box<dyn Checker>, String> {
     let mut parts = name.split(':');
     let kind = parts.next().unwrap_or_default();
@@ -48,6 +49,7 @@ pub fn by_name(name: &str, file: &File) -> Result<Box<dyn Checker>, String> {
             Ok(Box::new(slots::Slots::new(file, writers, true)?))
         }
         ("lmdb" | "tdb" | "gdbm", []) => Ok(Box::new(database::Database::new(kind)?)),
+        ("blocks", []) => Ok(Box::new(blocks::Blocks::new(file))),
         ("race", []) => Ok(Box::new(race::Race::new(file)?)),
         _ => Err(format!("there is no workload '{name}'")),
     }

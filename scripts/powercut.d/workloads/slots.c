@@ -258,6 +258,22 @@ static int by_holed(struct writes *writes)
 	return failed;
 }
 
+/* By the descriptor, while the file's latest mapping has a hole where the stores are. The hole is not told to the plugin as
+ * mapped: a flush there is none. */
+static int by_holed_file(struct writes *writes)
+{
+	size_t from = size / PAGE / 2 * PAGE;
+	char *other = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	int failed;
+	if (other == MAP_FAILED)
+		fail("mmap");
+	munmap(other + from, size - from);
+	store(map, writes);
+	failed = fsync(fd);
+	munmap(other, from);
+	return failed;
+}
+
 /* Its descriptor closed when it is synced. */
 static int by_closed(struct writes *writes)
 {
@@ -353,7 +369,7 @@ static const struct way {
 	{'s', by_file_range, 0}, {'S', by_whole_file_range, 0}, {'D', by_duplicate, 0}, {'a', by_other_mapping, 0},
 	{'m', by_moved, 0},     {'t', by_protected, 0},  {'u', by_unmapped, 0},	     {'P', by_mapped_again, 0},
 	{'M', by_holed, 0},     {'B', by_closed, 0},     {'F', by_child, 1},	     {'G', for_parent, 1},
-	{'x', by_persist, 0},
+	{'x', by_persist, 0},   {'H', by_holed_file, 0},
 	{'0', no_sync, 0},      {'1', last_left_out, 0}, {'2', no_fence, 0},	     {EARLY, early, 0},
 };
 #define WAYS (sizeof ways / sizeof *ways)

@@ -21,8 +21,8 @@ pub mod signals;
 use super::shadows::{Part, Shadow, each_part};
 use super::{budget, stack, stacks};
 use crate::ground::memory::PAGE;
-use crate::ground::process;
 use crate::ground::real::sys;
+use crate::ground::{process, thread};
 use crate::mappings::{self, Attributes, Flush, page_end};
 use core::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, AtomicUsize, Ordering};
 use daxshim_core::check::blame::{BY_KERNEL, Pages, Table, UNKNOWN};
@@ -74,7 +74,6 @@ pub fn start(are_turned: bool) {
     if !possible {
         log::warn!("DAXSHIM_BLAME: who stores first cannot be noted here");
     }
-    robust::start();
     STARTED.store(budget::clock(), Ordering::Relaxed);
     ON.store(possible, Ordering::Release);
 }
@@ -249,7 +248,7 @@ fn leave(address: usize, length: usize) {
 #[cold]
 #[inline(never)]
 pub fn cloning(stack: usize, words: [usize; 2]) {
-    robust::cloning();
+    thread::not_alone();
     if stack != 0 {
         leave_stack(stack - 1);
     }

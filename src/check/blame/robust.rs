@@ -8,8 +8,7 @@
 
 use crate::ground::memory::read_value;
 use crate::ground::real::sys;
-use core::ptr;
-use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
+use crate::ground::thread::is_alone;
 
 /// struct robust_list_head of linux/futex.h.
 #[derive(Clone, Copy)]
@@ -27,11 +26,6 @@ const IS_PI: usize = 1;
 
 /// As many entries the kernel looks at: linux/futex.h.
 const ROBUST_LIST_LIMIT: usize = 2048;
-
-/// `__libc_single_threaded` of glibc from 2.32 on; null where there is none.
-static SINGLE_THREADED: AtomicPtr<u8> = AtomicPtr::new(ptr::null_mut());
-/// Whether a thread was made that libc may not know of.
-static OTHERS: AtomicBool = AtomicBool::new(false);
 
 impl Head {
     fn word(self, entry: usize) -> usize {
@@ -64,25 +58,6 @@ fn head_of(thread: usize) -> Result<usize, i32> {
 pub fn pending() -> Option<usize> {
     let head = head_of(0).ok().filter(|head| *head != 0)?;
     read_value::<Head>(head)?.pending()
-}
-
-/// Once, by the constructor.
-pub fn start() {
-    // SAFETY: a C string with its NUL; the default lookup order.
-    let found = unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"__libc_single_threaded".as_ptr()) };
-    SINGLE_THREADED.store(found.cast(), Ordering::Relaxed);
-}
-
-/// A thread may be about to be made past libc.
-pub fn cloning() {
-    OTHERS.store(true, Ordering::Relaxed);
-}
-
-/// Whether there is no other thread, as libc says.
-fn is_alone() -> bool {
-    let said = SINGLE_THREADED.load(Ordering::Relaxed);
-    // SAFETY: null, or a char of libc's.
-    !OTHERS.load(Ordering::Relaxed) && !said.is_null() && unsafe { said.read_volatile() } != 0
 }
 
 /// Calls `look` for each place. Whether all threads could be looked at.
