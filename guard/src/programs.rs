@@ -219,6 +219,12 @@ const NAMING_REQUESTS: [u32; 7] = [
     ATTRMULTI_OF_32_BITS,
 ];
 
+/// The types of all requests that are looked at: those of terminals, sockets, devices are let through
+/// before anything of the file is read.
+const WATCHED_TYPES: [u8; 4] = [b'f', b'X', b'v', b'L'];
+/// The bits of a request that hold its type (linux/ioctl.h).
+const TYPE: i32 = 0xff00;
+
 /// XFS_IOC_ATTRMULTI_BY_HANDLE of 32-bit programs, whose struct has pointers of four bytes.
 const ATTRMULTI_OF_32_BITS: u32 = 0x4024_587b;
 
@@ -299,6 +305,8 @@ pub struct Program {
     pub hook: &'static Hook,
     /// The function's number.
     pub function: u32,
+    /// It may wait for memory of the program's.
+    pub sleeps: bool,
     /// Its instructions.
     pub code: Vec<u64>,
 }
@@ -333,16 +341,24 @@ pub fn programs(
             }
             return Err(missing(format!("it has no function {name}")));
         };
-        let code = Body::of(btf, &layout, maps, &function)
+        let sleeps = sleeps(kind, hook);
+        let code = Body::of(btf, &layout, maps, &function, sleeps)
             .program(hook)?
             .ok_or_else(|| missing(format!("{name} does not take what it should")))?;
         programs.push(Program {
             hook,
             function: function.id,
+            sleeps,
             code,
         });
     }
     Ok(programs)
+}
+
+/// Whether a hook's program may wait for what is not in memory: kernels allow it of this one alone, of
+/// those that read the program's memory, and only to programs of kind `lsm`.
+fn sleeps(kind: Kind, hook: &Hook) -> bool {
+    kind == Kind::Lsm && hook.name == "file_ioctl"
 }
 
 /// Places on the stack, from its end.
@@ -381,6 +397,8 @@ struct Body<'a> {
     layout: &'a Layout,
     maps: MapNumbers,
     function: &'a Function,
+    /// How the program's memory is read: waiting for its pages, where the hook may.
+    read_user: Helper,
     allow: Label,
     refuse: Label,
 }
@@ -392,7 +410,13 @@ macro_rules! at {
 }
 
 impl<'a> Body<'a> {
-    fn of(btf: &'a Btf, layout: &'a Layout, maps: MapNumbers, function: &'a Function) -> Body<'a> {
+    fn of(
+        btf: &'a Btf,
+        layout: &'a Layout,
+        maps: MapNumbers,
+        function: &'a Function,
+        sleeps: bool,
+    ) -> Body<'a> {
         let mut e = Emitter::new();
         let (allow, refuse) = (e.label(), e.label());
         Body {
@@ -401,6 +425,11 @@ impl<'a> Body<'a> {
             layout,
             maps,
             function,
+            read_user: if sleeps {
+                Helper::CopyUser
+            } else {
+                Helper::ReadUser
+            },
             allow,
             refuse,
         }
@@ -434,7 +463,16 @@ impl<'a> Body<'a> {
         let slow = self.e.label();
         if hook.ask == Ask::Request {
             let request = self.function.named("cmd")?;
-            self.e.load(Width::B8, R2, R1, 8 * request as i16);
+            let watched = self.e.label();
+            self.e
+                .load(Width::B8, R2, R1, 8 * request as i16)
+                .copy(R3, R2)
+                .and(R3, TYPE);
+            for kind in WATCHED_TYPES {
+                self.e
+                    .jump_if_low(R3, Test::Equal, u32::from(kind) << 8, watched);
+            }
+            self.e.set(R0, 0).exit().place(watched);
             for request in NAMING_REQUESTS {
                 self.e.jump_if_low(R2, Test::Equal, request, slow);
             }
@@ -714,7 +752,7 @@ impl<'a> Body<'a> {
         const ATTR_OP_GET: i32 = 1;
         self.operation(Operation::SetXattr);
         self.e.load(pointer, R3, R10, stack::USER + handle);
-        self.read(Helper::ReadUser, stack::HANDLE, 24, self.allow);
+        self.read(self.read_user, stack::HANDLE, 24, self.allow);
         // struct xfs_handle: fsid, then length, padding, generation (12), inode (16).
         self.e
             .load(Width::B4, R1, R10, stack::HANDLE + 12)
@@ -736,7 +774,7 @@ impl<'a> Body<'a> {
                 .jump_if_low(R1, Test::Equal, number as u32, self.allow)
                 .load(pointer, R3, R10, stack::USER + list)
                 .add(R3, number * size);
-            self.read(Helper::ReadUser, stack::VALUE, 4, self.allow);
+            self.read(self.read_user, stack::VALUE, 4, self.allow);
             self.e.load(Width::B4, R1, R10, stack::VALUE).jump_if(
                 R1,
                 Test::NotEqual,
@@ -932,7 +970,7 @@ impl<'a> Body<'a> {
     /// So many bytes from where the argument of ioctl(2) points.
     fn read_user(&mut self, size: i32, failed: Label) {
         self.e.load(Width::B8, R3, R10, stack::ARGUMENT);
-        self.read(Helper::ReadUser, stack::USER, size, failed);
+        self.read(self.read_user, stack::USER, size, failed);
     }
 
     /// Refuses unless these words of `stack::USER` are those of the entry.
@@ -1075,6 +1113,21 @@ mod tests {
         let own = REFUSED_REQUESTS.iter().map(|(request, _)| *request);
         for request in own.chain([FS_IOC_SETFLAGS, FS_IOC32_SETFLAGS, FS_IOC_FSSETXATTR]) {
             assert!(seen.insert(request), "{request:#x}");
+        }
+    }
+
+    #[test]
+    fn requests_are_of_the_types_that_are_looked_at() {
+        let refused = REFUSED_REQUESTS.iter().map(|(request, _)| *request);
+        let flags = [FS_IOC_SETFLAGS, FS_IOC32_SETFLAGS, FS_IOC_FSSETXATTR];
+        for request in refused.chain(NAMING_REQUESTS).chain(flags) {
+            let kind = (request & TYPE.cast_unsigned()) >> 8;
+            assert!(
+                WATCHED_TYPES
+                    .iter()
+                    .any(|&watched| u32::from(watched) == kind),
+                "{request:#x}"
+            );
         }
     }
 
