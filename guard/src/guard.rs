@@ -117,6 +117,7 @@ fn load(kind: Kind, maps: &Maps, opens: bool) -> Result<Vec<(&'static str, Owned
         refusals: maps.refusals.as_raw_fd(),
         counter: maps.counter.as_raw_fd(),
         about: maps.about.as_raw_fd(),
+        runs: maps.runs.as_raw_fd(),
     };
     let programs = programs::programs(&btf, kind, numbers, opens)?;
     let load = |program: &programs::Program| {

@@ -11,6 +11,7 @@
 //! | [`kind`] | how programs are attached |
 //! | [`programs`] | the hooks as a table, and the program of each |
 //! | [`bpf`] | bpf(2) |
+//! | [`runs`] | which processes belong to `daxshim run --strict` |
 //! | [`set`] | the maps: who is held, what was refused |
 //! | [`guard`] | loading, attaching, pinning, taking down |
 //! | [`selftest`] | whether the kernel really refuses |
@@ -49,6 +50,7 @@ pub mod hold;
 pub mod kind;
 pub mod look;
 pub mod programs;
+pub mod runs;
 pub mod scan;
 pub mod selftest;
 pub mod set;

@@ -296,6 +296,8 @@ pub struct MapNumbers {
     pub counter: i32,
     /// [`crate::set::Maps::about`]
     pub about: i32,
+    /// [`crate::set::Maps::runs`]
+    pub runs: i32,
 }
 
 /// A program, and the function that it is for.
@@ -1025,6 +1027,7 @@ impl<'a> Body<'a> {
     fn ending(&mut self) {
         let (audited, record, full) = (self.e.label(), self.e.label(), self.e.label());
         let (cross, no) = (self.e.label(), self.e.label());
+        let of_none = self.e.label();
         self.e.place(self.allow).set(R0, 0).exit();
 
         self.e
@@ -1062,6 +1065,17 @@ impl<'a> Body<'a> {
         self.e
             .call(Helper::PidTgid)
             .store(Width::B8, R6, at!(Refusal, ids), R0)
+            .shift_right(R0, 32)
+            .store(Width::B4, R10, stack::SLOT, R0)
+            .map(R1, self.maps.runs)
+            .copy(R2, R10)
+            .add(R2, i32::from(stack::SLOT))
+            .call(Helper::Lookup)
+            .set(R1, 0)
+            .jump_if(R0, Test::Equal, 0, of_none)
+            .load(Width::B8, R1, R0, 0)
+            .place(of_none)
+            .store(Width::B8, R6, at!(Refusal, run), R1)
             .load(Width::B8, R1, R10, stack::OPERATION)
             .store(Width::B4, R6, at!(Refusal, operation), R1)
             .load(Width::B4, R1, R9, at!(Entry, flags))
@@ -1149,6 +1163,7 @@ mod tests {
             refusals: 4,
             counter: 5,
             about: 6,
+            runs: 7,
         };
         for kind in [Kind::Lsm, Kind::ModifyReturn] {
             if btf.function(&kind.function("file_permission")).is_none() {
