@@ -18,6 +18,7 @@
 //! | [`hold`] | holding files, and letting them go |
 //! | [`survey`] | whether a guard is possible here |
 //! | [`look`] | who uses a file already, past the hooks |
+//! | [`kernel`] | the same of the kernel's own users |
 //!
 //! # Why no crate does this
 //!
@@ -47,6 +48,7 @@ pub mod emit;
 pub mod error;
 pub mod guard;
 pub mod hold;
+pub mod kernel;
 pub mod kind;
 pub mod look;
 pub mod programs;
