@@ -197,6 +197,8 @@ const LIFE: &[(&str, Test)] = &[
     ("raw/guard and library", raw_with_library),
     ("raw/guard stopped", raw_stopped),
     ("life/overlay", overlay),
+    ("life/overlay that copies up", overlay_copies_up),
+    ("life/file of quotas", file_of_quotas),
     ("life/fio", fio),
     ("life/by handle", by_handle),
     ("life/untagged and missing", untagged_and_missing),
@@ -858,6 +860,76 @@ fn accounting(to: Option<&CStr>) -> Result<(), Option<i32>> {
 }
 
 fn overlay() -> Outcome {
+    over("upper", |_, merged| {
+        is_refused(merged)?;
+        for change in ["+d", "+A", "+a"] {
+            let run = Run::of(Command::new("chattr").arg(change).arg(merged))?;
+            fails(&run, "Operation not permitted")?;
+        }
+        Ok(())
+    })
+}
+
+/// Opened to be written, a file of the lower layer is cloned, where extents can be shared: then it must
+/// not be opened so. Where they can't, it is copied.
+fn overlay_copies_up() -> Outcome {
+    over("lower", |file, merged| {
+        fs::read(merged)?;
+        Run::of(Command::new("cat").arg(merged)).and_then(|run| succeeds(&run))?;
+        let opened = OpenOptions::new().read(true).write(true).open(merged);
+        match opened.map_err(|error| error.raw_os_error()) {
+            Err(Some(libc::EPERM)) if shares_extents() => {}
+            Ok(_) if !shares_extents() => {}
+            other => fail!("opened to be written: {other:?}"),
+        }
+        succeeds(&daxshim(&["verify"], file)?)
+    })
+}
+
+/// A file of quotas is written by the kernel itself.
+fn file_of_quotas() -> Outcome {
+    if held_filesystem()? != "ext4" {
+        return Ok(());
+    }
+    let remount = |option: &str| {
+        let option = format!("remount,{option}");
+        Run::of(
+            Command::new("mount")
+                .args(["-o", &option])
+                .arg(scene::root()),
+        )
+        .and_then(|run| succeeds(&run))
+    };
+    let device = Run::of(
+        Command::new("findmnt")
+            .args(["-no", "SOURCE"])
+            .arg(scene::root()),
+    )?;
+    let device = CString::new(device.output.trim())?;
+    started()?;
+    let held = Held::new()?;
+    let file = CString::new(held.file().as_os_str().as_bytes())?;
+    let other = CString::new(held.scene.path("plain").as_os_str().as_bytes())?;
+    let quotas = |path: &CStr| {
+        // Q_QUOTAON of users, in QFMT_VFS_V1.
+        let on = libc::QCMD(libc::Q_QUOTAON, libc::USRQUOTA);
+        // SAFETY: terminated paths.
+        match unsafe { libc::quotactl(on, device.as_ptr(), 4, path.as_ptr().cast_mut()) } {
+            0 => Ok(()),
+            _ => Err(std::io::Error::last_os_error().raw_os_error()),
+        }
+    };
+    remount("usrquota")?;
+    let (held_answer, other_answer) = (quotas(&file), quotas(&other));
+    remount("noquota")?;
+    if held_answer != Err(Some(libc::EPERM)) || other_answer == Err(Some(libc::EPERM)) {
+        fail!("quotactl came to {held_answer:?}, of another file to {other_answer:?}");
+    }
+    Ok(())
+}
+
+/// What a held file of one layer answers, and the same through the overlay.
+fn over(layer: &str, look: fn(&Path, &Path) -> Outcome) -> Outcome {
     started()?;
     let held = Held::new()?;
     let scene = &held.scene;
@@ -870,7 +942,7 @@ fn overlay() -> Outcome {
     for directory in [&lower, &upper, &work, &merged] {
         fs::create_dir(directory)?;
     }
-    let file = upper.join("file");
+    let file = scene.path(layer).join("file");
     make(&file)?;
     succeeds(&daxshim(&["tag"], &file)?)?;
     let options = format!(
@@ -885,7 +957,7 @@ fn overlay() -> Outcome {
             .arg(&merged),
     )?;
     succeeds(&mount)?;
-    let outcome = is_refused(&merged.join("file"));
+    let outcome = look(&file, &merged.join("file"));
     let unmounted = Run::of(Command::new("umount").arg(&merged));
     let let_go = daxshim(&["guard", "remove"], &file);
     succeeds(&unmounted?)?;

@@ -130,6 +130,13 @@ pub const HOOKS: &[Hook] = &{
             Ask::Refused(Rename),
             Always,
         ),
+        // quotactl(2): a file of quotas is written by the kernel.
+        hook(
+            "quota_on",
+            &[Dentry(0)],
+            Ask::Refused(Operation::Write),
+            Always,
+        ),
         hook("file_ioctl", &[File], Ask::Request, Always),
         // From Linux 6.8 on; before, requests of 32-bit programs come by the one above.
         hook("file_ioctl_compat", &[File], Ask::Request, Sometimes),
@@ -168,19 +175,36 @@ mod attribute {
 /// for them reach none of the hooks that ask.
 #[cfg(target_arch = "x86_64")]
 mod call {
+    /// __X32_SYSCALL_BIT
+    pub const X32: i32 = 0x4000_0000;
     /// Where `struct pt_regs` has it.
     pub const FIELD: &str = "orig_ax";
     pub const IOCTL: &[u32] = &[16, 54, 0x4000_0202];
     pub const COPY_FILE_RANGE: &[u32] = &[326, 377, 0x4000_0146];
+    /// read and readv with all their kin, sendfile, splice, io_submit, execve and execveat, finit_module,
+    /// kexec_file_load; of 64 bits, of 32, of x32 without its bit. io_uring_setup, io_uring_enter and
+    /// io_uring_register: its threads have the number of the call that started them. 0, read, is that of the
+    /// kernel's own threads.
+    pub const READING: &[u32] = &[
+        0, 17, 19, 295, 327, 40, 275, 209, 59, 322, 313, 320, 425, 426, 427, 3, 180, 145, 333, 378,
+        187, 239, 248, 11, 358, 350, 515, 534, 546, 544, 520, 545,
+    ];
     /// acct, swapon, write, writev, pwrite64 (by configfs and sysfs the kernel is told what to open).
     pub const NOT_FOR_PROGRAMS: &[u32] = &[163, 51, 167, 87, 1, 4, 20, 146, 18, 181];
 }
 #[cfg(target_arch = "aarch64")]
 mod call {
+    /// There are none.
+    pub const X32: i32 = 0;
     /// Where `struct pt_regs` has it.
     pub const FIELD: &str = "syscallno";
     pub const IOCTL: &[u32] = &[29, 54];
     pub const COPY_FILE_RANGE: &[u32] = &[285, 391];
+    /// As above.
+    pub const READING: &[u32] = &[
+        0, 63, 65, 67, 69, 286, 71, 76, 2, 221, 281, 273, 294, 425, 426, 427, 3, 180, 145, 361,
+        392, 187, 239, 340, 246, 11, 387, 379, 401,
+    ];
     /// acct, swapon, write, writev, pwrite64.
     pub const NOT_FOR_PROGRAMS: &[u32] = &[89, 224, 64, 66, 68, 51, 87, 4, 146, 181];
 }
@@ -543,10 +567,12 @@ impl<'a> Body<'a> {
             .jump(self.allow)
             .place(reflinks);
         self.system_call();
-        // Of all requests only those that share extents ask whether they may read.
-        self.jump_if_call(call::IOCTL, share);
+        // Calls that read do not share extents. Others that ask whether they may do: clones by ioctl(2), an
+        // overlayfs that copies a file up, when it is opened to be written or changed otherwise.
         self.jump_if_call(call::COPY_FILE_RANGE, cross);
-        self.e.jump(self.allow);
+        self.e.and(R1, !call::X32);
+        self.jump_if_call(call::READING, self.allow);
+        self.e.jump(share);
         self.e
             .place(cross)
             .store_value(Width::B8, R10, stack::CROSS, 1);
@@ -673,11 +699,18 @@ impl<'a> Body<'a> {
         self.e.place(flags);
         self.look_up_dax(self.allow);
         self.operation(Operation::SetFlags);
+        // An overlayfs above asks with what it was asked, and tells not what that was.
+        self.e
+            .load(Width::B8, R1, R10, stack::ARGUMENT)
+            .jump_if(R1, Test::Equal, 0, self.refuse);
         self.read_user(4, read_failed);
         self.same_as_recorded(&[(0, at!(Entry, inode_flags))]);
         self.e.jump(self.allow).place(attributes);
         self.look_up_dax(self.allow);
         self.operation(Operation::SetFlags);
+        self.e
+            .load(Width::B8, R1, R10, stack::ARGUMENT)
+            .jump_if(R1, Test::Equal, 0, self.refuse);
         self.read_user(28, read_failed);
         self.same_as_recorded(&[
             (0, at!(Entry, xflags)),
