@@ -44,6 +44,30 @@ fn main() {
     example(&out, "ask_cpp", &["-x", "c++", "-std=c++98"]);
     foreign(&out);
     early(&out);
+    raw(&out);
+}
+
+/// A static program without libc, which no library can hold.
+fn raw(out: &Path) {
+    // Its calls are those of one processor, as the virtual machine's is.
+    if env::var("CARGO_CFG_TARGET_ARCH").as_deref() != Ok("x86_64") {
+        return;
+    }
+    fs::create_dir_all(out.join("guard")).expect("OUT_DIR is ours");
+    let status = Command::new(cc())
+        .args(["-std=gnu11", "-O1", "-Wall", "-Wextra", "-Werror"])
+        .args([
+            "-static",
+            "-nostdlib",
+            "-ffreestanding",
+            "-fno-pie",
+            "-no-pie",
+        ])
+        .args(["-fno-stack-protector", "programs/guard/raw.c", "-o"])
+        .arg(out.join("guard/raw"))
+        .status()
+        .expect("a C compiler is installed (Debian: apt-get install gcc libc6-dev)");
+    assert!(status.success(), "cc: programs/guard/raw.c: {status}");
 }
 
 /// A program with a library whose constructor calls the table's functions, and the same with one that is

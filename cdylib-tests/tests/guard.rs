@@ -12,12 +12,12 @@ use daxshim_tests::{Failed, Outcome, Run, Scene, Shim, Tag, built, expectation, 
 use libtest_mimic::{Arguments, Trial};
 use std::ffi::{CStr, CString, OsStr};
 use std::fs::{self, File, OpenOptions};
-use std::io::Write;
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
 fn main() {
@@ -191,12 +191,21 @@ const LIFE: &[(&str, Test)] = &[
     ("life/reads denied", reads_denied),
     ("life/loop device", loop_device),
     ("life/process accounting", process_accounting),
+    ("life/accounting, and a process", accounting_and_a_process),
+    ("life/systemd unit", systemd_unit),
+    ("raw/guard alone", raw_alone),
+    ("raw/guard and library", raw_with_library),
+    ("raw/guard stopped", raw_stopped),
     ("life/overlay", overlay),
+    ("life/overlay that copies up", overlay_copies_up),
+    ("life/file of quotas", file_of_quotas),
     ("life/fio", fio),
     ("life/by handle", by_handle),
     ("life/untagged and missing", untagged_and_missing),
     ("strict/its own guard", strict_own),
     ("strict/a guard that was there", strict_pinned),
+    ("strict/others", strict_others),
+    ("strict/audit", strict_audit),
     ("strict/nothing to hold", strict_nothing),
     ("strict/by two capabilities", strict_by_capabilities),
 ];
@@ -679,6 +688,168 @@ fn process_accounting() -> Outcome {
     Ok(())
 }
 
+/// A process that has it open for writing does not hide who else has.
+fn accounting_and_a_process() -> Outcome {
+    started()?;
+    let held = Held::new()?;
+    let file = held.file();
+    succeeds(&daxshim(&["guard", "remove"], &file)?)?;
+    let opened = OpenOptions::new().read(true).write(true).open(&file)?;
+    let _mapping = Mapping::of(&opened)?;
+    let path = CString::new(file.as_os_str().as_bytes())?;
+    accounting(Some(path.as_c_str())).map_err(|errno| format!("acct: {errno:?}"))?;
+    let run = daxshim(&["guard", "add"], &file);
+    let off = accounting(None);
+    fails(
+        &run?,
+        "the kernel itself writes to it without asking: process accounting",
+    )?;
+    off.map_err(|errno| format!("acct(NULL): {errno:?}"))?;
+    is_free(&file)
+}
+
+/// What packages ship: its commands hold the files again after a reboot.
+fn systemd_unit() -> Outcome {
+    const UNIT: &str = "../guard/systemd/daxshim-guard.service";
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(UNIT))?;
+    let command = |key: &str| {
+        let found = text.lines().filter_map(|line| {
+            let line = line.trim_start_matches(['#', ' ']).strip_prefix(key)?;
+            line.strip_prefix("=/usr/bin/daxshim ").map(str::to_owned)
+        });
+        found.collect::<Vec<String>>()
+    };
+    let execute = |line: &str| {
+        let mut daxshim = Shim::none().command(built("daxshim"));
+        Run::of(daxshim.args(line.split(' ')))
+    };
+    let (before, starts, stops) = (
+        command("ExecStartPre"),
+        command("ExecStart"),
+        command("ExecStop"),
+    );
+    if (before.len(), starts.len(), stops.len()) != (1, 3, 1) {
+        fail!("it has {before:?}, {starts:?}, {stops:?}");
+    }
+    let held = Held::new()?;
+    let file = held.file();
+    let list = held.scene.path("list");
+    fs::write(&list, format!("{}\n", file.display()))?;
+    for start in &starts {
+        let start = start
+            .replace("/mnt/pmem", &scene::root().to_string_lossy())
+            .replace("/etc/daxshim/held", &list.to_string_lossy());
+        // The inode leaves the cache, as on a boot.
+        fs::write("/proc/sys/vm/drop_caches", "3")?;
+        is_free(&file)?;
+        // Restarted, too.
+        for _ in 0..2 {
+            succeeds(&execute(&before[0])?)?;
+            says(&execute(&start)?, ": held (enforce)")?;
+            is_refused(&file)?;
+        }
+        succeeds(&execute(&stops[0])?)?;
+        is_free(&file)?;
+    }
+    // What systemd says of it, where it is.
+    let copy = held.scene.path("daxshim-guard.service");
+    let daxshim = built("daxshim").to_string_lossy().into_owned();
+    fs::write(&copy, text.replace("/usr/bin/daxshim", &daxshim))?;
+    match Run::of(
+        Command::new("systemd-analyze")
+            .args(["--man=no", "verify"])
+            .arg(&copy),
+    ) {
+        Ok(run) => succeeds(&run),
+        Err(_) => Ok(()),
+    }
+}
+
+// ---- raw calls ------------------------------------------------------------------
+
+/// The static program without libc (programs/guard/raw.c).
+fn raw(shim: &Shim, scene: &Scene, held: bool) -> Result<Run, Failed> {
+    let mut command = shim.command(daxshim_tests::program("guard/raw"));
+    command.args(held.then_some("held"));
+    let run = Run::of(command.current_dir(scene.dir()))?;
+    succeeds(&run)?;
+    Ok(run)
+}
+
+/// What it says on files that nobody holds.
+fn raw_natively() -> Result<String, Failed> {
+    stopped()?;
+    let free = Held::untouched()?;
+    Ok(raw(&Shim::none(), &free.scene, false)?.output)
+}
+
+fn answers(output: &str) -> impl Iterator<Item = (&str, &str)> {
+    output.lines().filter_map(|line| line.rsplit_once(" = "))
+}
+
+fn raw_alone() -> Outcome {
+    raw_held(&Shim::none())
+}
+
+fn raw_with_library() -> Outcome {
+    raw_held(&Shim::new())
+}
+
+/// What a tagged file refuses is refused by EPERM, or by a reason of the kernel's own that came first; all
+/// else is as on a file that nobody holds.
+fn raw_held(shim: &Shim) -> Outcome {
+    succeeds(&Run::of(Command::new("modprobe").arg("loop"))?)?;
+    let natively = raw_natively()?;
+    let natively: std::collections::HashMap<&str, &str> = answers(&natively).collect();
+    started()?;
+    let held = Held::new()?;
+    let before = held.scene.snapshot("file")?;
+    let run = raw(shim, &held.scene, true)?;
+    before.same_but_for_stores(&held.scene.snapshot("file")?)?;
+    let (mut refused, mut allowed, mut own) = (0, 0, 0);
+    let mut wrong = Vec::new();
+    for (name, got) in answers(&run.output) {
+        let native = natively.get(name).copied();
+        let is_denied = name.starts_with("DENY ");
+        if is_denied && got == "-1" {
+            refused += 1;
+        } else if is_denied && native == Some(got) && got.starts_with('-') {
+            own += 1;
+        } else if !is_denied && native == Some(got) {
+            allowed += 1;
+        } else if !(name.ends_with("not in memory") && Kind::here() == Kind::ModifyReturn) {
+            wrong.push(format!("{name} = {got}, natively {native:?}"));
+        }
+    }
+    println!("{refused} refused, {own} for the kernel's own reasons, {allowed} allowed");
+    if !wrong.is_empty() || refused < 110 || own > 12 || allowed < 45 {
+        fail!(
+            "{refused} refused, {own} for the kernel's own reasons, {allowed} allowed; wrong:\n{}",
+            wrong.join("\n")
+        );
+    }
+    Ok(())
+}
+
+/// As if it had never been.
+fn raw_stopped() -> Outcome {
+    succeeds(&Run::of(Command::new("modprobe").arg("loop"))?)?;
+    let natively = raw_natively()?;
+    started()?;
+    let held = Held::new()?;
+    is_refused(&held.file())?;
+    stopped()?;
+    let run = raw(&Shim::none(), &held.scene, false)?;
+    let differ: Vec<_> = answers(&natively)
+        .zip(answers(&run.output))
+        .filter(|(native, now)| native != now)
+        .collect();
+    if !differ.is_empty() || run.output.lines().count() != natively.lines().count() {
+        fail!("{differ:?}");
+    }
+    Ok(())
+}
+
 /// acct(2)
 fn accounting(to: Option<&CStr>) -> Result<(), Option<i32>> {
     // SAFETY: a terminated path, or none.
@@ -689,6 +860,76 @@ fn accounting(to: Option<&CStr>) -> Result<(), Option<i32>> {
 }
 
 fn overlay() -> Outcome {
+    over("upper", |_, merged| {
+        is_refused(merged)?;
+        for change in ["+d", "+A", "+a"] {
+            let run = Run::of(Command::new("chattr").arg(change).arg(merged))?;
+            fails(&run, "Operation not permitted")?;
+        }
+        Ok(())
+    })
+}
+
+/// Opened to be written, a file of the lower layer is cloned, where extents can be shared: then it must
+/// not be opened so. Where they can't, it is copied.
+fn overlay_copies_up() -> Outcome {
+    over("lower", |file, merged| {
+        fs::read(merged)?;
+        Run::of(Command::new("cat").arg(merged)).and_then(|run| succeeds(&run))?;
+        let opened = OpenOptions::new().read(true).write(true).open(merged);
+        match opened.map_err(|error| error.raw_os_error()) {
+            Err(Some(libc::EPERM)) if shares_extents() => {}
+            Ok(_) if !shares_extents() => {}
+            other => fail!("opened to be written: {other:?}"),
+        }
+        succeeds(&daxshim(&["verify"], file)?)
+    })
+}
+
+/// A file of quotas is written by the kernel itself.
+fn file_of_quotas() -> Outcome {
+    if held_filesystem()? != "ext4" {
+        return Ok(());
+    }
+    let remount = |option: &str| {
+        let option = format!("remount,{option}");
+        Run::of(
+            Command::new("mount")
+                .args(["-o", &option])
+                .arg(scene::root()),
+        )
+        .and_then(|run| succeeds(&run))
+    };
+    let device = Run::of(
+        Command::new("findmnt")
+            .args(["-no", "SOURCE"])
+            .arg(scene::root()),
+    )?;
+    let device = CString::new(device.output.trim())?;
+    started()?;
+    let held = Held::new()?;
+    let file = CString::new(held.file().as_os_str().as_bytes())?;
+    let other = CString::new(held.scene.path("plain").as_os_str().as_bytes())?;
+    let quotas = |path: &CStr| {
+        // Q_QUOTAON of users, in QFMT_VFS_V1.
+        let on = libc::QCMD(libc::Q_QUOTAON, libc::USRQUOTA);
+        // SAFETY: terminated paths.
+        match unsafe { libc::quotactl(on, device.as_ptr(), 4, path.as_ptr().cast_mut()) } {
+            0 => Ok(()),
+            _ => Err(std::io::Error::last_os_error().raw_os_error()),
+        }
+    };
+    remount("usrquota")?;
+    let (held_answer, other_answer) = (quotas(&file), quotas(&other));
+    remount("noquota")?;
+    if held_answer != Err(Some(libc::EPERM)) || other_answer == Err(Some(libc::EPERM)) {
+        fail!("quotactl came to {held_answer:?}, of another file to {other_answer:?}");
+    }
+    Ok(())
+}
+
+/// What a held file of one layer answers, and the same through the overlay.
+fn over(layer: &str, look: fn(&Path, &Path) -> Outcome) -> Outcome {
     started()?;
     let held = Held::new()?;
     let scene = &held.scene;
@@ -701,7 +942,7 @@ fn overlay() -> Outcome {
     for directory in [&lower, &upper, &work, &merged] {
         fs::create_dir(directory)?;
     }
-    let file = upper.join("file");
+    let file = scene.path(layer).join("file");
     make(&file)?;
     succeeds(&daxshim(&["tag"], &file)?)?;
     let options = format!(
@@ -716,7 +957,7 @@ fn overlay() -> Outcome {
             .arg(&merged),
     )?;
     succeeds(&mount)?;
-    let outcome = is_refused(&merged.join("file"));
+    let outcome = look(&file, &merged.join("file"));
     let unmounted = Run::of(Command::new("umount").arg(&merged));
     let let_go = daxshim(&["guard", "remove"], &file);
     succeeds(&unmounted?)?;
@@ -903,6 +1144,72 @@ fn strict_pinned() -> Outcome {
         fail!("it ended with {}", run.status);
     }
     Ok(())
+}
+
+/// What others try during the run is not the run's; what its processes do is, whoever their parent is by then.
+fn strict_others() -> Outcome {
+    started()?;
+    let held = Held::new()?;
+    let file = held.file();
+    let past = writing_past(&file).join(" ");
+    // The writer's parents are gone when it writes; cat ends when it does.
+    let script = format!("echo ready; read x; {{ ({STATIC} setsid {past} &) & }} 2>&1 | cat");
+    let mut command = Shim::none().command(built("daxshim"));
+    let report = held.scene.dir().with_file_name("strict-report");
+    command.args(["run", "--strict", "--report"]).arg(&report);
+    command.args(["--", "sh", "-c", &script]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = command.spawn()?;
+    let mut output = BufReader::new(child.stdout.take().ok_or("no output")?);
+    let mut line = String::new();
+    output.read_line(&mut line)?;
+    let others = is_refused(&file);
+    let other = write_by_child(&file);
+    drop(child.stdin.take());
+    let mut rest = String::new();
+    output.read_to_string(&mut rest)?;
+    child.wait()?;
+    others?;
+    other?;
+    let report = fs::read_to_string(&report)?;
+    let refusals: Vec<_> = report
+        .lines()
+        .filter(|line| line.starts_with("  pid "))
+        .collect();
+    if line != "ready\n" || refusals.len() != 1 || !refusals[0].contains("busybox  write by write")
+    {
+        fail!("after {line:?} and {rest:?} it reports\n{report}");
+    }
+    // Whoever comes later is none of its processes.
+    says(&run_strict(&["true"])?, "nothing got past the shim")
+}
+
+/// A process that is not the run's is refused.
+fn write_by_child(file: &Path) -> Outcome {
+    let words = writing_past(file);
+    let run = Run::of(Command::new(&words[0]).args(&words[1..]))?;
+    fails(&run, "not permitted")
+}
+
+/// Where both only watch, what the shim has recorded is not said again.
+fn strict_audit() -> Outcome {
+    let held = Held::new()?;
+    let file = held.file();
+    let strict = |command: &[String]| {
+        let mut strict = Shim::none().command(built("daxshim"));
+        strict.args(["run", "--mode", "audit", "--strict", "--report", "-", "--"]);
+        Run::of(strict.args(command))
+    };
+    let dynamic: Vec<String> = ["dd".to_owned()]
+        .into_iter()
+        .chain(writing_past(&file).into_iter().skip(2))
+        .collect();
+    let run = strict(&dynamic)?;
+    succeeds(&run)?;
+    says(&run, "nothing got past the shim")?;
+    let run = strict(&writing_past(&file))?;
+    succeeds(&run)?;
+    says(&run, "write by write (let through)")
 }
 
 /// Root is not needed for a guard of one's own, where one may write to the files' directory.

@@ -44,6 +44,7 @@ enum Command {
     ProgramLoad = 5,
     Pin = 6,
     Get = 7,
+    TestRun = 10,
     RawTracepointOpen = 17,
 }
 
@@ -55,6 +56,8 @@ pub enum MapKind {
     Hash = 1,
     /// `BPF_MAP_TYPE_ARRAY`
     Array = 2,
+    /// `BPF_MAP_TYPE_LRU_HASH`: what was not used for the longest time makes room.
+    LruHash = 9,
 }
 
 /// How a program is attached.
@@ -143,6 +146,21 @@ struct TracepointAttributes {
     name: u64,
     program: u32,
     padding: u32,
+}
+
+#[derive(Default)]
+#[repr(C, align(8))]
+struct RunAttributes {
+    program: u32,
+    value: u32,
+    data: [u32; 2],
+    places: [u64; 2],
+    repeat: u32,
+    duration: u32,
+    context: [u32; 2],
+    context_places: [u64; 2],
+    flags: u32,
+    cpu: u32,
 }
 
 /// Makes the system call.
@@ -273,7 +291,7 @@ pub fn next_key<K: Plain>(map: &impl AsFd, after: Option<&K>) -> Result<Option<K
 }
 
 /// `BPF_PROG_LOAD`: a program for the kernel's function with the number `function`. The kernel proves
-/// it harmless, or says in words what is wrong.
+/// it harmless, or says in words what is wrong. One that `sleeps` may wait for memory.
 ///
 /// # Errors
 /// The errno, and the end of what the kernel said.
@@ -281,18 +299,48 @@ pub fn load(
     name: &str,
     attach: Attach,
     function: u32,
+    sleeps: bool,
     code: &[u64],
 ) -> Result<OwnedFd, (Errno, String)> {
+    /// `BPF_F_SLEEPABLE`
+    const SLEEPABLE: u32 = 1 << 4;
     let (kind, expected_attach) = attach.numbers();
+    prove(
+        code,
+        ProgramAttributes {
+            kind,
+            flags: if sleeps { SLEEPABLE } else { 0 },
+            name: name_of(name),
+            expected_attach,
+            attach_to: function,
+            ..ProgramAttributes::default()
+        },
+    )
+}
+
+/// `BPF_PROG_LOAD`: a program for tracepoints, which can refuse nothing.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_for_tracepoint(name: &str, code: &[u64]) -> Result<OwnedFd, (Errno, String)> {
+    /// `BPF_PROG_TYPE_RAW_TRACEPOINT`
+    const RAW_TRACEPOINT: u32 = 17;
+    prove(
+        code,
+        ProgramAttributes {
+            kind: RAW_TRACEPOINT,
+            name: name_of(name),
+            ..ProgramAttributes::default()
+        },
+    )
+}
+
+fn prove(code: &[u64], attributes: ProgramAttributes) -> Result<OwnedFd, (Errno, String)> {
     let mut program = ProgramAttributes {
-        kind,
         count: u32::try_from(code.len()).unwrap_or(u32::MAX),
         instructions: code.as_ptr().addr() as u64,
         license: LICENSE.as_ptr().addr() as u64,
-        name: name_of(name),
-        expected_attach,
-        attach_to: function,
-        ..ProgramAttributes::default()
+        ..attributes
     };
     // SAFETY: as many instructions as counted and a terminated licence are read; no log is asked for.
     let first = unsafe { call_for_descriptor(Command::ProgramLoad, &mut program) };
@@ -325,6 +373,34 @@ pub fn attach(program: &impl AsFd) -> Result<OwnedFd, Errno> {
     };
     // SAFETY: no pointers.
     unsafe { call_for_descriptor(Command::RawTracepointOpen, &mut attributes) }
+}
+
+/// `BPF_RAW_TRACEPOINT_OPEN` of a program for the tracepoint with this name; attached as above.
+///
+/// # Errors
+/// Those of bpf(2).
+pub fn attach_to(program: &impl AsFd, tracepoint: &str) -> Result<OwnedFd, Errno> {
+    let name = CString::new(tracepoint).map_err(|_| Errno::INVAL)?;
+    let mut attributes = TracepointAttributes {
+        name: name.as_ptr().addr() as u64,
+        program: program.as_fd().as_raw_fd().cast_unsigned(),
+        ..TracepointAttributes::default()
+    };
+    // SAFETY: a terminated name is read.
+    unsafe { call_for_descriptor(Command::RawTracepointOpen, &mut attributes) }
+}
+
+/// `BPF_PROG_TEST_RUN`: runs a program for tracepoints once, as this process.
+///
+/// # Errors
+/// Those of bpf(2).
+pub fn run(program: &impl AsFd) -> Result<(), Errno> {
+    let mut attributes = RunAttributes {
+        program: program.as_fd().as_raw_fd().cast_unsigned(),
+        ..RunAttributes::default()
+    };
+    // SAFETY: no pointers.
+    unsafe { call(Command::TestRun, &mut attributes) }.map(drop)
 }
 
 fn c_path(path: &Path) -> Result<CString, Errno> {

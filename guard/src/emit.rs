@@ -91,6 +91,10 @@ impl Test {
 pub enum Helper {
     /// `bpf_map_lookup_elem`
     Lookup = 1,
+    /// `bpf_map_update_elem`
+    Update = 2,
+    /// `bpf_map_delete_elem`
+    Delete = 3,
     /// `bpf_get_current_pid_tgid`
     PidTgid = 14,
     /// `bpf_get_current_comm`
@@ -99,6 +103,8 @@ pub enum Helper {
     ReadUser = 112,
     /// `bpf_probe_read_kernel`
     ReadKernel = 113,
+    /// `bpf_copy_from_user`
+    CopyUser = 148,
     /// `bpf_get_current_task_btf`
     Task = 158,
     /// `bpf_task_pt_regs`

@@ -117,11 +117,18 @@ fn load(kind: Kind, maps: &Maps, opens: bool) -> Result<Vec<(&'static str, Owned
         refusals: maps.refusals.as_raw_fd(),
         counter: maps.counter.as_raw_fd(),
         about: maps.about.as_raw_fd(),
+        runs: maps.runs.as_raw_fd(),
     };
     let programs = programs::programs(&btf, kind, numbers, opens)?;
     let load = |program: &programs::Program| {
         let name = program.hook.name;
-        let loaded = bpf::load(name, kind.attach(), program.function, &program.code);
+        let loaded = bpf::load(
+            name,
+            kind.attach(),
+            program.function,
+            program.sleeps,
+            &program.code,
+        );
         let descriptor = loaded.map_err(|(errno, log)| cannot_load(name, errno, &log))?;
         Ok((name, descriptor))
     };

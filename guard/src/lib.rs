@@ -11,12 +11,14 @@
 //! | [`kind`] | how programs are attached |
 //! | [`programs`] | the hooks as a table, and the program of each |
 //! | [`bpf`] | bpf(2) |
+//! | [`runs`] | which processes belong to `daxshim run --strict` |
 //! | [`set`] | the maps: who is held, what was refused |
 //! | [`guard`] | loading, attaching, pinning, taking down |
 //! | [`selftest`] | whether the kernel really refuses |
 //! | [`hold`] | holding files, and letting them go |
 //! | [`survey`] | whether a guard is possible here |
 //! | [`look`] | who uses a file already, past the hooks |
+//! | [`kernel`] | the same of the kernel's own users |
 //!
 //! # Why no crate does this
 //!
@@ -46,9 +48,11 @@ pub mod emit;
 pub mod error;
 pub mod guard;
 pub mod hold;
+pub mod kernel;
 pub mod kind;
 pub mod look;
 pub mod programs;
+pub mod runs;
 pub mod scan;
 pub mod selftest;
 pub mod set;

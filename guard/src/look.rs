@@ -13,6 +13,7 @@ use rustix::io::Errno;
 use rustix::ioctl::opcode;
 
 use crate::Error;
+use crate::kernel;
 use crate::selftest::key_of;
 use crate::set::{Entry, Key, flag};
 
@@ -99,6 +100,14 @@ fn unused_by_the_kernel(what: &str, file: &File, status: &Status) -> Result<(), 
             format!("losetup -d {}, then try again", holders.loops.join(" ")),
         ));
     }
+    let help = "end that use (accton off; /sys/kernel/config/nvmet, /sys/kernel/config/target), then try again";
+    if let Some(user) = kernel::user_of(file) {
+        return Err(Error::new(
+            what,
+            format!("the kernel itself writes to it without asking: {user}"),
+            help,
+        ));
+    }
     let explained =
         holders.known.iter().any(|h| h.writes || h.mapped) || !holders.unseen.is_empty();
     if !explained && is_written(file) {
@@ -106,7 +115,7 @@ fn unused_by_the_kernel(what: &str, file: &File, status: &Status) -> Result<(), 
             what,
             "somebody has it open for writing, and no process does: the kernel itself (process \
              accounting, an NVMe or SCSI target, a swap file)",
-            "end that use (accton off; /sys/kernel/config/nvmet, /sys/kernel/config/target), then try again",
+            help,
         ));
     }
     Ok(())

@@ -130,6 +130,13 @@ pub const HOOKS: &[Hook] = &{
             Ask::Refused(Rename),
             Always,
         ),
+        // quotactl(2): a file of quotas is written by the kernel.
+        hook(
+            "quota_on",
+            &[Dentry(0)],
+            Ask::Refused(Operation::Write),
+            Always,
+        ),
         hook("file_ioctl", &[File], Ask::Request, Always),
         // From Linux 6.8 on; before, requests of 32-bit programs come by the one above.
         hook("file_ioctl_compat", &[File], Ask::Request, Sometimes),
@@ -168,19 +175,36 @@ mod attribute {
 /// for them reach none of the hooks that ask.
 #[cfg(target_arch = "x86_64")]
 mod call {
+    /// __X32_SYSCALL_BIT
+    pub const X32: i32 = 0x4000_0000;
     /// Where `struct pt_regs` has it.
     pub const FIELD: &str = "orig_ax";
     pub const IOCTL: &[u32] = &[16, 54, 0x4000_0202];
     pub const COPY_FILE_RANGE: &[u32] = &[326, 377, 0x4000_0146];
+    /// read and readv with all their kin, sendfile, splice, io_submit, execve and execveat, finit_module,
+    /// kexec_file_load; of 64 bits, of 32, of x32 without its bit. io_uring_setup, io_uring_enter and
+    /// io_uring_register: its threads have the number of the call that started them. 0, read, is that of the
+    /// kernel's own threads.
+    pub const READING: &[u32] = &[
+        0, 17, 19, 295, 327, 40, 275, 209, 59, 322, 313, 320, 425, 426, 427, 3, 180, 145, 333, 378,
+        187, 239, 248, 11, 358, 350, 515, 534, 546, 544, 520, 545,
+    ];
     /// acct, swapon, write, writev, pwrite64 (by configfs and sysfs the kernel is told what to open).
     pub const NOT_FOR_PROGRAMS: &[u32] = &[163, 51, 167, 87, 1, 4, 20, 146, 18, 181];
 }
 #[cfg(target_arch = "aarch64")]
 mod call {
+    /// There are none.
+    pub const X32: i32 = 0;
     /// Where `struct pt_regs` has it.
     pub const FIELD: &str = "syscallno";
     pub const IOCTL: &[u32] = &[29, 54];
     pub const COPY_FILE_RANGE: &[u32] = &[285, 391];
+    /// As above.
+    pub const READING: &[u32] = &[
+        0, 63, 65, 67, 69, 286, 71, 76, 2, 221, 281, 273, 294, 425, 426, 427, 3, 180, 145, 361,
+        392, 187, 239, 340, 246, 11, 387, 379, 401,
+    ];
     /// acct, swapon, write, writev, pwrite64.
     pub const NOT_FOR_PROGRAMS: &[u32] = &[89, 224, 64, 66, 68, 51, 87, 4, 146, 181];
 }
@@ -218,6 +242,12 @@ const NAMING_REQUESTS: [u32; 7] = [
     XFS_IOC_ATTRMULTI_BY_HANDLE,
     ATTRMULTI_OF_32_BITS,
 ];
+
+/// The types of all requests that are looked at: those of terminals, sockets, devices are let through
+/// before anything of the file is read.
+const WATCHED_TYPES: [u8; 4] = [b'f', b'X', b'v', b'L'];
+/// The bits of a request that hold its type (linux/ioctl.h).
+const TYPE: i32 = 0xff00;
 
 /// XFS_IOC_ATTRMULTI_BY_HANDLE of 32-bit programs, whose struct has pointers of four bytes.
 const ATTRMULTI_OF_32_BITS: u32 = 0x4024_587b;
@@ -290,6 +320,8 @@ pub struct MapNumbers {
     pub counter: i32,
     /// [`crate::set::Maps::about`]
     pub about: i32,
+    /// [`crate::set::Maps::runs`]
+    pub runs: i32,
 }
 
 /// A program, and the function that it is for.
@@ -299,6 +331,8 @@ pub struct Program {
     pub hook: &'static Hook,
     /// The function's number.
     pub function: u32,
+    /// It may wait for memory of the program's.
+    pub sleeps: bool,
     /// Its instructions.
     pub code: Vec<u64>,
 }
@@ -333,16 +367,24 @@ pub fn programs(
             }
             return Err(missing(format!("it has no function {name}")));
         };
-        let code = Body::of(btf, &layout, maps, &function)
+        let sleeps = sleeps(kind, hook);
+        let code = Body::of(btf, &layout, maps, &function, sleeps)
             .program(hook)?
             .ok_or_else(|| missing(format!("{name} does not take what it should")))?;
         programs.push(Program {
             hook,
             function: function.id,
+            sleeps,
             code,
         });
     }
     Ok(programs)
+}
+
+/// Whether a hook's program may wait for what is not in memory: kernels allow it of this one alone, of
+/// those that read the program's memory, and only to programs of kind `lsm`.
+fn sleeps(kind: Kind, hook: &Hook) -> bool {
+    kind == Kind::Lsm && hook.name == "file_ioctl"
 }
 
 /// Places on the stack, from its end.
@@ -381,6 +423,8 @@ struct Body<'a> {
     layout: &'a Layout,
     maps: MapNumbers,
     function: &'a Function,
+    /// How the program's memory is read: waiting for its pages, where the hook may.
+    read_user: Helper,
     allow: Label,
     refuse: Label,
 }
@@ -392,7 +436,13 @@ macro_rules! at {
 }
 
 impl<'a> Body<'a> {
-    fn of(btf: &'a Btf, layout: &'a Layout, maps: MapNumbers, function: &'a Function) -> Body<'a> {
+    fn of(
+        btf: &'a Btf,
+        layout: &'a Layout,
+        maps: MapNumbers,
+        function: &'a Function,
+        sleeps: bool,
+    ) -> Body<'a> {
         let mut e = Emitter::new();
         let (allow, refuse) = (e.label(), e.label());
         Body {
@@ -401,6 +451,11 @@ impl<'a> Body<'a> {
             layout,
             maps,
             function,
+            read_user: if sleeps {
+                Helper::CopyUser
+            } else {
+                Helper::ReadUser
+            },
             allow,
             refuse,
         }
@@ -434,7 +489,16 @@ impl<'a> Body<'a> {
         let slow = self.e.label();
         if hook.ask == Ask::Request {
             let request = self.function.named("cmd")?;
-            self.e.load(Width::B8, R2, R1, 8 * request as i16);
+            let watched = self.e.label();
+            self.e
+                .load(Width::B8, R2, R1, 8 * request as i16)
+                .copy(R3, R2)
+                .and(R3, TYPE);
+            for kind in WATCHED_TYPES {
+                self.e
+                    .jump_if_low(R3, Test::Equal, u32::from(kind) << 8, watched);
+            }
+            self.e.set(R0, 0).exit().place(watched);
             for request in NAMING_REQUESTS {
                 self.e.jump_if_low(R2, Test::Equal, request, slow);
             }
@@ -503,10 +567,12 @@ impl<'a> Body<'a> {
             .jump(self.allow)
             .place(reflinks);
         self.system_call();
-        // Of all requests only those that share extents ask whether they may read.
-        self.jump_if_call(call::IOCTL, share);
+        // Calls that read do not share extents. Others that ask whether they may do: clones by ioctl(2), an
+        // overlayfs that copies a file up, when it is opened to be written or changed otherwise.
         self.jump_if_call(call::COPY_FILE_RANGE, cross);
-        self.e.jump(self.allow);
+        self.e.and(R1, !call::X32);
+        self.jump_if_call(call::READING, self.allow);
+        self.e.jump(share);
         self.e
             .place(cross)
             .store_value(Width::B8, R10, stack::CROSS, 1);
@@ -633,11 +699,18 @@ impl<'a> Body<'a> {
         self.e.place(flags);
         self.look_up_dax(self.allow);
         self.operation(Operation::SetFlags);
+        // An overlayfs above asks with what it was asked, and tells not what that was.
+        self.e
+            .load(Width::B8, R1, R10, stack::ARGUMENT)
+            .jump_if(R1, Test::Equal, 0, self.refuse);
         self.read_user(4, read_failed);
         self.same_as_recorded(&[(0, at!(Entry, inode_flags))]);
         self.e.jump(self.allow).place(attributes);
         self.look_up_dax(self.allow);
         self.operation(Operation::SetFlags);
+        self.e
+            .load(Width::B8, R1, R10, stack::ARGUMENT)
+            .jump_if(R1, Test::Equal, 0, self.refuse);
         self.read_user(28, read_failed);
         self.same_as_recorded(&[
             (0, at!(Entry, xflags)),
@@ -714,7 +787,7 @@ impl<'a> Body<'a> {
         const ATTR_OP_GET: i32 = 1;
         self.operation(Operation::SetXattr);
         self.e.load(pointer, R3, R10, stack::USER + handle);
-        self.read(Helper::ReadUser, stack::HANDLE, 24, self.allow);
+        self.read(self.read_user, stack::HANDLE, 24, self.allow);
         // struct xfs_handle: fsid, then length, padding, generation (12), inode (16).
         self.e
             .load(Width::B4, R1, R10, stack::HANDLE + 12)
@@ -736,7 +809,7 @@ impl<'a> Body<'a> {
                 .jump_if_low(R1, Test::Equal, number as u32, self.allow)
                 .load(pointer, R3, R10, stack::USER + list)
                 .add(R3, number * size);
-            self.read(Helper::ReadUser, stack::VALUE, 4, self.allow);
+            self.read(self.read_user, stack::VALUE, 4, self.allow);
             self.e.load(Width::B4, R1, R10, stack::VALUE).jump_if(
                 R1,
                 Test::NotEqual,
@@ -932,7 +1005,7 @@ impl<'a> Body<'a> {
     /// So many bytes from where the argument of ioctl(2) points.
     fn read_user(&mut self, size: i32, failed: Label) {
         self.e.load(Width::B8, R3, R10, stack::ARGUMENT);
-        self.read(Helper::ReadUser, stack::USER, size, failed);
+        self.read(self.read_user, stack::USER, size, failed);
     }
 
     /// Refuses unless these words of `stack::USER` are those of the entry.
@@ -987,6 +1060,7 @@ impl<'a> Body<'a> {
     fn ending(&mut self) {
         let (audited, record, full) = (self.e.label(), self.e.label(), self.e.label());
         let (cross, no) = (self.e.label(), self.e.label());
+        let of_none = self.e.label();
         self.e.place(self.allow).set(R0, 0).exit();
 
         self.e
@@ -1024,6 +1098,17 @@ impl<'a> Body<'a> {
         self.e
             .call(Helper::PidTgid)
             .store(Width::B8, R6, at!(Refusal, ids), R0)
+            .shift_right(R0, 32)
+            .store(Width::B4, R10, stack::SLOT, R0)
+            .map(R1, self.maps.runs)
+            .copy(R2, R10)
+            .add(R2, i32::from(stack::SLOT))
+            .call(Helper::Lookup)
+            .set(R1, 0)
+            .jump_if(R0, Test::Equal, 0, of_none)
+            .load(Width::B8, R1, R0, 0)
+            .place(of_none)
+            .store(Width::B8, R6, at!(Refusal, run), R1)
             .load(Width::B8, R1, R10, stack::OPERATION)
             .store(Width::B4, R6, at!(Refusal, operation), R1)
             .load(Width::B4, R1, R9, at!(Entry, flags))
@@ -1078,6 +1163,21 @@ mod tests {
         }
     }
 
+    #[test]
+    fn requests_are_of_the_types_that_are_looked_at() {
+        let refused = REFUSED_REQUESTS.iter().map(|(request, _)| *request);
+        let flags = [FS_IOC_SETFLAGS, FS_IOC32_SETFLAGS, FS_IOC_FSSETXATTR];
+        for request in refused.chain(NAMING_REQUESTS).chain(flags) {
+            let kind = (request & TYPE.cast_unsigned()) >> 8;
+            assert!(
+                WATCHED_TYPES
+                    .iter()
+                    .any(|&watched| u32::from(watched) == kind),
+                "{request:#x}"
+            );
+        }
+    }
+
     /// The records of the programs name operations by their place in the table.
     #[test]
     fn operations_are_found_again_by_number() {
@@ -1096,6 +1196,7 @@ mod tests {
             refusals: 4,
             counter: 5,
             about: 6,
+            runs: 7,
         };
         for kind in [Kind::Lsm, Kind::ModifyReturn] {
             if btf.function(&kind.function("file_permission")).is_none() {

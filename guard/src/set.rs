@@ -18,8 +18,10 @@ use crate::bpf::{self, MapKind, Plain};
 pub const CAPACITY: u32 = 65536;
 /// Refusals that are kept.
 pub const RING: u32 = 1024;
+/// Processes that are known to be of a run.
+pub const PROCESSES: u32 = 32768;
 /// Changes with every change of the structs below.
-pub const LAYOUT: u32 = 1;
+pub const LAYOUT: u32 = 2;
 
 /// Who is held.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -114,6 +116,8 @@ pub struct Refusal {
     pub call: u32,
     /// The thread's name.
     pub name: [u8; 16],
+    /// The [`crate::runs::Run`] that the process is of; 0: none.
+    pub run: u64,
 }
 
 impl Refusal {
@@ -169,7 +173,7 @@ unsafe impl Plain for Refusal {}
 unsafe impl Plain for About {}
 
 /// The maps, by name and shape, in the order of [`Maps::descriptors`].
-pub const MAPS: [(&str, MapKind, usize, usize, u32); 4] = [
+pub const MAPS: [(&str, MapKind, usize, usize, u32); 5] = [
     (
         "files",
         MapKind::Hash,
@@ -180,6 +184,7 @@ pub const MAPS: [(&str, MapKind, usize, usize, u32); 4] = [
     ("refusals", MapKind::Array, 4, size_of::<Refusal>(), RING),
     ("counter", MapKind::Array, 4, 8, 1),
     ("about", MapKind::Array, 4, size_of::<About>(), 1),
+    ("runs", MapKind::LruHash, 4, 8, PROCESSES),
 ];
 
 /// The maps of a guard.
@@ -193,6 +198,8 @@ pub struct Maps {
     pub counter: OwnedFd,
     /// [`About`].
     pub about: OwnedFd,
+    /// Process to [`crate::runs::Run`].
+    pub runs: OwnedFd,
 }
 
 impl Maps {
@@ -213,19 +220,26 @@ impl Maps {
     pub fn each<E>(
         mut one: impl FnMut((&'static str, MapKind, usize, usize, u32)) -> Result<OwnedFd, E>,
     ) -> Result<Maps, E> {
-        let [files, refusals, counter, about] = MAPS;
+        let [files, refusals, counter, about, runs] = MAPS;
         Ok(Maps {
             files: one(files)?,
             refusals: one(refusals)?,
             counter: one(counter)?,
             about: one(about)?,
+            runs: one(runs)?,
         })
     }
 
     /// In the order of [`MAPS`].
     #[must_use]
-    pub fn descriptors(&self) -> [&OwnedFd; 4] {
-        [&self.files, &self.refusals, &self.counter, &self.about]
+    pub fn descriptors(&self) -> [&OwnedFd; 5] {
+        [
+            &self.files,
+            &self.refusals,
+            &self.counter,
+            &self.about,
+            &self.runs,
+        ]
     }
 
     /// How the guard was started.
@@ -329,7 +343,7 @@ mod tests {
     fn the_structs_have_no_padding() {
         assert_eq!(size_of::<Key>(), 16);
         assert_eq!(size_of::<Entry>(), 6 * 4 + 2 * 8);
-        assert_eq!(size_of::<Refusal>(), 8 + 16 + 8 + 4 * 4 + 16);
+        assert_eq!(size_of::<Refusal>(), 8 + 16 + 8 + 4 * 4 + 16 + 8);
         assert_eq!(size_of::<About>(), 24);
     }
 

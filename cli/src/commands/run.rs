@@ -98,8 +98,8 @@ impl Run {
             return Err(failed(image.execute()));
         }
         let status = image.run().map_err(failed)?.map_err(cannot_wait)?;
-        let guard = strict.map(|strict| strict.seen());
         let Some(directory) = directory else {
+            let guard = strict.map(|strict| strict.seen(&Report::default()));
             if let Some(guarded) = guard.filter(|guarded| !guarded.refusals.is_empty()) {
                 output::note(&strict::text(&guarded));
             }
@@ -109,6 +109,7 @@ impl Run {
             unreadable(&error).show();
             Report::default()
         });
+        let guard = strict.map(|strict| strict.seen(&report));
         Ok(destinations.write(&Outcome {
             schema: SCHEMA,
             version: env!("CARGO_PKG_VERSION"),

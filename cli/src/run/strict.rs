@@ -1,11 +1,16 @@
 //! `daxshim run --strict`: the tagged files are held by the kernel while the program runs.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 
+use daxshim_core::contract::Operation;
+use daxshim_core::host::report::Report;
 use daxshim_core::host::{dax_mounts, shown};
+use daxshim_core::symbols::HOOKS;
 use daxshim_guard::Error;
 use daxshim_guard::guard::{self, Attached, Options, Pinned, State};
 use daxshim_guard::hold::{self, Holding};
+use daxshim_guard::runs::Run;
 use daxshim_guard::scan;
 use daxshim_guard::set::{Entry, Maps, flag};
 use serde::Serialize;
@@ -20,6 +25,7 @@ pub struct Strict {
     held: usize,
     /// Refusals before it.
     from: u64,
+    run: Run,
 }
 
 enum Guard {
@@ -36,9 +42,9 @@ pub struct Guarded {
     pub guard: &'static str,
     /// Tagged files that it held.
     pub files: usize,
-    /// Calls that reached the kernel on them, past the shim, by whomever.
+    /// Calls of this run's processes that reached the kernel on them, past the shim.
     pub refusals: Vec<ShownRefusal>,
-    /// More of them, which the ring had no room for.
+    /// More refusals, of this run or others, which the ring had no room for.
     pub lost: u64,
 }
 
@@ -50,90 +56,137 @@ impl Strict {
     pub fn begin(environment: &Environment) -> Result<Strict, Failure> {
         let chosen = chosen(environment)?;
         let tagged = tagged()?;
-        let strict = match guard::state().map_err(failure)? {
-            State::On(pinned) => {
-                Strict::of_pinned(pinned.whole().map_err(failure)?, &tagged, chosen)
-            }
-            State::Off | State::Half(_) => Strict::of_own(&tagged, chosen),
+        let guard = match guard::state().map_err(failure)? {
+            State::On(pinned) => held_by(pinned.whole().map_err(failure)?, &tagged, chosen),
+            State::Off | State::Half(_) => of_own(&tagged, chosen),
         };
-        strict.map_err(failure)
+        guard
+            .and_then(|guard| Strict::of(guard, tagged.len()))
+            .map_err(failure)
     }
 
-    fn of_pinned(pinned: Pinned, tagged: &[PathBuf], chosen: u32) -> Result<Strict, Error> {
-        // One that only watches is no guard, unless the shim only watches too.
-        let holds = |entry: &Entry| entry.flags & flag::AUDIT == 0 || chosen & flag::AUDIT != 0;
-        let mut missing = Vec::new();
-        for path in tagged {
-            let key = hold::key(path)?;
-            if !pinned
-                .maps
-                .entry(&key)
-                .map_err(unreadable)?
-                .as_ref()
-                .is_some_and(holds)
-            {
-                missing.push(shown(path));
-            }
-        }
-        if !missing.is_empty() {
-            let first: Vec<String> = missing.iter().take(3).cloned().collect();
-            return Err(Error::new(
-                "cannot hold the tagged files (--strict)",
-                format!(
-                    "the guard does not hold {} of them, or only watches: {}",
-                    missing.len(),
-                    first.join(", ")
-                ),
-                "daxshim guard add --all --mode enforce, as root",
-            ));
-        }
-        let from = pinned.maps.count().map_err(unreadable)?;
+    fn of(guard: Guard, held: usize) -> Result<Strict, Error> {
+        let maps = guard.maps();
         Ok(Strict {
-            guard: Guard::Pinned(Box::new(pinned)),
-            held: tagged.len(),
-            from,
+            held,
+            from: maps.count().map_err(unreadable)?,
+            run: Run::begin(maps)?,
+            guard,
         })
     }
 
-    fn of_own(tagged: &[PathBuf], chosen: u32) -> Result<Strict, Error> {
-        let attached = Attached::new(&Options {
-            flags: chosen,
-            ..Options::default()
-        })?;
-        let mut holding = Holding::new(&attached.maps, &[]);
-        for path in tagged {
-            holding.hold(path, chosen)?;
-        }
-        Ok(Strict {
-            guard: Guard::Own(attached),
-            held: tagged.len(),
-            from: 0,
-        })
-    }
-
-    fn maps(&self) -> &Maps {
-        match &self.guard {
-            Guard::Pinned(pinned) => &pinned.maps,
-            Guard::Own(attached) => &attached.maps,
-        }
-    }
-
-    /// What it saw until now.
-    pub fn seen(&self) -> Guarded {
+    /// What it saw until now, but for what the shim reports itself.
+    pub fn seen(&self, report: &Report) -> Guarded {
         // A guard that somebody takes down meanwhile keeps its maps for who has them open.
-        let (refusals, lost) = self.maps().refusals_since(self.from).unwrap_or_default();
+        let maps = self.guard.maps();
+        let (refusals, lost) = maps.refusals_since(self.from).unwrap_or_default();
         let mut places = Places::default();
+        let run = u64::from(self.run.number());
+        let own = refusals.iter().filter(|refusal| refusal.run == run);
+        let mut audited = Audited::of(report);
         Guarded {
             guard: match self.guard {
                 Guard::Pinned(_) => "pinned",
                 Guard::Own(_) => "own",
             },
             files: self.held,
-            refusals: refusals
-                .iter()
+            refusals: own
                 .map(|refusal| ShownRefusal::of(refusal, &mut places))
+                .filter(|refusal| !(refusal.audited && audited.has(refusal)))
                 .collect(),
             lost,
+        }
+    }
+}
+
+/// Calls that a shim in audit mode let through and recorded: the guard, which watches too, sees them
+/// once more.
+struct Audited(HashMap<(u32, &'static str), u64>);
+
+impl Audited {
+    fn of(report: &Report) -> Audited {
+        let mut audited = HashMap::new();
+        for program in &report.programs {
+            for refusal in &program.tally.refusals {
+                *audited
+                    .entry((program.pid, refusal.operation.word()))
+                    .or_default() += refusal.recorded;
+            }
+        }
+        Audited(audited)
+    }
+
+    /// Whether it is one of them, which is then taken out. The shim names some calls otherwise, by what
+    /// they are for: fallocate(2) is a write to the kernel.
+    fn has(&mut self, refusal: &ShownRefusal) -> bool {
+        let call = refusal.call.map(|call| format!("SYS_{call}"));
+        let hooks = HOOKS
+            .iter()
+            .filter(|hook| Some(hook.syscall) == call.as_deref());
+        let words = hooks
+            .flat_map(|hook| hook.operations)
+            .map(|&operation| Operation::word(operation))
+            .chain(refusal.operation);
+        for word in words {
+            if let Some(count @ 1..) = self.0.get_mut(&(refusal.pid, word)) {
+                *count -= 1;
+                return true;
+            }
+        }
+        false
+    }
+}
+
+/// A guard that was there, if it holds all of them.
+fn held_by(pinned: Pinned, tagged: &[PathBuf], chosen: u32) -> Result<Guard, Error> {
+    // One that only watches is no guard, unless the shim only watches too.
+    let holds = |entry: &Entry| entry.flags & flag::AUDIT == 0 || chosen & flag::AUDIT != 0;
+    let mut missing = Vec::new();
+    for path in tagged {
+        let key = hold::key(path)?;
+        if !pinned
+            .maps
+            .entry(&key)
+            .map_err(unreadable)?
+            .as_ref()
+            .is_some_and(holds)
+        {
+            missing.push(shown(path));
+        }
+    }
+    if !missing.is_empty() {
+        let first: Vec<String> = missing.iter().take(3).cloned().collect();
+        return Err(Error::new(
+            "cannot hold the tagged files (--strict)",
+            format!(
+                "the guard does not hold {} of them, or only watches: {}",
+                missing.len(),
+                first.join(", ")
+            ),
+            "daxshim guard add --all --mode enforce, as root",
+        ));
+    }
+    Ok(Guard::Pinned(Box::new(pinned)))
+}
+
+/// A guard that ends with the run.
+fn of_own(tagged: &[PathBuf], chosen: u32) -> Result<Guard, Error> {
+    let attached = Attached::new(&Options {
+        flags: chosen,
+        ..Options::default()
+    })?;
+    let mut holding = Holding::new(&attached.maps, &[]);
+    for path in tagged {
+        holding.hold(path, chosen)?;
+    }
+    Ok(Guard::Own(attached))
+}
+
+impl Guard {
+    fn maps(&self) -> &Maps {
+        match self {
+            Guard::Pinned(pinned) => &pinned.maps,
+            Guard::Own(attached) => &attached.maps,
         }
     }
 }
