@@ -2,8 +2,8 @@
 //! wrote: the same output and the same end as without the library in the same environment, but for what a tagged
 //! file refuses.
 //!
-//! The environments are `programs/adversity.c`'s, which are there before the program starts, and
-//! `programs/demonstration.c`'s own.
+//! The environments are `programs/environments/adversity.c`'s, which are there before the program starts, and
+//! `programs/environments/demonstration.c`'s own.
 
 use daxshim_tests::{Failed, Outcome, Run, Scene, Shim, Tag, fail, library, program};
 use libtest_mimic::{Arguments, Trial};
@@ -167,7 +167,7 @@ fn otherwise(how: &str, tag: Tag) -> Outcome {
         compiler.args(["-shared", "-fPIC", "-D_GNU_SOURCE", "-pthread"]);
         compiler.arg(concat!(
             env!("CARGO_MANIFEST_DIR"),
-            "/programs/demonstration.c"
+            "/programs/environments/demonstration.c"
         ));
     }
     let compiled = Run::of(&mut compiler)?;
@@ -175,8 +175,8 @@ fn otherwise(how: &str, tag: Tag) -> Outcome {
         fail!("cc: {}", compiled.output);
     }
     let target = target.display().to_string();
-    let demonstration = program("demonstration").display().to_string();
-    let loads = program("loads").display().to_string();
+    let demonstration = program("environments/demonstration").display().to_string();
+    let loads = program("environments/loads").display().to_string();
     if how == "32 bits" {
         same(Named("none"), &["env", &target, &demonstration], tag)
     } else {
@@ -190,7 +190,7 @@ fn command_line(words: &[&str]) -> Vec<String> {
     if let Some(first) = line.first_mut()
         && first == "demonstration"
     {
-        *first = program("demonstration").display().to_string();
+        *first = program("environments/demonstration").display().to_string();
     }
     line
 }
@@ -200,7 +200,7 @@ fn run(environment: &str, shimmed: bool, words: &[&str], tag: Tag) -> Result<Run
     let scene = Scene::new(tag)?;
     let shim = if shimmed { Shim::new() } else { Shim::none() };
     // The library is for what is executed there.
-    let mut command = Shim::none().command(program("adversity"));
+    let mut command = Shim::none().command(program("environments/adversity"));
     let preloaded = |name: &std::ffi::OsStr| name == "LD_PRELOAD";
     for (name, value) in shim.variables() {
         if !preloaded(&name) {

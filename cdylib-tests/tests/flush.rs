@@ -156,7 +156,7 @@ fn run_on(shim: &Shim, case: &str, tag: Tag) -> Result<Trace, Failed> {
         std::fs::write(scene.path("large"), scene::pattern(256 * 4096))?;
         scene.tag("large", tag)?;
     }
-    let mut command = shim.command(program("trace_msync"));
+    let mut command = shim.command(program("sync/trace_msync"));
     trace(
         command
             .arg("msync")

@@ -1,4 +1,4 @@
-/* Modules of programs/modules, which are beside the program. */
+/* Modules of programs/modules, which are beside the program's folder. */
 #include "common.h"
 
 static UNUSED void *load(const char *name, int flags)
@@ -8,7 +8,7 @@ static UNUSED void *load(const char *name, int flags)
 	if (length < 0)
 		die("/proc/self/exe");
 	path[length] = 0;
-	snprintf(strrchr(path, '/'), 64, "/modules/%s.so", name);
+	snprintf(strrchr(path, '/'), 64, "/../modules/%s.so", name);
 	void *module = dlopen(path, flags);
 	if (!module) {
 		printf("%s\n", dlerror());
