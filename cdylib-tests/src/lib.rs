@@ -71,7 +71,8 @@ pub fn program(name: &str) -> PathBuf {
 }
 
 /// What is expected of a program in a case, kept beside its source as `NAME.CASE.expected`: the lines that differ
-/// from its native output. Without comment lines; `None` where there is none.
+/// from its native output; `whole`, where the kernel alone answers nothing to compare with: all that it prints. Without
+/// comment lines; `None` where there is none.
 #[must_use]
 pub fn expectation(program: &str, case: &str) -> Option<String> {
     let (kind, name) = program.split_once('/')?;

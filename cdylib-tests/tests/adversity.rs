@@ -8,6 +8,7 @@
 use daxshim_tests::{Failed, Outcome, Run, Scene, Shim, Tag, fail, library, program};
 use libtest_mimic::{Arguments, Trial};
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::process::Command;
 
 /// Where the program is put. What is to be filled in is found out natively.
@@ -164,11 +165,10 @@ fn otherwise(how: &str, tag: Tag) -> Outcome {
         std::fs::write(&source, EXECUTES)?;
         compiler.args(["-m32", "-nostdlib", "-static"]).arg(source);
     } else {
-        compiler.args(["-shared", "-fPIC", "-D_GNU_SOURCE", "-pthread"]);
-        compiler.arg(concat!(
-            env!("CARGO_MANIFEST_DIR"),
-            "/programs/environments/demonstration.c"
-        ));
+        let programs = Path::new(env!("CARGO_MANIFEST_DIR")).join("programs");
+        compiler.args(["-shared", "-fPIC", "-D_GNU_SOURCE", "-pthread", "-I"]);
+        compiler.arg(programs.join("lib"));
+        compiler.arg(programs.join("environments/demonstration.c"));
     }
     let compiled = Run::of(&mut compiler)?;
     if !compiled.status.success() {

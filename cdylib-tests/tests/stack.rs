@@ -2,7 +2,7 @@
 //! and without. For every row of the table, under each of its names and by its number, and for what libc
 //! calls itself.
 //!
-//! The programs are those of the rows, which paint the stack before each of their steps (`programs/lib/common.h`).
+//! The programs are those of the rows, which paint the stack before each of their steps (`programs/lib/depth.h`).
 
 use daxshim_core::symbols::{HOOKS, Hook};
 use daxshim_tests::{Failed, Outcome, Run, Scene, Shim, Tag, fail};
