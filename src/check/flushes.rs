@@ -12,6 +12,7 @@ use super::log::{self, note, note_of};
 use super::shadows::{Part, Shadow, each_part};
 use super::stack;
 use super::stacks;
+use crate::ground::maps::each_mapping_in;
 use crate::mappings;
 use core::ops::ControlFlow;
 use core::ptr;
@@ -19,7 +20,6 @@ use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 use daxshim_core::check::Code;
 use daxshim_core::check::lines::{Dirty, LINE};
 use daxshim_core::check::log::Finding;
-use daxshim_core::check::modules::Parser;
 use daxshim_core::report::{Kind, PATH_LEN};
 
 /// A range of a file that a thread has flushed, and not drained.
@@ -284,24 +284,21 @@ fn unwatched(address: usize, length: usize) {
         return;
     }
     let look = || {
-        let mut parser = Parser::new();
-        let _ = stack::each_byte(c"/proc/self/maps", |byte| {
-            let line = parser.push(byte);
-            let held = line.filter(|line| (line.start..line.end).contains(&(address as u64)));
-            let Some(line) = held else {
+        let _ = each_mapping_in(&mut [0; stack::TEXT], |mapping| {
+            if !(mapping.start..mapping.end).contains(&address) {
                 return ControlFlow::Continue(());
-            };
-            first.store(line.start as usize, Ordering::Relaxed);
-            behind.store(line.end as usize, Ordering::Relaxed);
-            if line.is_cached_file() {
-                let offset = line.offset + (address as u64 - line.start);
+            }
+            first.store(mapping.start, Ordering::Relaxed);
+            behind.store(mapping.end, Ordering::Relaxed);
+            if mapping.is_cached_file() {
+                let offset = mapping.offset + (address - mapping.start) as u64;
                 note(&Finding {
                     code: Code::NotFlushable,
                     detail: 0,
                     device: 0,
-                    inode: line.inode,
-                    path: line.path(),
-                    address: line.start,
+                    inode: mapping.inode,
+                    path: mapping.path,
+                    address: mapping.start as u64,
                     range: (offset, offset.saturating_add(length as u64)),
                     asked: length as u64,
                     dirty: Dirty::default(),
