@@ -213,7 +213,8 @@ impl Target {
     }
 }
 
-/// The parts of a line of /proc/PID/maps that matter, proc_pid_maps(5), taken in byte by byte.
+/// The parts of a line of /proc/PID/maps that matter, proc_pid_maps(5), taken in byte by byte: [`crate::maps`] needs
+/// the whole line, whose path may be longer than a hook may take of the stack.
 struct MapsLine {
     field: u8,
     range: Line<40>,
