@@ -6,6 +6,7 @@ use super::journal;
 use super::judge::report;
 use super::log::log;
 use super::shadows::each_part;
+use crate::ground::checking;
 use crate::ground::place::Place;
 use crate::mappings;
 use core::sync::atomic::Ordering;
@@ -16,7 +17,7 @@ use daxshim_core::check::lines::Dirty;
 /// Whether writes to a descriptor have to be looked at each time.
 #[inline]
 pub fn is_answered_through(fd: i32) -> bool {
-    super::on() && is_channel(fd)
+    checking::on() && is_channel(fd)
 }
 
 #[cold]
@@ -29,7 +30,7 @@ fn is_channel(fd: i32) -> bool {
 /// Something is about to be written or sent through a descriptor.
 #[inline]
 pub fn answering(fd: i32) {
-    if super::on() && fd != libc::STDERR_FILENO && !mappings::is_empty() {
+    if checking::on() && fd != libc::STDERR_FILENO && !mappings::is_empty() {
         answers(fd);
     }
 }

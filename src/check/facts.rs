@@ -1,8 +1,10 @@
 //! Facts about mappings, and operations that were refused.
 
-use super::log::{last_looked_at, note};
+use super::log::last_looked_at;
+use super::note::note;
 use super::shadows::{self, each_part};
 use super::stacks;
+use crate::ground::checking;
 use crate::ground::memory::{HUGE, PAGE};
 use crate::ground::place::{Place, Stat, borrow};
 use crate::mappings;
@@ -84,7 +86,7 @@ fn mapped_here(fd: i32, stat: &Stat, kind: Kind, address: usize, length: usize, 
 /// An operation on a tagged file was refused (or would be, or only compat would not).
 #[inline]
 pub fn refused(operation: Operation, code: Code) {
-    if super::on() {
+    if checking::on() {
         stacks::spacious(|| refuses(operation, code));
     }
 }
@@ -110,7 +112,7 @@ fn refuses(operation: Operation, code: Code) {
 /// A file is about to get a new size.
 #[inline]
 pub fn truncating(place: Place, size: usize) {
-    if super::on() && !mappings::is_empty() {
+    if checking::on() && !mappings::is_empty() {
         truncates(place, size);
     }
 }

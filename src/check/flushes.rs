@@ -8,10 +8,12 @@ use super::budget;
 use super::compare::compare;
 use super::journal;
 use super::judge::{self, take_over};
-use super::log::{self, note, note_of};
+use super::log;
+use super::note::{note, note_of};
 use super::shadows::{Part, Shadow, each_part};
 use super::stack;
 use super::stacks;
+use crate::ground::checking;
 use crate::ground::maps::each_mapping_in;
 use crate::mappings;
 use core::ops::ControlFlow;
@@ -101,7 +103,7 @@ impl Flush {
 /// thread has drained.
 #[inline]
 pub fn flushed(start: usize, length: usize, caller: usize) {
-    if super::on() && length > 0 {
+    if checking::on() && length > 0 {
         flushes(start, length, caller);
     }
 }

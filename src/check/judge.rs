@@ -1,7 +1,7 @@
 //! What is said of a sync, by what was dirty in its range.
 
 use super::compare::{compare, locked, readable, timed};
-use super::log::note;
+use super::note::note;
 use super::shadows::{Part, each_part};
 use super::{blame, log, stacks};
 use crate::ground::memory::{self, PAGE};

@@ -16,6 +16,7 @@ mod flushes;
 mod journal;
 mod judge;
 mod log;
+mod note;
 mod shadows;
 mod stack;
 mod stacks;

@@ -1,7 +1,7 @@
 //! The shadows of watched files, and whom a region belongs to.
 
 use crate::ground::memory;
-use crate::ground::real::sys;
+use crate::ground::real::{sys, yield_now};
 use crate::mappings::{self, Attributes, Flush};
 use core::ptr;
 use core::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
@@ -391,8 +391,7 @@ pub fn wait(mut is_so: impl FnMut() -> bool) -> Option<()> {
         if is_so() {
             return Some(());
         }
-        // SAFETY: takes nothing.
-        let _ = unsafe { sys!(SYS_sched_yield) };
+        yield_now();
     }
     None
 }

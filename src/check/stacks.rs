@@ -4,7 +4,7 @@
 
 use super::log::log;
 use super::stack;
-use crate::ground::real::{sys, sys_of_program};
+use crate::ground::real::{sys, sys_of_program, yield_now};
 use core::arch::naked_asm;
 use core::cell::UnsafeCell;
 use core::ffi::c_void;
@@ -95,8 +95,7 @@ unsafe fn on_room(usage: u8, work: extern "C" fn(*mut c_void), argument: *mut c_
                 return true;
             }
         }
-        // SAFETY: takes nothing.
-        let _ = unsafe { sys!(SYS_sched_yield) };
+        yield_now();
     }
     false
 }

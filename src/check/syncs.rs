@@ -3,7 +3,8 @@
 use super::compare::locked;
 use super::judge::{Found, judge, private, take_over};
 use super::shadows::{self, Shadow, all, each_chunk, each_part};
-use super::{budget, journal, stacks};
+use super::{budget, flushes, journal, stacks};
+use crate::ground::checking;
 use crate::ground::memory::PAGE;
 use core::sync::atomic::Ordering;
 use daxshim_core::check::Code;
@@ -14,9 +15,9 @@ use rustix::io::Errno;
 /// msync(MS_SYNC) of a range begins: what is dirty in it now will be durable when it ends.
 #[inline]
 pub fn sync_begins(start: usize, end: usize) {
-    if super::on() {
+    if checking::on() {
         // It ends with a fence, whatever it is of.
-        let drains = super::drained();
+        let drains = flushes::drained();
         match journal::on() {
             true => stacks::spacious(|| journal::msync(start, end)),
             false => msync(start, end, drains),
@@ -56,8 +57,8 @@ fn msync(start: usize, end: usize, drains: bool) {
 /// fsync(2) or fdatasync(2) of a file begins. Costs one load where nothing is checked.
 #[inline]
 pub fn file_sync_begins(fd: i32) {
-    if super::on() {
-        super::drained();
+    if checking::on() {
+        flushes::drained();
         match journal::on() {
             true => stacks::spacious(|| journal::fsync(fd, 0..usize::MAX)),
             false => fsync(fd),
@@ -79,8 +80,8 @@ fn fsync(fd: i32) {
 /// its flags.
 #[inline]
 pub fn file_range_sync_begins([fd, offset, length, flags, ..]: [usize; 6], all: u32) {
-    if super::on() && flags as u32 == all {
-        super::drained();
+    if checking::on() && flags as u32 == all {
+        flushes::drained();
         let end = match length {
             0 => usize::MAX,
             length => offset.saturating_add(length),
@@ -130,7 +131,7 @@ fn file_range(fd: i32, start: usize, end: usize) {
 #[cold]
 #[inline(never)]
 pub fn all_files(filesystem: Option<i32>) {
-    super::drained();
+    flushes::drained();
     let device = filesystem.map(|fd| crate::ground::place::Place::Descriptor(fd).stat());
     for shadow in all() {
         let meant = match &device {
@@ -257,7 +258,7 @@ fn digest_by_another(shadow: &'static Shadow) -> bool {
 /// A sync failed: what it was to make durable may be so or not.
 #[inline]
 pub fn sync_failed(start: usize, end: usize) {
-    if super::on() {
+    if checking::on() {
         failed(start, end);
     }
 }

@@ -8,6 +8,7 @@ use super::judge::{beyond_end, report};
 use super::log::set_ending;
 use super::shadows::{self, Shadow, each_part};
 use super::watch;
+use crate::ground::checking;
 use crate::ground::process;
 use core::sync::atomic::Ordering;
 use daxshim_core::check::Code;
@@ -19,7 +20,7 @@ use daxshim_core::check::log::Ending;
 /// seen in the end, and then this says who let go of it.
 #[inline]
 pub fn unmapping(start: usize, end: usize, code: Code) {
-    if super::on() {
+    if checking::on() {
         unmaps(start, end, code);
     }
 }
@@ -53,7 +54,7 @@ fn unmaps(start: usize, end: usize, code: Code) {
 /// A range was just mapped.
 #[inline]
 pub fn holding(start: usize, end: usize) {
-    if super::on() {
+    if checking::on() {
         watch::holding(start, end);
     }
 }
@@ -61,7 +62,7 @@ pub fn holding(start: usize, end: usize) {
 /// The process is about to execute another program.
 #[inline]
 pub fn executing() {
-    if super::on() {
+    if checking::on() {
         blame::executing();
         if process::is_owner() {
             ending(Ending::Exec);
@@ -72,7 +73,7 @@ pub fn executing() {
 /// It could not.
 #[inline]
 pub fn execution_failed() {
-    if super::on() {
+    if checking::on() {
         blame::execution_failed();
         if process::is_owner() {
             set_ending(Ending::Unsaid);

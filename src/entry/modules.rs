@@ -19,7 +19,7 @@ use crate::ground::loaded::{Code, code_at};
 use crate::ground::maps::{TEXT, each_mapping};
 use crate::ground::memory::{Room, copy};
 use crate::ground::page;
-use crate::ground::real::{SignalsBlocked, sys};
+use crate::ground::real::{SignalsBlocked, sys, yield_now};
 use crate::ground::thread::is_single_threaded;
 use core::ffi::c_int;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -88,8 +88,7 @@ impl Lock {
             if !LOCKED.swap(true, Ordering::Acquire) {
                 return Some(Lock { _signals: signals });
             }
-            // SAFETY: sched_yield takes nothing.
-            let _ = unsafe { sys!(SYS_sched_yield) };
+            yield_now();
         }
         None
     }

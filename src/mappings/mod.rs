@@ -4,24 +4,22 @@
 mod attributes;
 pub mod eadr;
 mod flushing;
+mod record;
 
 pub use attributes::{Attributes, Reasons};
-use flushing::signal_stack;
-pub use flushing::{FLUSHED, Flush, drain, jumping, pages_flushed, stack_pointer, thread};
+pub use flushing::{FLUSHED, Flush, drain, jumping, pages_flushed};
+use record::{Me, settle};
+pub use record::{RECORD, is_empty, stack_pointer, thread};
 
 use crate::ground::checking;
 use crate::ground::files;
 use crate::ground::memory::PAGE;
 use crate::ground::page::event;
-use crate::ground::process;
-use crate::ground::real::{SignalsBlocked, sleep_shortly, sys, yield_now};
+use crate::ground::real::{SignalsBlocked, sys};
 use core::sync::atomic::{AtomicUsize, Ordering};
-use daxshim_core::record::{self, Change, Record};
+use daxshim_core::record::Change;
 use daxshim_core::regions::{Busy, Full, Region, Writing};
 use daxshim_core::report::Event;
-
-/// See the module; [`quick`](crate::sync::quick) looks into it.
-pub static RECORD: Record = Record::new();
 
 /// Below [`LOWEST`] and from [`HIGHEST`] on nothing was ever recorded: for calls inside libc, most of which
 /// are far from any tagged file.
@@ -33,36 +31,6 @@ pub static HIGHEST: AtomicUsize = AtomicUsize::new(0);
 fn widen(start: usize, end: usize) {
     LOWEST.fetch_min(start, Ordering::Relaxed);
     HIGHEST.fetch_max(end, Ordering::Relaxed);
-}
-
-/// How this thread is known to the record, and waits.
-struct Me;
-
-impl record::Thread for Me {
-    fn number(&self) -> usize {
-        thread()
-    }
-
-    fn pause(&self, number: usize) {
-        if number < record::YIELDS {
-            yield_now();
-        } else {
-            sleep_shortly();
-        }
-    }
-
-    fn patience(&self) -> usize {
-        // Who compares a file for `daxshim check` tells nothing meanwhile.
-        const SECONDS: usize = 1 << 18;
-        match checking::on() {
-            true => SECONDS,
-            false => record::DRAIN_PATIENCE,
-        }
-    }
-
-    fn is_on_own_stack(&self) -> bool {
-        signal_stack().is_some_and(|stack| stack.is_empty())
-    }
 }
 
 /// To be called once, by the constructor: the kernel empties what is the threads' in each forked child,
@@ -80,30 +48,6 @@ pub fn start() {
         )
     };
     RECORD.settle();
-}
-
-/// A child that was forked past libc's handlers does what they would have done. To be called before
-/// anything is recorded or flushed.
-#[inline]
-fn settle() {
-    if !RECORD.is_settled() && process::is_set_up() {
-        forked_unseen();
-    }
-}
-
-#[cold]
-#[inline(never)]
-fn forked_unseen() {
-    if RECORD.settle() {
-        // SAFETY: this is a forked child, whose handlers did not run.
-        unsafe { process::forked_past_handlers() };
-    }
-}
-
-/// Whether no tagged file is mapped. One load: the fast path of the hooks on memory.
-#[inline]
-pub fn is_empty() -> bool {
-    RECORD.regions.is_empty()
 }
 
 /// The first mapping of a tagged file in `[start, start + length)`.

@@ -1,6 +1,6 @@
 //! One part of a sync: the cheapest way that is sufficient, and what is learnt of it.
 
-use super::plan::{Done, is_skipped};
+use super::done::{Done, is_skipped};
 use super::quick;
 use crate::ground::descriptors;
 use crate::ground::files;

@@ -1,7 +1,8 @@
 //! What the program asks to be persisted without a file's call.
 
+use super::done::Done;
 use super::msync::publish;
-use super::plan::{Done, Request};
+use super::plan::Request;
 use super::quick;
 use super::tell::{begin, tell};
 use crate::check;

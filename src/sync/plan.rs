@@ -1,15 +1,15 @@
 //! How a range is split by mapping, and what is done about each part.
 
+use super::done::{Done, is_skipped};
 use super::part::Flushable;
 use crate::entry::slot::Call;
 use crate::ground::memory::PAGE;
 use crate::ground::process;
 use crate::ground::real::{Errno, sys_of_program};
 use crate::mappings::{Attributes, Flush};
-use daxshim_core::config::FlushPolicy;
 use daxshim_core::flush::{WriteBack, fence};
 use daxshim_core::regions::Region;
-use daxshim_core::report::{Kind, Way};
+use daxshim_core::report::Kind;
 use libc::{MS_INVALIDATE, MS_SYNC};
 
 /// What a call asks for, once it is known to be valid.
@@ -49,26 +49,6 @@ pub(super) struct Plan {
     pub(super) flushable: bool,
     /// Whether there is any tagged file in it.
     pub(super) tagged: bool,
-}
-
-/// What was done.
-#[derive(Clone, Copy, Default)]
-pub(super) struct Done {
-    pub(super) lines: u64,
-    pub(super) by_lines: bool,
-    pub(super) by_range: bool,
-    pub(super) by_kernel: bool,
-}
-
-impl Done {
-    pub(super) fn way(self) -> Way {
-        match (self.by_lines, self.by_range, self.by_kernel) {
-            (true, false, false) => Way::User,
-            (false, true, false) => Way::Range,
-            (true, ..) => Way::Mixed,
-            (false, ..) => Way::Kernel,
-        }
-    }
 }
 
 impl Request {
@@ -217,9 +197,4 @@ pub(super) fn write_back(region: Region, flags: i32) -> Option<WriteBack> {
             process::write_back()
         }
     })
-}
-
-/// `DAXSHIM_FLUSH=none`.
-pub(super) fn is_skipped() -> bool {
-    process::config().flush == FlushPolicy::None
 }

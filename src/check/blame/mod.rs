@@ -20,9 +20,10 @@ pub mod signals;
 
 use super::shadows::{Part, Shadow, each_part};
 use super::{budget, stack, stacks};
+use crate::ground::checking;
 use crate::ground::memory::PAGE;
 use crate::ground::process;
-use crate::ground::real::sys;
+use crate::ground::real::{sys, yield_now};
 use crate::mappings::{self, Attributes, Flush, page_end};
 use core::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, AtomicUsize, Ordering};
 use daxshim_core::check::blame::{BY_KERNEL, Pages, Table, UNKNOWN};
@@ -58,10 +59,16 @@ const FAULT: u64 = 13_000;
 /// What is given back at once where time is short, bytes.
 const PIECE: usize = 2 << 20;
 
+static PAGES: signals::Pages = signals::Pages {
+    stored,
+    give_all_back,
+    give_up,
+};
+
 /// Whether the environment asks for it.
 pub fn is_asked() -> bool {
     let config = process::config();
-    config.blame && super::on() && config.check != Checking::Crash
+    config.blame && checking::on() && config.check != Checking::Crash
 }
 
 /// Begins, if it is asked for and every way to keep it from the program is there. Once, by the
@@ -70,6 +77,7 @@ pub fn start(are_turned: bool) {
     if !is_asked() {
         return;
     }
+    signals::start(&PAGES);
     let possible = are_turned && stack::is_usable() && signals::arm();
     if !possible {
         log::warn!("DAXSHIM_BLAME: who stores first cannot be noted here");
@@ -409,8 +417,7 @@ fn give(region: Region, page: usize, protection: usize) -> Result<(), i32> {
 fn is_passing(address: usize) -> bool {
     static LAST: [AtomicUsize; 3] = [const { AtomicUsize::new(0) }; 3];
     if RELEASING.load(Ordering::Acquire) > 0 {
-        // SAFETY: takes nothing.
-        let _ = unsafe { sys!(SYS_sched_yield) };
+        yield_now();
         return true;
     }
     let released = RELEASED.load(Ordering::Relaxed);

@@ -7,11 +7,10 @@
 //! which inherits that.
 
 use super::super::stacks;
-use super::{give_all_back, give_up, stored};
 use crate::entry::slot::{Call, Step};
 use crate::ground::memory::{read_value, write_value};
 use crate::ground::process;
-use crate::ground::real::{SignalsBlocked, sys};
+use crate::ground::real::{SignalsBlocked, sys, yield_now};
 use core::arch::naked_asm;
 use core::ffi::{c_int, c_void};
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -19,6 +18,7 @@ use libc::{
     SA_NODEFER, SA_ONSTACK, SA_RESTART, SA_SIGINFO, SIG_BLOCK, SIG_IGN, SIG_UNBLOCK, SIGSEGV,
     siginfo_t,
 };
+use once_cell::race::OnceRef;
 use parking_lot::lock_api::RawMutex as _;
 
 /// asm/signal.h of x86.
@@ -107,6 +107,29 @@ impl Action {
     }
 }
 
+/// What is to be done about pages, which is the caller of [`arm`]'s to know.
+pub struct Pages {
+    /// A store to this address was refused: whether that was our doing, and the store is to be tried again.
+    pub stored: fn(usize) -> bool,
+    /// Makes every page writable that the program has so.
+    pub give_all_back: fn(),
+    /// The same for good.
+    pub give_up: fn(),
+}
+
+static PAGES: OnceRef<Pages> = OnceRef::new();
+
+/// Says what is to be done about pages. Once, by the constructor.
+pub fn start(pages: &'static Pages) {
+    let _ = PAGES.set(pages);
+}
+
+fn give_up() {
+    if let Some(pages) = PAGES.get() {
+        (pages.give_up)();
+    }
+}
+
 /// What the program has set for SIGSEGV.
 static PROGRAM: [AtomicU64; 4] = [const { AtomicU64::new(0) }; 4];
 /// Whether the kernel has ours.
@@ -139,8 +162,7 @@ fn changing<T>(change: impl Fn() -> T) -> T {
         if let Some(result) = try_changing(&change) {
             return result;
         }
-        // SAFETY: takes nothing.
-        let _ = unsafe { sys!(SYS_sched_yield) };
+        yield_now();
     }
 }
 
@@ -216,7 +238,9 @@ pub fn hand_over() {
     changing(|| {
         if ARMED.swap(false, Ordering::AcqRel) {
             // First of all: from then on other threads' faults are the program's.
-            give_all_back();
+            if let Some(pages) = PAGES.get() {
+                (pages.give_all_back)();
+            }
             let action = program().unblocking(SIGSEGV);
             let _ = Action::exchange(SIGSEGV, Some(action));
         }
@@ -245,7 +269,8 @@ extern "C" fn enter(_: c_int, info: *mut siginfo_t, context: *mut c_void) {
     // SAFETY: a fault's siginfo has its address.
     let address = unsafe { info.si_addr() } as usize;
     let is_store = register(registers, libc::REG_ERR) & IS_STORE != 0;
-    if info.si_code == SEGV_ACCERR && is_store && stored(address) {
+    let stored = |pages: &Pages| (pages.stored)(address);
+    if info.si_code == SEGV_ACCERR && is_store && PAGES.get().is_some_and(stored) {
         return;
     }
     if sent && program().is_ignored() {
