@@ -1,4 +1,4 @@
-//! Answers: what goes to a socket or a pipe while something is dirty.
+//! Looks at what is dirty when the program answers: when it writes to a socket or a pipe.
 
 use super::compare::compare;
 use super::flushes;

@@ -1,4 +1,4 @@
-//! What is in a file against what is durable of it: digests compared, and taken over.
+//! Compares what is in a file with what is durable of it, by digests, and takes the digests over.
 
 use super::budget;
 use super::shadows::{Part, Shadow, wait};

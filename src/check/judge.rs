@@ -1,4 +1,4 @@
-//! What is said of a sync, by what was dirty in its range.
+//! Says what a sync was worth, by what was dirty in its range.
 
 use super::compare::{compare, locked, readable, timed};
 use super::note::note;

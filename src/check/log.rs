@@ -1,4 +1,4 @@
-//! The process's log, and which file a call was about.
+//! The process's log, and the file that a call was about.
 
 use super::budget::clock;
 use crate::ground::checking;

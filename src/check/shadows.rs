@@ -134,8 +134,8 @@ pub struct Part {
     pub kind: Kind,
     /// Whether the kernel granted MAP_SYNC, or it counts as if.
     pub map_sync: bool,
-    /// The program's protection, if pages may be read-only at its back.
-    pub lent: Option<usize>,
+    /// The program's own protection, if pages may be write-protected without its knowledge.
+    pub own_protection: Option<usize>,
 }
 
 impl Part {
@@ -152,7 +152,7 @@ impl Part {
             length: to.saturating_sub(from),
             kind: attributes.kind(),
             map_sync: attributes.is_map_sync(),
-            lent: attributes.lent(),
+            own_protection: attributes.own_protection(),
         })
         .filter(|part| part.length > 0)
     }

@@ -1,6 +1,6 @@
-//! Stacks for what needs much of one: the program's may be all but full, or an alternate one of a few KiB.
+//! Runs on a stack of our own what needs much of one: the program's may be all but full, or an alternate one of a few KiB.
 //!
-//! If the unwinder faults, by unwind information that is wrong, that ends it and nothing else.
+//! Wrong unwind information may make the unwinder fault: that ends the unwinding and nothing else.
 
 use super::log::log;
 use super::stack;

@@ -1,4 +1,4 @@
-//! Syncs: what was dirty in their range, and what that says.
+//! Follows each sync: what was dirty in its range, and what its outcome says.
 
 use super::compare::locked;
 use super::judge::{Found, judge, private, take_over};

@@ -5,7 +5,7 @@ use crate::check;
 use crate::entry::site::SiteSlot;
 use crate::entry::slot::Slot;
 use crate::ground::process::config;
-use crate::hooks::lend;
+use crate::hooks::kernel_stores;
 use daxshim_core::symbols::HOOKS;
 
 macro_rules! export_hooks {
@@ -61,7 +61,7 @@ pub fn lead_straight(family: &str) {
 
 /// What syscall(2) asks; of rows with the same number, the last counts.
 pub fn by_number() -> impl Iterator<Item = &'static Slot> {
-    let rows = SITE_SLOTS.iter().rev().chain(lend::sites());
+    let rows = SITE_SLOTS.iter().rev().chain(kernel_stores::sites());
     rows.map(|row| &row.slot)
 }
 
@@ -69,7 +69,7 @@ pub fn by_number() -> impl Iterator<Item = &'static Slot> {
 pub fn of_libc() -> impl Iterator<Item = &'static SiteSlot> {
     let rows = SITE_SLOTS.iter().rev();
     rows.filter(|row| concerns_libc(&row.slot))
-        .chain(lend::sites())
+        .chain(kernel_stores::sites())
 }
 
 /// What libc maps for itself is nobody's tagged file, but its functions may be looked up in it, by

@@ -1,8 +1,8 @@
 //! mmap(2), munmap(2), mremap(2), mprotect(2), madvise(2): where tagged files are mapped.
 //!
-//! Whatever may take pages away, move or protect them is carried out while nobody can look up what is
-//! recorded there ([`during`]), and what came of it is recorded before anybody can again. Such calls are
-//! made here, not by the function that the symbol led to before: so are mappings of tagged files.
+//! A call that may unmap, move or protect pages is carried out here, not by the function that the symbol led to before:
+//! while it lasts nobody can look up what is recorded of its range ([`during`]), and its outcome is recorded before
+//! anybody can again. Tagged files are mapped here, too.
 
 pub use super::advise::{madvise, process_madvise};
 use super::change::is_readable;
@@ -294,7 +294,7 @@ fn record(call: &Call, start: usize, kind: Kind, mapped: Option<Mapped>) -> file
         // SAFETY: populates a mapping that was just made; changes no data.
         let _ = unsafe { sys!(SYS_madvise, start, length.min(data), MADV_POPULATE_WRITE) };
     }
-    check::blame::lend(start, page_end(start, length), protection);
+    check::blame::write_protect(start, page_end(start, length), protection);
     if let Some(page) = page::page().filter(|_| !is_watched_only(kind)) {
         let name = mapped.map_or(0, |mapped| mapped.inode ^ mapped.device.rotate_left(32));
         page.mapped(name, kind, length as u64, huge, |path| {

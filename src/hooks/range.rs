@@ -44,7 +44,7 @@ pub(super) fn replace(
     map: impl FnOnce() -> Result<usize, Errno>,
 ) -> Result<usize, Errno> {
     check::unmapping(start, end, Code::MappedOver);
-    check::blame::release(start, end - start);
+    check::blame::restore(start, end - start);
     during((start, end), map, |regions, result| match result {
         Ok(_) => forget_in(regions, start, end),
         Err(_) => forget_unmapped(regions, start, end),

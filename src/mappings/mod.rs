@@ -226,17 +226,18 @@ pub fn set_inherited(start: usize, length: usize, inherited: bool) {
     set(start, end, Attributes::NOT_INHERITED, !inherited);
 }
 
-/// From now on, pages of the range that are writable may be read-only at the program's back; its own
-/// protection is `protection`.
-pub fn lend(start: usize, end: usize, protection: usize) {
+/// From now on, writable pages of the range may be write-protected without the program's knowledge; the protection
+/// that the program knows of is `protection`.
+pub fn keep_protection(start: usize, end: usize, protection: usize) {
     change(start, end, |attributes| {
-        attributes & !(usize::MAX << Attributes::LENT) | protection << Attributes::LENT
+        attributes & !(usize::MAX << Attributes::OWN_PROTECTION)
+            | protection << Attributes::OWN_PROTECTION
     });
 }
 
-/// Ends [`lend`], and waits for those who have looked at the range meanwhile.
-pub fn take_back(start: usize, end: usize) {
-    lend(start, end, 0);
+/// Ends [`keep_protection`], and waits for those who have looked at the range meanwhile.
+pub fn forget_protection(start: usize, end: usize) {
+    keep_protection(start, end, 0);
     drain(start, end);
 }
 

@@ -1,4 +1,4 @@
-//! What the program asks to be persisted without a file's call.
+//! Makes a range of memory durable for a program that asks for it by address: `daxshim_persist`.
 
 use super::done::Done;
 use super::msync::publish;

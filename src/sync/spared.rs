@@ -1,9 +1,9 @@
-//! Long syncs that go where the last of their kind went, unmeasured: the cheaper the kernel has been, the
-//! more of them ([`Learner::passes`](daxshim_core::choice::Learner::passes)), until one of them takes
-//! longer than lines would.
+//! Lets long msyncs pass unmeasured: the next few of a length go where the last of that length went. The cheaper the
+//! kernel has been, the more of them pass ([`Learner::passes`](daxshim_core::choice::Learner::passes)); the first that
+//! takes longer than lines would ends it.
 //!
-//! A record for each of the [`Record`](daxshim_core::record::Record)'s places. What says where the next msyncs
-//! go is written by the place's owner alone, so it belongs together.
+//! One record for each of the [`Record`](daxshim_core::record::Record)'s places. Only the place's owner writes where its
+//! next msyncs go, so the fields belong together.
 
 use crate::ground::files;
 use crate::mappings::{self, Flush};

@@ -1,4 +1,4 @@
-//! What is told of a sync: to the report, and to check.
+//! Tells the report what a sync did, and check that it failed.
 
 use super::done::{Done, is_skipped};
 use super::plan::Request;

@@ -2,7 +2,7 @@
 //! (handle_futex_death in kernel/futex/core.c). In a page that is read-only it lets that be, and the
 //! mutex's next owner waits for ever.
 //!
-//! A mutex is looked for before pages are taken, and once more after: one that was locked in between is
+//! A mutex is looked for before pages are write-protected, and once more after: one that was locked in between is
 //! found then, as from then on a lock is a store that faults, with the mutex in the list as pending. What
 //! remains is a thread that first locks a page's mutex and is killed, both within these few µs.
 

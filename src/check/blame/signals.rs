@@ -1,10 +1,9 @@
-//! SIGSEGV is ours, and the program is not to notice: it sees the disposition that it has set, and gets
-//! its own faults by the kernel's own delivery.
+//! Takes SIGSEGV for itself, unnoticed by the program: it sees the disposition that it has set, and gets its own faults by
+//! the kernel's own delivery.
 //!
-//! A fault while SIGSEGV is blocked kills. So it is left out of every mask that the program sets, by
-//! libc's functions: of a thread, of a handler, of a wait. So does one while it is ignored: what the
-//! program ignores is ignored by our handler, and by the kernel again when another program is executed,
-//! which inherits that.
+//! A fault kills the process while SIGSEGV is blocked or ignored. So SIGSEGV is left out of every mask that the program
+//! sets by libc's functions: of a thread, of a handler, of a wait. Where the program ignores SIGSEGV, our handler does so in
+//! the kernel's place; before another program is executed, which inherits that, the kernel is told to ignore it again.
 
 use super::super::stacks;
 use crate::entry::slot::{Call, Step};
@@ -112,7 +111,7 @@ pub struct Pages {
     /// A store to this address was refused: whether that was our doing, and the store is to be tried again.
     pub stored: fn(usize) -> bool,
     /// Makes every page writable that the program has so.
-    pub give_all_back: fn(),
+    pub restore_all: fn(),
     /// The same for good.
     pub give_up: fn(),
 }
@@ -185,8 +184,8 @@ pub fn forked() {
     }
 }
 
-/// Takes SIGSEGV over, if it is not ours; whether it is. Waits for nobody: who gives everything back
-/// waits for those who take.
+/// Takes SIGSEGV over, if it is not ours; whether it is. Waits for nobody: who restores everything
+/// waits for those who protect.
 pub fn arm() -> bool {
     if ARMED.load(Ordering::Acquire) {
         return true;
@@ -239,7 +238,7 @@ pub fn hand_over() {
         if ARMED.swap(false, Ordering::AcqRel) {
             // First of all: from then on other threads' faults are the program's.
             if let Some(pages) = PAGES.get() {
-                (pages.give_all_back)();
+                (pages.restore_all)();
             }
             let action = program().unblocking(SIGSEGV);
             let _ = Action::exchange(SIGSEGV, Some(action));

@@ -1,10 +1,10 @@
-//! System calls that store to the program's memory, made by libc: the pages they get are the kernel's,
-//! as a page that is read-only at the program's back would be EFAULT there, and no fault.
+//! Finds the system calls by which the kernel stores to the program's memory, and leaves it the pages that they name: on a
+//! write-protected page such a call would be EFAULT, and no fault.
 //!
-//! libc's places of these calls are turned for it ([`turn`](crate::entry::turn)). Each then asks the hook
-//! that it has otherwise, if any.
+//! The places in libc that make these calls are turned for it ([`turn`](crate::entry::turn)). Each then asks the hook of its
+//! row, if it has one.
 
-use crate::check::blame::{self, lend_to_kernel, signals};
+use crate::check::blame::{self, leave_to_kernel, signals};
 use crate::entry::site::SiteSlot;
 use crate::entry::slot::{Call, Step};
 use crate::ground::memory::{PAGE, read_value};
@@ -57,7 +57,7 @@ pub fn start(rows: &'static [SiteSlot; HOOKS.len()]) {
     let _ = ROWS.set(rows);
 }
 
-/// Those without which nothing may be taken.
+/// Those without which nothing may be write-protected.
 const NEEDED: [c_long; 4] = [
     libc::SYS_rt_sigaction,
     libc::SYS_rt_sigprocmask,
@@ -90,7 +90,7 @@ pub fn are_turned() -> bool {
 
 extern "C" fn ask(call: &mut Call) -> Step {
     let number = call.number();
-    // Also when nothing is taken any more: SIGSEGV is ours still.
+    // Also when nothing is write-protected any more: SIGSEGV is ours still.
     if signals::is_armed()
         && let Some(step) = before(call, number as c_long)
     {
@@ -111,7 +111,7 @@ fn before(call: &mut Call, number: c_long) -> Option<Step> {
     }
     let length = length(number, call.args);
     for address in call.args {
-        lend_to_kernel(address, length);
+        leave_to_kernel(address, length);
     }
     match number {
         libc::SYS_readv | libc::SYS_preadv | libc::SYS_preadv2 | libc::SYS_process_vm_readv => {
@@ -127,7 +127,7 @@ fn before(call: &mut Call, number: c_long) -> Option<Step> {
         // stack_t: frames of signals are put there.
         libc::SYS_sigaltstack => {
             if let Some([stack, _, length]) = read_value::<[usize; 3]>(first) {
-                lend_to_kernel(stack, length);
+                leave_to_kernel(stack, length);
             }
         }
         libc::SYS_rt_sigaction => return signals::action(call),
@@ -190,7 +190,7 @@ fn vector(address: usize, count: usize) {
         let Some([buffer, length]) = read_value::<[usize; 2]>(at) else {
             return;
         };
-        lend_to_kernel(buffer, length);
+        leave_to_kernel(buffer, length);
     }
 }
 
@@ -199,7 +199,7 @@ fn message(address: usize) {
     let Some([name, _, buffers, count, control, length]) = read_value::<[usize; 6]>(address) else {
         return;
     };
-    lend_to_kernel(name, STRUCTURE);
-    lend_to_kernel(control, length);
+    leave_to_kernel(name, STRUCTURE);
+    leave_to_kernel(control, length);
     vector(buffers, count);
 }
