@@ -5,7 +5,7 @@ use super::flushes;
 use super::journal;
 use super::judge::report;
 use super::log::log;
-use super::shadows::each_part;
+use super::shadows::each_stretch;
 use crate::ground::checking;
 use crate::ground::place::Place;
 use crate::mappings;
@@ -46,11 +46,11 @@ fn answers(fd: i32) {
         return;
     }
     flushes::answering();
-    each_part(0, usize::MAX, |part| {
-        if !part.is_meant() {
+    each_stretch(0, usize::MAX, |stretch| {
+        if !stretch.is_meant() {
             return;
         }
-        let Some(dirty) = compare(&part) else {
+        let Some(dirty) = compare(&stretch) else {
             if let Some(log) = log() {
                 log.uncompared.fetch_add(1, Ordering::Relaxed);
             }
@@ -59,8 +59,8 @@ fn answers(fd: i32) {
         if dirty.is_empty() {
             return;
         }
-        let shifted = Dirty::default().with(dirty, part.offset as u64);
+        let shifted = Dirty::default().with(dirty, stretch.offset as u64);
         let range = (shifted.first, shifted.end);
-        report(Code::Acknowledged, &part, range, 0, shifted);
+        report(Code::Acknowledged, &stretch, range, 0, shifted);
     });
 }

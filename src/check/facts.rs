@@ -2,7 +2,7 @@
 
 use super::log::last_looked_at;
 use super::note::note;
-use super::shadows::{self, each_part};
+use super::shadows::{self, each_stretch};
 use super::stacks;
 use crate::ground::checking;
 use crate::ground::memory::{HUGE, PAGE};
@@ -126,18 +126,24 @@ fn truncates(place: Place, size: usize) {
     };
     let end = size.next_multiple_of(PAGE);
     let mut cut = None;
-    each_part(0, usize::MAX, |part| {
-        if core::ptr::eq(part.shadow, shadow) && part.end() > end {
-            cut = Some(part);
+    each_stretch(0, usize::MAX, |stretch| {
+        if core::ptr::eq(stretch.shadow, shadow) && stretch.end() > end {
+            cut = Some(stretch);
         }
     });
     // Nothing behind it is read any more.
     if let Some(header) = shadow.header() {
         header.size.fetch_min(size as u64, Ordering::Relaxed);
     }
-    if let Some(part) = cut {
-        let range = (end as u64, part.end() as u64);
-        let lost = part.end() - end.max(part.offset);
-        super::judge::report(Code::Truncated, &part, range, lost as u64, Dirty::default());
+    if let Some(stretch) = cut {
+        let range = (end as u64, stretch.end() as u64);
+        let lost = stretch.end() - end.max(stretch.offset);
+        super::judge::report(
+            Code::Truncated,
+            &stretch,
+            range,
+            lost as u64,
+            Dirty::default(),
+        );
     }
 }

@@ -2,7 +2,7 @@
 
 use super::compare::locked;
 use super::judge::{Found, judge, private, take_over};
-use super::shadows::{self, Shadow, all, each_chunk, each_part};
+use super::shadows::{self, Shadow, all, each_chunk, each_stretch};
 use super::{budget, flushes, journal, stacks};
 use crate::ground::checking;
 use crate::ground::memory::PAGE;
@@ -33,19 +33,19 @@ fn msync(start: usize, end: usize, drains: bool) {
         uncertain: drains,
         ..Found::default()
     };
-    let complete = each_part(start, end, |part| {
-        if part.kind == Kind::Private {
-            private(&part);
+    let complete = each_stretch(start, end, |stretch| {
+        if stretch.kind == Kind::Private {
+            private(&stretch);
             return;
         }
-        let dirty = take_over(&part);
-        if let Some(header) = part.shadow.header() {
+        let dirty = take_over(&stretch);
+        if let Some(header) = stretch.shadow.header() {
             header.msyncs.fetch_add(1, Ordering::Relaxed);
             if let Some(dirty) = dirty {
                 header.msyncs_found.count(!dirty.is_empty() || drains);
             }
         }
-        found.add(&part, dirty);
+        found.add(&stretch, dirty);
     });
     if !complete {
         found.uncertain = true;
@@ -106,13 +106,13 @@ fn file_range(fd: i32, start: usize, end: usize) {
     };
     let end = end.min(shadow.size()).next_multiple_of(PAGE);
     let mut found = Found::default();
-    let complete = each_part(0, usize::MAX, |part| {
-        if core::ptr::eq(part.shadow, shadow)
-            && part.kind != Kind::Private
-            && let Some(part) = part.clip(start, end)
+    let complete = each_stretch(0, usize::MAX, |stretch| {
+        if core::ptr::eq(stretch.shadow, shadow)
+            && stretch.kind != Kind::Private
+            && let Some(stretch) = stretch.clip(start, end)
         {
-            let dirty = take_over(&part);
-            found.add(&part, dirty);
+            let dirty = take_over(&stretch);
+            found.add(&stretch, dirty);
         }
     });
     found.uncertain |= !complete;
@@ -153,10 +153,10 @@ fn whole_file(shadow: &'static Shadow, fd: Option<i32>) {
         return;
     };
     let mut found = Found::default();
-    let complete = each_part(0, usize::MAX, |part| {
-        if core::ptr::eq(part.shadow, shadow) && part.kind != Kind::Private {
-            let dirty = take_over(&part);
-            found.add(&part, dirty);
+    let complete = each_stretch(0, usize::MAX, |stretch| {
+        if core::ptr::eq(stretch.shadow, shadow) && stretch.kind != Kind::Private {
+            let dirty = take_over(&stretch);
+            found.add(&stretch, dirty);
         }
     });
     found.uncertain |= !complete;
@@ -191,11 +191,11 @@ fn is_mapped_whole(shadow: &Shadow) -> bool {
     let mut end = 0;
     while end < shadow.size() {
         let from = end;
-        each_part(0, usize::MAX, |part| {
-            let held = core::ptr::eq(part.shadow, shadow)
-                && !matches!(part.kind, Kind::Private | Kind::Suspended);
-            if held && part.offset <= end {
-                end = end.max(part.end());
+        each_stretch(0, usize::MAX, |stretch| {
+            let held = core::ptr::eq(stretch.shadow, shadow)
+                && !matches!(stretch.kind, Kind::Private | Kind::Suspended);
+            if held && stretch.offset <= end {
+                end = end.max(stretch.end());
             }
         });
         if end == from {
@@ -266,9 +266,9 @@ pub fn sync_failed(start: usize, end: usize) {
 #[cold]
 #[inline(never)]
 fn failed(start: usize, end: usize) {
-    let complete = each_part(start, end, |part| {
-        if let Some(header) = part.shadow.header() {
-            header.skip(part.offset as u64, part.end() as u64);
+    let complete = each_stretch(start, end, |stretch| {
+        if let Some(header) = stretch.shadow.header() {
+            header.skip(stretch.offset as u64, stretch.end() as u64);
         }
     });
     if !complete {

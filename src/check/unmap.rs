@@ -6,7 +6,7 @@ use super::flushes;
 use super::journal;
 use super::judge::{beyond_end, report};
 use super::log::set_ending;
-use super::shadows::{self, Shadow, each_part};
+use super::shadows::{self, Shadow, each_stretch};
 use super::watch;
 use crate::ground::checking;
 use crate::ground::process;
@@ -28,20 +28,20 @@ pub fn unmapping(start: usize, end: usize, code: Code) {
 #[cold]
 #[inline(never)]
 fn unmaps(start: usize, end: usize, code: Code) {
-    let complete = each_part(start, end, |part| {
-        if !part.is_shared() {
+    let complete = each_stretch(start, end, |stretch| {
+        if !stretch.is_shared() {
             return;
         }
-        beyond_end(&part);
+        beyond_end(&stretch);
         if !journal::on() {
-            flushes::unmapping(&part);
+            flushes::unmapping(&stretch);
         }
-        part.each_unshared(start, end, |from, to| {
-            if let Some(header) = part.shadow.header() {
+        stretch.each_unshared(start, end, |from, to| {
+            if let Some(header) = stretch.shadow.header() {
                 header.elsewhere.store(1, Ordering::Relaxed);
             }
             let range = (from as u64, to as u64);
-            report(code, &part, range, (to - from) as u64, Dirty::default());
+            report(code, &stretch, range, (to - from) as u64, Dirty::default());
         });
     });
     if !complete {
@@ -88,9 +88,9 @@ pub fn ending(how: Ending) {
     if journal::on() && how != Ending::Unsaid {
         journal::point(Moment::Ended);
     }
-    each_part(0, usize::MAX, |part| {
-        if part.is_shared() {
-            beyond_end(&part);
+    each_stretch(0, usize::MAX, |stretch| {
+        if stretch.is_shared() {
+            beyond_end(&stretch);
         }
     });
     if !journal::on() {

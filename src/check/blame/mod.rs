@@ -17,7 +17,7 @@
 mod robust;
 pub mod signals;
 
-use super::shadows::{Part, Shadow, each_part};
+use super::shadows::{Shadow, Stretch, each_stretch};
 use super::{budget, stack, stacks};
 use crate::ground::checking;
 use crate::ground::memory::PAGE;
@@ -135,7 +135,9 @@ pub fn write_protect(start: usize, end: usize, protection: i32) {
         }
         cursor = region.end;
     }
-    spend(0, || each_part(start, end, |part| protect_part(&part)));
+    spend(0, || {
+        each_stretch(start, end, |stretch| protect_stretch(&stretch))
+    });
 }
 
 /// Whatever the record's state: what was write-protected must not stay so.
@@ -145,14 +147,14 @@ fn next(start: usize, end: usize) -> Option<Region> {
     found.filter(|region| region.start < end && start < region.end)
 }
 
-/// A sync of a part begins: what is stored from now on has a new writer. The caller has published a
+/// A sync of a stretch begins: what is stored from now on has a new writer. The caller has published a
 /// flush.
-pub fn cleaned(part: &Part) {
+pub fn cleaned(stretch: &Stretch) {
     if !on() {
         return;
     }
     spend(0, || {
-        let Some((_, numbers)) = numbers(part) else {
+        let Some((_, numbers)) = numbers(stretch) else {
             return;
         };
         for number in numbers {
@@ -161,26 +163,26 @@ pub fn cleaned(part: &Part) {
             }
         }
         if is_affordable() && signals::arm() {
-            protect_part(part);
+            protect_stretch(stretch);
         }
     });
 }
 
-/// The table of a part's file, and the numbers of its pages.
-fn numbers(part: &Part) -> Option<(&'static Table, &'static Pages)> {
-    let (table, pages) = part.shadow.blame()?;
-    let pages = pages.get(part.offset / PAGE..part.end().div_ceil(PAGE))?;
+/// The table of a stretch's file, and the numbers of its pages.
+fn numbers(stretch: &Stretch) -> Option<(&'static Table, &'static Pages)> {
+    let (table, pages) = stretch.shadow.blame()?;
+    let pages = pages.get(stretch.offset / PAGE..stretch.end().div_ceil(PAGE))?;
     Some((table, pages))
 }
 
-/// Makes a part read-only, but for the pages that the kernel stores to. The caller has published a
+/// Makes a stretch read-only, but for the pages that the kernel stores to. The caller has published a
 /// flush: who restores everything waits for it.
-fn protect_part(part: &Part) {
-    let (Some(protection), Some((_, numbers))) = (part.own_protection, numbers(part)) else {
+fn protect_stretch(stretch: &Stretch) {
+    let (Some(protection), Some((_, numbers))) = (stretch.own_protection, numbers(stretch)) else {
         return;
     };
     // Who restores everything for good waits for us, or has said so before we published.
-    if !part.is_meant() || !signals::is_armed() || !on() {
+    if !stretch.is_meant() || !signals::is_armed() || !on() {
         return;
     }
     // Somebody's own system call may have put another handler there.
@@ -192,11 +194,11 @@ fn protect_part(part: &Part) {
     // Too many mappings, or threads that cannot be looked at.
     let mut done = leave_kernels();
     let before = kernels(numbers);
-    done = done && protect_runs(part, numbers, read_only, |number| number != BY_KERNEL);
+    done = done && protect_runs(stretch, numbers, read_only, |number| number != BY_KERNEL);
     done = done && leave_kernels();
     if kernels(numbers) != before {
         // They have become so since they were looked at.
-        done &= protect_runs(part, numbers, protection, |number| number == BY_KERNEL);
+        done &= protect_runs(stretch, numbers, protection, |number| number == BY_KERNEL);
     }
     if !done {
         give_up();
@@ -209,14 +211,14 @@ fn kernels(numbers: &Pages) -> usize {
     numbers.iter().filter(is_kernels).count()
 }
 
-/// Protects each run of a part's pages that are meant; whether that could be done.
+/// Protects each run of a stretch's pages that are meant; whether that could be done.
 fn protect_runs(
-    part: &Part,
+    stretch: &Stretch,
     numbers: &Pages,
     protection: usize,
     is_meant: impl Fn(u16) -> bool,
 ) -> bool {
-    let first = part.address & !(PAGE - 1);
+    let first = stretch.address & !(PAGE - 1);
     let mut page = 0;
     while page < numbers.len() {
         let rest = numbers.get(page..).unwrap_or(&[]).iter();
@@ -248,7 +250,9 @@ const WORD: usize = 4;
 fn leave(address: usize, length: usize) {
     if reaches(address, length) {
         let end = page_end(address, length);
-        each_part(address & !(PAGE - 1), end, |part| leave_part(&part));
+        each_stretch(address & !(PAGE - 1), end, |stretch| {
+            leave_stretch(&stretch)
+        });
     }
 }
 
@@ -265,9 +269,9 @@ pub fn cloning(stack: usize, words: [usize; 2]) {
     }
 }
 
-/// Makes the pages of a part the kernel's: they get writable, if they were not its own already.
-fn leave_part(part: &Part) {
-    let (Some(protection), Some((_, numbers))) = (part.own_protection, numbers(part)) else {
+/// Makes the pages of a stretch the kernel's: they get writable, if they were not its own already.
+fn leave_stretch(stretch: &Stretch) {
+    let (Some(protection), Some((_, numbers))) = (stretch.own_protection, numbers(stretch)) else {
         return;
     };
     let mut new = false;
@@ -275,8 +279,8 @@ fn leave_part(part: &Part) {
         new |= number.swap(BY_KERNEL, Ordering::Relaxed) != BY_KERNEL;
     }
     if new {
-        let start = part.address & !(PAGE - 1);
-        let _ = protect(start, page_end(part.address, part.length), protection);
+        let start = stretch.address & !(PAGE - 1);
+        let _ = protect(start, page_end(stretch.address, stretch.length), protection);
     }
 }
 
@@ -284,9 +288,9 @@ fn leave_part(part: &Part) {
 /// stack reaches nobody says, and no fault can be handled where there is none to be had.
 pub fn leave_stack(address: usize) {
     if on() && reaches(address, 1) {
-        each_part(0, usize::MAX, |part| {
-            if (part.address..part.address + part.length).contains(&address) {
-                leave_part(&part);
+        each_stretch(0, usize::MAX, |stretch| {
+            if (stretch.address..stretch.address + stretch.length).contains(&address) {
+                leave_stretch(&stretch);
             }
         });
     }
@@ -379,11 +383,11 @@ fn stored(address: usize) -> bool {
 
 /// Restores the page of the first store, or, where time is short, more.
 fn restore_page(region: Region, page: usize, protection: usize) -> Result<(), i32> {
-    let Some(part) = Part::of(region, page, page + PAGE) else {
+    let Some(stretch) = Stretch::of(region, page, page + PAGE) else {
         // Behind the file's last page, where a store is SIGBUS.
         return protect(page, page + PAGE, protection);
     };
-    let Some((table, [number])) = numbers(&part) else {
+    let Some((table, [number])) = numbers(&stretch) else {
         return protect(page, page + PAGE, protection);
     };
     if !is_affordable() {
@@ -435,9 +439,9 @@ pub fn leave_to_kernel(address: usize, length: usize) {
     }
     let end = page_end(address, length);
     let mut new = false;
-    each_part(address & !(PAGE - 1), end, |part| {
-        for number in numbers(&part).map_or(&[][..], |(_, numbers)| numbers) {
-            new |= part.own_protection.is_some()
+    each_stretch(address & !(PAGE - 1), end, |stretch| {
+        for number in numbers(&stretch).map_or(&[][..], |(_, numbers)| numbers) {
+            new |= stretch.own_protection.is_some()
                 && number.swap(BY_KERNEL, Ordering::Relaxed) != BY_KERNEL;
         }
     });
@@ -446,10 +450,10 @@ pub fn leave_to_kernel(address: usize, length: usize) {
     }
     // For whoever protects pages and has not seen that yet.
     mappings::drain(address & !(PAGE - 1), end);
-    each_part(address & !(PAGE - 1), end, |part| {
-        if let Some(protection) = part.own_protection {
-            let start = part.address & !(PAGE - 1);
-            let _ = protect(start, page_end(part.address, part.length), protection);
+    each_stretch(address & !(PAGE - 1), end, |stretch| {
+        if let Some(protection) = stretch.own_protection {
+            let start = stretch.address & !(PAGE - 1);
+            let _ = protect(start, page_end(stretch.address, stretch.length), protection);
         }
     });
 }
