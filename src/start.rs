@@ -102,10 +102,8 @@ extern "C" fn start(_: c_int, _: *const *const c_char, environment: *const *cons
             }
             trampoline::ask_by_number(exports::by_number());
             check::blame::start(kernel_stores::are_turned());
-            if quick::may_serve(&config, page::page().is_some())
-                && let Some(msync) = exports::slot("msync")
-            {
-                quick::arm(msync);
+            if quick::may_serve(&config, page::page().is_some()) {
+                quick::arm(exports::MSYNC);
             }
             real::at_fork_in_child(forked);
         }

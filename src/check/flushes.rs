@@ -7,7 +7,7 @@
 use super::budget;
 use super::compare::compare;
 use super::journal;
-use super::judge::{self, take_over};
+use super::judge::{self, count_as_durable};
 use super::log;
 use super::note::{note, note_of};
 use super::shadows::{Shadow, Stretch, each_stretch};
@@ -142,7 +142,7 @@ fn flushes(address: usize, length: usize, caller: usize) {
                     header.msyncs.fetch_add(1, Ordering::Relaxed);
                     header.msyncs_found.count(true);
                 }
-                take_over(&stretch)
+                count_as_durable(&stretch)
             }
         };
         // A flush within another one of libpmem's finds nothing.

@@ -200,7 +200,7 @@ fn nothing_dirty(found: &Found, synced: &Stretch, idle: Code) {
 }
 
 /// A sync of a stretch begins: what is dirty in it counts as durable. The dirty lines, if known.
-pub fn take_over(stretch: &Stretch) -> Option<Dirty> {
+pub fn count_as_durable(stretch: &Stretch) -> Option<Dirty> {
     let header = stretch.shadow.header()?;
     let (start, end) = (stretch.offset as u64, stretch.end() as u64);
     blame::cleaned(stretch);
@@ -213,9 +213,7 @@ pub fn take_over(stretch: &Stretch) -> Option<Dirty> {
     let dirty = readable(stretch).and_then(|(live, durable, length)| {
         locked(stretch.shadow, || {
             // SAFETY: as in `compare`; the digests are locked.
-            timed(length, || unsafe {
-                lines::take_over(live, durable, length)
-            })
+            timed(length, || unsafe { lines::refresh(live, durable, length) })
         })
     });
     match dirty {

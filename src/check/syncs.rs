@@ -1,7 +1,7 @@
 //! Follows each sync: what was dirty in its range, and what its outcome says.
 
 use super::compare::locked;
-use super::judge::{Found, judge, private, take_over};
+use super::judge::{Found, count_as_durable, judge, private};
 use super::shadows::{self, Shadow, all, each_chunk, each_stretch};
 use super::{budget, flushes, journal, stacks};
 use crate::ground::checking;
@@ -38,7 +38,7 @@ fn msync(start: usize, end: usize, drains: bool) {
             private(&stretch);
             return;
         }
-        let dirty = take_over(&stretch);
+        let dirty = count_as_durable(&stretch);
         if let Some(header) = stretch.shadow.header() {
             header.msyncs.fetch_add(1, Ordering::Relaxed);
             if let Some(dirty) = dirty {
@@ -111,7 +111,7 @@ fn file_range(fd: i32, start: usize, end: usize) {
             && stretch.kind != Kind::Private
             && let Some(stretch) = stretch.clip(start, end)
         {
-            let dirty = take_over(&stretch);
+            let dirty = count_as_durable(&stretch);
             found.add(&stretch, dirty);
         }
     });
@@ -155,7 +155,7 @@ fn whole_file(shadow: &'static Shadow, fd: Option<i32>) {
     let mut found = Found::default();
     let complete = each_stretch(0, usize::MAX, |stretch| {
         if core::ptr::eq(stretch.shadow, shadow) && stretch.kind != Kind::Private {
-            let dirty = take_over(&stretch);
+            let dirty = count_as_durable(&stretch);
             found.add(&stretch, dirty);
         }
     });

@@ -25,7 +25,7 @@ use core::mem::offset_of;
 use core::sync::atomic::{AtomicPtr, Ordering};
 
 impl Slot {
-    /// A slot whose real function is not known yet. `name` and its NUL, [`Slot::name`].
+    /// A slot whose real function is not known yet. `name` and its NUL, see there.
     pub const fn new(
         check: Check,
         number: core::ffi::c_long,

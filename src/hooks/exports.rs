@@ -46,11 +46,8 @@ macro_rules! export_hooks {
 }
 daxshim_core::for_each_hook!(export_hooks);
 
-/// The slot of a symbol.
-pub fn slot(symbol: &str) -> Option<&'static Slot> {
-    let mut slots = SYMBOLS.iter();
-    slots.find(|slot| slot.name() == symbol).copied()
-}
+/// msync's.
+pub static MSYNC: &Slot = &msync::SLOT;
 
 /// Leads the symbols of a whole family straight on.
 pub fn lead_straight(family: &str) {

@@ -123,7 +123,7 @@ fn map_tagged(call: &mut Call, fd: i32, tag: &Tag, look: Look) -> Step {
     } else {
         match map_sync(call) {
             Ok(start) => {
-                let file = Mapped {
+                let file = MappedFile {
                     device: tag.file.device,
                     inode: tag.record.inode,
                     size: tag.record.size,
@@ -224,12 +224,15 @@ fn map_sync(call: &Call) -> Result<usize, Errno> {
 extern "C" fn after_tagged(call: &Call, result: isize) -> isize {
     if result != MAP_FAILED as isize {
         let [_, _, _, _, fd, _] = call.args;
-        let file = Place::Descriptor(fd as i32).stat().ok().map(|stat| Mapped {
-            device: stat.st_dev,
-            inode: stat.st_ino,
-            size: stat.st_size as u64,
-            generation: None,
-        });
+        let file = Place::Descriptor(fd as i32)
+            .stat()
+            .ok()
+            .map(|stat| MappedFile {
+                device: stat.st_dev,
+                inode: stat.st_ino,
+                size: stat.st_size as u64,
+                generation: None,
+            });
         record(call, result as usize, Kind::from_u8(call.note as u8), file);
     }
     result
@@ -237,7 +240,7 @@ extern "C" fn after_tagged(call: &Call, result: isize) -> isize {
 
 /// What is known of a file that was mapped.
 #[derive(Clone, Copy)]
-struct Mapped {
+struct MappedFile {
     device: u64,
     inode: u64,
     size: u64,
@@ -245,7 +248,7 @@ struct Mapped {
 }
 
 /// Records a new mapping of a tagged file; the file's place.
-fn record(call: &Call, start: usize, kind: Kind, mapped: Option<Mapped>) -> files::Index {
+fn record(call: &Call, start: usize, kind: Kind, mapped: Option<MappedFile>) -> files::Index {
     let [_, length, protection, flags, fd, offset] = call.args;
     let (protection, flags, fd) = (protection as i32, flags as i32, fd as i32);
     // MAP_SHARED_VALIDATE fails where it is not granted.

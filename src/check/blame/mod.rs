@@ -237,9 +237,9 @@ fn protect_runs(
 fn leave_kernels() -> bool {
     let here = 0u8;
     leave_stack(&raw const here as usize);
-    robust::each_place(|place| match place {
-        robust::Place::Word(word) => leave(word, WORD),
-        robust::Place::Thread(address) => leave_stack(address),
+    robust::each_store(|store| match store {
+        robust::KernelStore::Word(word) => leave(word, WORD),
+        robust::KernelStore::Thread(address) => leave_stack(address),
     })
 }
 
