@@ -52,7 +52,7 @@ pub enum Found<'a> {
 /// Looks through /proc and /sys/block. `own` is a descriptor of this process that does not count.
 ///
 /// # Errors
-/// Those of opening and reading /proc: then nobody could be looked at.
+/// The errors of opening and reading /proc: then nobody could be looked at.
 pub fn scan(
     target: &Target,
     own: Option<RawFd>,

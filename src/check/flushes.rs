@@ -211,7 +211,7 @@ pub fn answering() {
     });
 }
 
-/// And while its stretch of a file is unmapped.
+/// A finding for each flush of this stretch that is not drained: it is about to be unmapped.
 pub fn unmapping(stretch: &Stretch) {
     each_flush(|flush| {
         let (start, end) = flush.range();
