@@ -209,6 +209,19 @@ fn the_files_of_a_room_form_no_circle() {
     assert_eq!(circle(&uses), None);
 }
 
+/// There what lies in a module's directory may use the module itself: a subcommand the errors of all, a table the
+/// words of its page.
+#[test]
+fn nor_do_the_files_elsewhere() {
+    for part in ["core/src", "cli/src", "guard/src", "powercut/src"] {
+        let mut uses = uses(&root(part));
+        for (from, all) in &mut uses {
+            all.retain(|to| !from.starts_with(&format!("{to}::")));
+        }
+        assert_eq!(circle(&uses), None, "{part}");
+    }
+}
+
 #[test]
 fn paths_are_read_whole() {
     let expected: [&[&str]; 4] = [&["a", "b"], &["a", "c", "d"], &["a", "c", "e"], &["a", "f"]];
