@@ -7,7 +7,7 @@ use libtest_mimic::{Arguments, Trial};
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::AsFd;
 
-const PAGE: u64 = 4096;
+const PAGE: u64 = daxshim_core::units::PAGE as u64;
 
 /// Ranges of `ask_mappings.c` that lie in mappings of the tagged file alone.
 const WITHIN: [&str; 5] = [

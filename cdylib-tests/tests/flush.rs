@@ -6,7 +6,7 @@ use iced_x86::Mnemonic;
 use libtest_mimic::{Arguments, Trial};
 use std::collections::BTreeSet;
 
-const PAGE: u64 = 4096;
+const PAGE: u64 = daxshim_core::units::PAGE as u64;
 const MSYNC: u64 = libc::SYS_msync as u64;
 /// The low half of FS_IOC_GETVERSION.
 const GETVERSION: u64 = 0x7601;
