@@ -199,7 +199,7 @@ fn drains(thread: usize) -> bool {
     any
 }
 
-/// What this thread flushes is on its way while it answers.
+/// A finding for each flush that this thread has not drained: it is about to answer.
 pub fn answering() {
     let thread = mappings::thread();
     each_flush(|flush| {
@@ -227,7 +227,7 @@ pub fn unmapping(stretch: &Stretch) {
     });
 }
 
-/// And to the end of the process.
+/// A finding for each flush that nobody has drained: the process is about to end.
 pub fn ending() {
     each_flush(|flush| {
         let caller = flush.caller.load(Ordering::Relaxed);

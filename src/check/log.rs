@@ -46,28 +46,28 @@ fn open_at(at: *mut Log) -> Result<(), Errno> {
     Ok(())
 }
 
-/// There will be no checking.
+/// Warns that nothing will be checked.
 pub fn warn(errno: Errno) {
     ::log::warn!(
         "DAXSHIM_CHECK: nothing is checked, as no log can be made in DAXSHIM_REPORT: {errno}"
     );
 }
 
-/// Nothing can be looked at from now on.
+/// Notes that nothing can be looked at from now on.
 pub fn sealed() {
     if let Some(log) = log() {
         log.sealed.store(1, Ordering::Relaxed);
     }
 }
 
-/// Something of the mappings could not be looked at.
+/// Notes that something of the mappings could not be looked at.
 pub fn unlooked() {
     if let Some(log) = log() {
         log.unlooked.fetch_add(1, Ordering::Relaxed);
     }
 }
 
-/// How the process ends, unless the call that ends it fails.
+/// Notes how the process ends, unless the call that ends it fails.
 pub fn set_ending(ending: Ending) {
     if let Some(log) = log() {
         log.ended.store(clock(), Ordering::Relaxed);

@@ -16,7 +16,7 @@ use rustix::io::Errno;
 #[inline]
 pub fn sync_begins(start: usize, end: usize) {
     if checking::on() {
-        // It ends with a fence, whatever it is of.
+        // A sync ends with a fence, whatever it is of.
         let drains = flushes::drained();
         match journal::on() {
             true => stacks::spacious(|| journal::msync(start, end)),
@@ -29,7 +29,7 @@ pub fn sync_begins(start: usize, end: usize) {
 #[inline(never)]
 fn msync(start: usize, end: usize, drains: bool) {
     let mut found = Found {
-        // What was flushed and not yet durable is why it is called, and not dirty any more.
+        // The program syncs because of what it has flushed, whose lines are not dirty any more.
         uncertain: drains,
         ..Found::default()
     };

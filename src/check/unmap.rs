@@ -70,7 +70,7 @@ pub fn executing() {
     }
 }
 
-/// It could not.
+/// The execution that [`executing`] was told of has failed.
 #[inline]
 pub fn execution_failed() {
     if checking::on() {

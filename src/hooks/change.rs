@@ -10,7 +10,7 @@ use daxshim_core::check::Code;
 use daxshim_core::regions::Writing;
 use libc::{MAP_FAILED, MREMAP_DONTUNMAP, MREMAP_FIXED, MREMAP_MAYMOVE, PROT_READ, PROT_WRITE};
 
-/// munmap(2). What it fails for, it fails for before anything is unmapped.
+/// munmap(2). Where it fails, it has unmapped nothing.
 pub extern "C" fn munmap(call: &mut Call) -> Step {
     let [address, length, ..] = call.args;
     if mappings::is_empty() || is_no_place(address, length) || !mappings::concerns(address, length)
@@ -40,7 +40,7 @@ pub extern "C" fn mremap(call: &mut Call) -> Step {
     let flags = flags as i32;
     let known = MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP;
     let is_fixed = flags & MREMAP_FIXED != 0;
-    // Without these flags the function has no such argument.
+    // Without these flags mremap takes no new address, and the register holds anything.
     if flags & (MREMAP_FIXED | MREMAP_DONTUNMAP) == 0 {
         let [_, _, _, _, new, _] = &mut call.args;
         *new = 0;
@@ -207,9 +207,9 @@ pub extern "C" fn shmat(call: &mut Call) -> Step {
     };
     let length = match segment_length(segment) {
         Ok(length) => length,
-        // A sealed process can't ask: it may be of any length.
+        // A sealed process can't ask for the length: any is possible.
         Err(libc::ENOSYS) => usize::MAX - start,
-        // There is none, or who may not ask may not attach it either.
+        // There is no such segment, or the caller may not ask about it, and so not attach it either.
         Err(_) => return Step::PASS,
     };
     if is_no_range(start, PAGE) || !mappings::concerns(start, length) {

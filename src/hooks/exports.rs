@@ -46,7 +46,7 @@ macro_rules! export_hooks {
 }
 daxshim_core::for_each_hook!(export_hooks);
 
-/// msync's.
+/// The slot of msync.
 pub static MSYNC: &Slot = &msync::SLOT;
 
 /// Leads the symbols of a whole family straight on.
@@ -62,7 +62,7 @@ pub fn by_number() -> impl Iterator<Item = &'static Slot> {
     rows.map(|row| &row.slot)
 }
 
-/// What is asked where libc makes the call itself; likewise.
+/// What is asked where libc makes the call itself; of rows with the same number, the last counts.
 pub fn of_libc() -> impl Iterator<Item = &'static SiteSlot> {
     let rows = SITE_SLOTS.iter().rev();
     rows.filter(|row| concerns_libc(&row.slot))

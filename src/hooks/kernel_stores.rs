@@ -52,12 +52,12 @@ calls! {
 /// The rows of the table, one of which a call may have besides.
 static ROWS: OnceRef<[SiteSlot; HOOKS.len()]> = OnceRef::new();
 
-/// Tells of the table. Once, by the constructor.
+/// Says what rows the table has. Once, by the constructor.
 pub fn start(rows: &'static [SiteSlot; HOOKS.len()]) {
     let _ = ROWS.set(rows);
 }
 
-/// Those without which nothing may be write-protected.
+/// Calls whose places must be turned before anything may be write-protected.
 const NEEDED: [c_long; 4] = [
     libc::SYS_rt_sigaction,
     libc::SYS_rt_sigprocmask,
@@ -71,7 +71,7 @@ pub fn site(number: u32) -> Option<&'static SiteSlot> {
     sites.find(|site| site.slot.number == number as usize)
 }
 
-/// All of them; none where blame is not asked for.
+/// The slots of all these calls; none where blame is not asked for.
 pub fn sites() -> &'static [SiteSlot] {
     match blame::is_asked() {
         true => &SITES,
@@ -79,7 +79,7 @@ pub fn sites() -> &'static [SiteSlot] {
     }
 }
 
-/// Whether libc's places of the most important ones were.
+/// Whether libc's places of the calls in [`NEEDED`] were turned.
 pub fn are_turned() -> bool {
     let turned = |&number: &c_long| {
         let site = site(number as u32);

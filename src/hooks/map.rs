@@ -136,7 +136,7 @@ fn map_tagged(call: &mut Call, fd: i32, tag: &Tag, look: Look) -> Step {
                 }
                 return Step::answer(start as isize);
             }
-            // Whatever else is wrong, the call itself will be told.
+            // Any other error will be the call's own.
             Err(_) if config().force_pmem == Some(true) => Kind::Forced,
             Err(_) => Kind::NotGranted,
         }
@@ -144,7 +144,7 @@ fn map_tagged(call: &mut Call, fd: i32, tag: &Tag, look: Look) -> Step {
     map_as(call, kind)
 }
 
-/// Maps as the program called, and records it.
+/// Maps as the program has asked, and records the mapping.
 fn map_as(call: &mut Call, kind: Kind) -> Step {
     call.note = kind as usize;
     let Some(range) = fixed_over(call) else {
@@ -196,7 +196,7 @@ fn map_sync(call: &Call) -> Result<usize, Errno> {
             )
         }?;
         if taken != address {
-            // A kernel that takes it for a wish.
+            // This kernel takes the address for a hint.
             let _ = unmap(taken, length);
             return Err(libc::EOPNOTSUPP);
         }
@@ -207,7 +207,7 @@ fn map_sync(call: &Call) -> Result<usize, Errno> {
         return mapped;
     }
     let fixed = || match map(address, length, upgraded) {
-        // Not after all. The range is empty, or somebody else's.
+        // Not granted after all. The range is empty by now, or another thread's.
         Err(libc::EOPNOTSUPP) => map(
             address,
             length,

@@ -130,7 +130,7 @@ pub fn during<T>(
 /// recorded can be relied on.
 pub fn give_up() {
     if checking::on() {
-        // Where the mappings are is known still, and looked at.
+        // It is still known where the mappings are, and check still looks at them.
         change(0, usize::MAX, Attributes::never_flushed);
     } else {
         RECORD.miss();
@@ -169,7 +169,7 @@ pub fn generation_of_mapped(device: u64, inode: u64) -> Option<u32> {
     is_there.then(|| index.file().generation())?
 }
 
-/// Of `reasons`, from now on only those of `now` hold for a range; in a change.
+/// In a change: of `reasons`, only those of `now` hold for a range from now on.
 pub fn suspend_in(
     regions: &Writing<'_>,
     (start, end): (usize, usize),

@@ -33,7 +33,7 @@ impl record::Thread for Me {
     }
 
     fn patience(&self) -> usize {
-        // Who compares a file for `daxshim check` tells nothing meanwhile.
+        // A thread that compares a file for `daxshim check` shows no progress meanwhile.
         const SECONDS: usize = 1 << 18;
         match checking::on() {
             true => SECONDS,

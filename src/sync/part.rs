@@ -189,7 +189,7 @@ impl Flushable {
         outcome
     }
 
-    /// What lines and system calls cost here. By the kernel's syncs the first page becomes clean.
+    /// Measures what lines and system calls cost here. Its syncs by the kernel clean the first page.
     #[cold]
     fn calibrate(&self, kernel: Kernel) {
         let page = self.start & !(PAGE - 1);

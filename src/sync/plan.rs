@@ -73,7 +73,7 @@ impl Request {
             None => kernel_until(self.end, How::Untagged),
             Some(region) if region.start > cursor => kernel_until(region.start, How::Untagged),
             Some(region) => match write_back(region, self.flags) {
-                // Behind the end of the file a line would be SIGBUS.
+                // A line behind the end of the file would be SIGBUS.
                 Some(how) if cursor < region.data_end => Part {
                     end: region.end.min(region.data_end).min(self.end),
                     how: How::Any(how, region),

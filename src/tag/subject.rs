@@ -40,7 +40,7 @@ impl Tag {
     };
 }
 
-/// What looking for a tag has told of a file besides.
+/// What the look for a tag has learnt of the file besides.
 #[derive(Clone, Copy)]
 pub struct Facts {
     /// `st_dev`.

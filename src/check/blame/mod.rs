@@ -42,7 +42,7 @@ static HIGH: AtomicUsize = AtomicUsize::new(0);
 
 /// Threads that are restoring pages for good.
 static RESTORING: AtomicUsize = AtomicUsize::new(0);
-/// How often that was done.
+/// How often pages were restored for good.
 static RESTORED: AtomicUsize = AtomicUsize::new(0);
 
 /// When it began, ns.
@@ -374,7 +374,7 @@ fn stored(address: usize) -> bool {
             && let Some((region, protection)) = own_protection
         {
             let restored = restore_page(region, page, protection);
-            // As one, it needs no room for a mapping more.
+            // Restored as a whole, the region is one mapping, for which there is room.
             return restored.or_else(|_| protect(region.start, region.end, protection)) == Ok(());
         }
         is_changing || is_passing(address)

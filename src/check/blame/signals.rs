@@ -112,7 +112,7 @@ pub struct Pages {
     pub stored: fn(usize) -> bool,
     /// Makes every page writable that the program has so.
     pub restore_all: fn(),
-    /// The same for good.
+    /// The same, and no page is protected again.
     pub give_up: fn(),
 }
 
@@ -296,7 +296,7 @@ pub fn executing() {
     }
 }
 
-/// It was not.
+/// The execution that [`executing`] was told of has failed.
 pub fn execution_failed() {
     if is_armed() && program().is_ignored() && !process::is_owner() {
         let _ = Action::exchange(SIGSEGV, Some(program().replaced()));
