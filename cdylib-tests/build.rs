@@ -135,8 +135,11 @@ fn walk(directory: &Path, found: &mut impl FnMut(PathBuf)) {
 
 /// The folder of programs/ that a source is in.
 fn kind(source: &Path) -> &str {
-    let folder = source.iter().nth(1).and_then(|folder| folder.to_str());
-    folder.expect("programs/ has folders, with plain names")
+    let parts: Vec<_> = source.iter().collect();
+    match parts.as_slice() {
+        [_, folder, .., _] => folder.to_str().expect("folders have plain names"),
+        _ => panic!("{}: belongs in the folder of its kind", source.display()),
+    }
 }
 
 /// What a source is compiled to, in `OUT_DIR`: its kind and name. Folders within a kind are for readers.
