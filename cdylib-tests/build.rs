@@ -1,38 +1,44 @@
 //! Compiles every program of `programs/`, and the examples, into `OUT_DIR`, so that the tests need no compiler: they
 //! also run in a virtual machine that has none.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus};
+use std::time::SystemTime;
 use std::{env, fs};
 
-/// Where the programs for `daxshim check` (`--blame`) and `daxshim crash` are, the fuzzer, and modules, in
-/// programs/ and in OUT_DIR.
-const DIRECTORIES: [&str; 5] = ["blame", "check", "crash", "fuzz", MODULES];
 /// Where the shared libraries are that programs load.
 const MODULES: &str = "modules";
+/// Folders whose programs are built in a way of their own, below.
+const SPECIAL: [&str; 3] = ["early", "foreign", "guard"];
 
 fn main() {
     println!("cargo:rerun-if-changed=programs");
     println!("cargo:rerun-if-changed=../examples");
     println!("cargo:rerun-if-changed=../include");
     println!("cargo:rerun-if-env-changed=CC");
-    let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
-    let mut directories = vec![PathBuf::from("programs")];
-    for directory in DIRECTORIES {
-        fs::create_dir_all(out.join(directory)).expect("OUT_DIR is ours");
-        directories.push(Path::new("programs").join(directory));
-    }
-    let mut sources: Vec<PathBuf> = directories
-        .iter()
-        .flat_map(|directory| fs::read_dir(directory).expect("programs/ is beside build.rs"))
-        .map(|entry| entry.expect("programs/ can be read").path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "c"))
-        .collect();
+    let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR")).join("programs");
+    let (mut sources, mut headers) = (Vec::new(), vec![PathBuf::from("../include/daxshim.h")]);
+    walk(Path::new("programs"), &mut |path| match path
+        .extension()
+        .and_then(|extension| extension.to_str())
+    {
+        Some("c") if SPECIAL.iter().all(|special| kind(&path) != *special) => sources.push(path),
+        Some("h") => headers.push(path),
+        _ => {}
+    });
     sources.sort();
+    let programs: HashSet<PathBuf> = sources.iter().map(|source| program(source)).collect();
+    assert_eq!(
+        programs.len(),
+        sources.len(),
+        "two programs of one kind and name"
+    );
+    let newest_header = headers.iter().map(|header| changed(header)).max().flatten();
     for pair in sources.chunks(2) {
         let compilers: Vec<_> = pair
             .iter()
-            .filter_map(|source| compile(source, &out))
+            .filter_map(|source| compile(source, &out, newest_header))
             .collect();
         for (source, mut compiler) in compilers {
             let status = compiler.wait().expect("the C compiler can be waited for");
@@ -128,6 +134,8 @@ fn foreign(out: &Path) {
 }
 
 fn example(out: &Path, name: &str, language: &[&str]) {
+    let out = out.join("examples");
+    fs::create_dir_all(&out).expect("OUT_DIR is ours");
     let status = Command::new(cc())
         .args(language)
         .args(["-O2", "-Wall", "-Wextra", "-Wpedantic", "-Werror"])
@@ -145,34 +153,53 @@ fn cc() -> String {
     env::var("CC").unwrap_or_else(|_| "cc".into())
 }
 
-/// Starts the compiler, unless what it made last time is newer than the source.
-fn compile(source: &Path, out: &Path) -> Option<(PathBuf, Child)> {
-    let relative = source.strip_prefix("programs").ok()?;
-    let is_module = relative.starts_with(MODULES);
-    let program = out.join(relative.with_extension(if is_module { "so" } else { "" }));
-    let changed = |path: &Path| path.metadata().and_then(|m| m.modified()).ok();
-    let newest = [
-        "programs/common.h",
-        "programs/executed.h",
-        "programs/inode_flags.h",
-        "programs/libpmem.h",
-        "programs/modules.h",
-        "programs/modules/inline.h",
-        "programs/interrupted.h",
-        "programs/times.h",
-        "../include/daxshim.h",
-        "programs/blame/blame.h",
-        "programs/check/check.h",
-        "programs/crash/crash.h",
-        "programs/crash/database.h",
-    ]
-    .iter()
-    .fold(changed(source), |newest, header| {
-        newest.max(changed(Path::new(header)))
-    });
-    if changed(&program) > newest {
+/// Hands on every file below a directory.
+fn walk(directory: &Path, found: &mut impl FnMut(PathBuf)) {
+    for entry in fs::read_dir(directory).expect("programs/ is beside build.rs") {
+        let path = entry.expect("programs/ can be read").path();
+        if path.is_dir() {
+            walk(&path, found);
+        } else {
+            found(path);
+        }
+    }
+}
+
+/// The folder of programs/ that a source is in.
+fn kind(source: &Path) -> &str {
+    let parts: Vec<_> = source.iter().collect();
+    match parts.as_slice() {
+        [_, folder, .., _] => folder.to_str().expect("folders have plain names"),
+        _ => panic!("{}: belongs in the folder of its kind", source.display()),
+    }
+}
+
+/// What a source is compiled to, in `OUT_DIR`: its kind and name. Folders within a kind are for readers.
+fn program(source: &Path) -> PathBuf {
+    let name = Path::new(source.file_name().expect("a file has a name"));
+    let extension = if kind(source) == MODULES { "so" } else { "" };
+    Path::new(kind(source)).join(name.with_extension(extension))
+}
+
+fn changed(path: &Path) -> Option<SystemTime> {
+    path.metadata()
+        .and_then(|metadata| metadata.modified())
+        .ok()
+}
+
+/// Starts the compiler, unless what it made last time is newer than the source and every header.
+fn compile(
+    source: &Path,
+    out: &Path,
+    newest_header: Option<SystemTime>,
+) -> Option<(PathBuf, Child)> {
+    let is_module = kind(source) == MODULES;
+    let program = out.join(program(source));
+    if changed(&program) > changed(source).max(newest_header) {
         return None;
     }
+    let directory = program.parent().expect("it is in one");
+    fs::create_dir_all(directory).expect("OUT_DIR is ours");
     let compiler = Command::new(cc())
         .args([
             "-O1",
@@ -181,6 +208,7 @@ fn compile(source: &Path, out: &Path) -> Option<(PathBuf, Child)> {
             "-Wextra",
             "-Werror",
             "-D_GNU_SOURCE",
+            "-Iprograms/lib",
             "-I../include",
             "-pthread",
             "-o",

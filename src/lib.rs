@@ -4,7 +4,7 @@
 //! without a preload is in `daxshim-core`. Imports run one way: hooks → state → core.
 //!
 //! To add a hook: a row in `core/src/symbols.rs`, a function of that name in `hooks/`, a program
-//! of that name in `cdylib-tests/programs/`.
+//! of that name in `cdylib-tests/programs/hooks/`.
 
 mod ask;
 mod check;

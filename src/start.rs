@@ -8,7 +8,7 @@ use crate::ground::memory::leak_bytes;
 use crate::ground::page::{self, open_page};
 use crate::ground::process::{self, Setup, is_owner, write_back};
 use crate::ground::{descriptors, logger, real};
-use crate::hooks::{exports, lend};
+use crate::hooks::{exports, kernel_stores};
 use crate::mappings;
 use crate::sync::quick;
 use crate::tag::audit::prepare_to_let_through;
@@ -97,16 +97,14 @@ extern "C" fn start(_: c_int, _: *const *const c_char, environment: *const *cons
             // SAFETY: as in `lookup`.
             unsafe { environment::remember(environment, own_path()) };
             unseen::start();
-            lend::start(&exports::SITE_SLOTS);
+            kernel_stores::start(&exports::SITE_SLOTS);
             if turn::turn(exports::of_libc(), exports::SYMBOLS) {
                 modules::start();
             }
             trampoline::ask_by_number(exports::by_number());
-            check::blame::start(lend::are_turned());
-            if quick::may_serve(&config, page::page().is_some())
-                && let Some(msync) = exports::slot("msync")
-            {
-                quick::arm(msync);
+            check::blame::start(kernel_stores::are_turned());
+            if quick::may_serve(&config, page::page().is_some()) {
+                quick::arm(exports::MSYNC);
             }
             real::at_fork(has_forked, forked);
         }

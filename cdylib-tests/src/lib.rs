@@ -9,7 +9,7 @@
 //!
 //! Each program of `programs/` prints one line per step. Under the library, on an untagged file, the
 //! output must be the native one, byte by byte. On a tagged file it must be the native one but for
-//! the lines in `programs/NAME.tagged.expected`: what the contract answers differently.
+//! the lines in `NAME.tagged.expected` beside it: what the contract answers differently.
 
 pub mod callgraph;
 pub mod fuzz;
@@ -63,18 +63,21 @@ pub fn library() -> PathBuf {
     built("libdaxshim.so")
 }
 
-/// A compiled program of `programs/`.
+/// A compiled program of `programs/`, by its kind and name: `behaviours/tiny_stack` is
+/// `programs/behaviours/tiny_stack.c`, or in whatever folder of `programs/behaviours/` it lies.
 #[must_use]
 pub fn program(name: &str) -> PathBuf {
-    Path::new(env!("OUT_DIR")).join(name)
+    Path::new(env!("OUT_DIR")).join("programs").join(name)
 }
 
-/// A text kept beside the programs, without its comment lines; `None` where there is none.
+/// What is expected of a program in a case, kept beside its source as `NAME.CASE.expected`: the lines that differ
+/// from its native output; `whole`, where the kernel alone answers nothing to compare with: all that it prints. Without
+/// comment lines; `None` where there is none.
 #[must_use]
-pub fn expectation(name: &str) -> Option<String> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("programs")
-        .join(name);
+pub fn expectation(program: &str, case: &str) -> Option<String> {
+    let (kind, name) = program.split_once('/')?;
+    let programs = Path::new(env!("CARGO_MANIFEST_DIR")).join("programs");
+    let path = find(&programs.join(kind), &format!("{name}.{case}.expected"))?;
     let text = std::fs::read_to_string(path).ok()?;
     Some(
         text.lines()
@@ -82,6 +85,19 @@ pub fn expectation(name: &str) -> Option<String> {
             .map(|line| format!("{line}\n"))
             .collect(),
     )
+}
+
+/// The file of this name in or below a directory.
+fn find(directory: &Path, name: &str) -> Option<PathBuf> {
+    let path = directory.join(name);
+    if path.is_file() {
+        return Some(path);
+    }
+    let entries = std::fs::read_dir(directory).ok()?.flatten();
+    let mut folders = entries
+        .map(|entry| entry.path())
+        .filter(|path| path.is_dir());
+    folders.find_map(|folder| find(&folder, name))
 }
 
 /// How a program is run.
@@ -173,7 +189,7 @@ impl Run {
         })
     }
 
-    /// Runs `programs/NAME SYMBOL DIR` in the scene.
+    /// Runs `PROGRAM SYMBOL DIR` in the scene; see [`program`] for its name.
     ///
     /// # Errors
     /// When it cannot be started.

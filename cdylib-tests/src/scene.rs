@@ -1,4 +1,4 @@
-//! A fresh directory with the files that `programs/common.h` describes, and the ways to tag them.
+//! A fresh directory with the files that `programs/lib/common.h` describes, and the ways to tag them.
 
 use crate::{Failed, Run, Shim, Snapshot, built, fail};
 use daxshim_core::tag::Record;

@@ -1,4 +1,6 @@
 //! What a process without the library sees of a file: the independent witness that nothing changed.
+//!
+//! It holds what is against what was; no crate for snapshots of output (`expect-test`) does that.
 
 use crate::{Failed, Outcome, fail};
 use std::fs;

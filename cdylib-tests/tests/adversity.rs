@@ -2,12 +2,13 @@
 //! wrote: the same output and the same end as without the library in the same environment, but for what a tagged
 //! file refuses.
 //!
-//! The environments are `programs/adversity.c`'s, which are there before the program starts, and
-//! `programs/demonstration.c`'s own.
+//! The environments are `programs/environments/adversity.c`'s, which are there before the program starts, and
+//! `programs/environments/demonstration.c`'s own.
 
 use daxshim_tests::{Failed, Outcome, Run, Scene, Shim, Tag, fail, library, program};
 use libtest_mimic::{Arguments, Trial};
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::process::Command;
 
 /// Where the program is put. What is to be filled in is found out natively.
@@ -164,19 +165,18 @@ fn otherwise(how: &str, tag: Tag) -> Outcome {
         std::fs::write(&source, EXECUTES)?;
         compiler.args(["-m32", "-nostdlib", "-static"]).arg(source);
     } else {
-        compiler.args(["-shared", "-fPIC", "-D_GNU_SOURCE", "-pthread"]);
-        compiler.arg(concat!(
-            env!("CARGO_MANIFEST_DIR"),
-            "/programs/demonstration.c"
-        ));
+        let programs = Path::new(env!("CARGO_MANIFEST_DIR")).join("programs");
+        compiler.args(["-shared", "-fPIC", "-D_GNU_SOURCE", "-pthread", "-I"]);
+        compiler.arg(programs.join("lib"));
+        compiler.arg(programs.join("environments/demonstration.c"));
     }
     let compiled = Run::of(&mut compiler)?;
     if !compiled.status.success() {
         fail!("cc: {}", compiled.output);
     }
     let target = target.display().to_string();
-    let demonstration = program("demonstration").display().to_string();
-    let loads = program("loads").display().to_string();
+    let demonstration = program("environments/demonstration").display().to_string();
+    let loads = program("environments/loads").display().to_string();
     if how == "32 bits" {
         same(Named("none"), &["env", &target, &demonstration], tag)
     } else {
@@ -190,7 +190,7 @@ fn command_line(words: &[&str]) -> Vec<String> {
     if let Some(first) = line.first_mut()
         && first == "demonstration"
     {
-        *first = program("demonstration").display().to_string();
+        *first = program("environments/demonstration").display().to_string();
     }
     line
 }
@@ -200,7 +200,7 @@ fn run(environment: &str, shimmed: bool, words: &[&str], tag: Tag) -> Result<Run
     let scene = Scene::new(tag)?;
     let shim = if shimmed { Shim::new() } else { Shim::none() };
     // The library is for what is executed there.
-    let mut command = Shim::none().command(program("adversity"));
+    let mut command = Shim::none().command(program("environments/adversity"));
     let preloaded = |name: &std::ffi::OsStr| name == "LD_PRELOAD";
     for (name, value) in shim.variables() {
         if !preloaded(&name) {

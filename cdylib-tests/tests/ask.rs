@@ -7,7 +7,7 @@ use libtest_mimic::{Arguments, Trial};
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::AsFd;
 
-const PAGE: u64 = 4096;
+const PAGE: u64 = daxshim_core::units::PAGE as u64;
 
 /// Ranges of `ask_mappings.c` that lie in mappings of the tagged file alone.
 const WITHIN: [&str; 5] = [
@@ -134,7 +134,7 @@ fn is_dax(scene: &Scene, name: &str) -> Result<bool, Failed> {
 
 fn mappings(shim: &Shim, tag: Tag, [within, plain, file]: [(u8, u8); 3]) -> Outcome {
     let scene = Scene::new(tag)?;
-    let run = Run::program(shim, "ask_mappings", "open", &scene)?;
+    let run = Run::program(shim, "ask/ask_mappings", "open", &scene)?;
     let answers = lines(&run);
     let mut expected: BTreeMap<&str, (u8, u8)> = BTreeMap::new();
     expected.extend(WITHIN.map(|label| (label, within)));
@@ -162,7 +162,7 @@ fn mappings(shim: &Shim, tag: Tag, [within, plain, file]: [(u8, u8); 3]) -> Outc
 fn pages(shim: &Shim, tag: Tag) -> Outcome {
     let scene = Scene::new(tag)?;
     let (dax, plain_dax) = (is_dax(&scene, "file")?, is_dax(&scene, "plain")?);
-    let run = Run::program(shim, "ask_pages", "open", &scene)?;
+    let run = Run::program(shim, "ask/ask_pages", "open", &scene)?;
     if !run.status.success() {
         fail!("{}:\n{}", run.status, run.output);
     }
@@ -216,11 +216,11 @@ fn shim_is_there(shim: &Shim) -> bool {
 
 /// The same results as without the shim.
 fn persist(tag: Tag, flush: &str) -> Outcome {
-    let native = Run::natively("ask_persist", "open")?;
+    let native = Run::natively("ask/ask_persist", "open")?;
     let scene = Scene::new(tag)?;
     let before = scene.snapshot("file")?;
     let shim = Shim::new().with("DAXSHIM_FLUSH", flush);
-    let run = Run::program(&shim, "ask_persist", "open", &scene)?;
+    let run = Run::program(&shim, "ask/ask_persist", "open", &scene)?;
     run.expect(&native.output, &native)?;
     before.same_but_for_stores(&scene.snapshot("file")?)
 }
@@ -229,7 +229,7 @@ fn persist(tag: Tag, flush: &str) -> Outcome {
 /// rest.
 fn flushes(shim: &Shim, (case, owed, kernel, result): Case) -> Outcome {
     let scene = Scene::new(Tag::Valid)?;
-    let mut command = shim.command(program("trace_persist"));
+    let mut command = shim.command(program("ask/trace_persist"));
     command.arg("open").arg(scene.dir()).arg(case);
     let trace = trace(command.current_dir(scene.dir()))?;
     let start = trace.announced[0];
@@ -288,7 +288,12 @@ fn example(name: &str) -> Outcome {
         std::fs::write(scene.path(file), vec![0; 4 << 20])?;
         scene.tag(file, Tag::Valid)?;
     }
-    let run = |shim: &Shim| Run::of(shim.command(program(name)).arg(scene.path(file)));
+    let run = |shim: &Shim| {
+        Run::of(
+            shim.command(program(&format!("examples/{name}")))
+                .arg(scene.path(file)),
+        )
+    };
     let natively = run(&Shim::none())?;
     let (resident, safe) = (
         "first page: resident yes,",

@@ -5,7 +5,7 @@ use daxshim_core::symbols::HOOKS;
 use daxshim_tests::{Failed, Outcome, Run, Scene, Shim, Tag, fail, program, scene};
 use libtest_mimic::{Arguments, Trial};
 
-/// For each row what `programs/bad_input.c` calls it with.
+/// For each row what `programs/arguments/bad_input.c` calls it with.
 const SIGNATURES: &[(&str, &[&str])] = &[
     ("open", &["fd path 2", "fd path 0x201"]),
     ("open_2", &["fd path 2", "fd path 0x201"]),
@@ -185,7 +185,7 @@ fn main() {
 }
 
 fn run(shim: &Shim, symbol: &str, signatures: &[&str], scene: &Scene) -> Result<Run, Failed> {
-    let mut command = shim.command(program("bad_input"));
+    let mut command = shim.command(program("arguments/bad_input"));
     let command = command.arg(symbol).arg(scene.dir()).args(signatures);
     Run::of(command.current_dir(scene.dir()))
 }

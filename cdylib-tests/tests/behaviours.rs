@@ -2,6 +2,7 @@
 
 use daxshim_core::host::report::Report;
 use daxshim_core::report::{SyncCall, Way};
+use daxshim_core::symbols::HOOKS;
 use daxshim_tests::{Outcome, Run, Scene, Shim, Tag, expectation, fail, scene};
 use libtest_mimic::{Arguments, Trial};
 use std::collections::BTreeSet;
@@ -219,6 +220,13 @@ fn main() {
     libtest_mimic::run(&Arguments::from_args(), trials).exit();
 }
 
+/// A row's own program shows a behaviour too.
+fn program(name: &str) -> String {
+    let is_row = HOOKS.iter().any(|hook| hook.function == name);
+    let kind = if is_row { "hooks" } else { "behaviours" };
+    format!("{kind}/{name}")
+}
+
 fn run(
     shim: &Shim,
     list: &str,
@@ -228,19 +236,20 @@ fn run(
     stores: bool,
     report: bool,
 ) -> Outcome {
-    let native = Run::natively(name, symbol)?;
+    let program = program(name);
+    let native = Run::natively(&program, symbol)?;
     let scene = Scene::new(tag)?;
     let before = scene.snapshot("file")?;
     let mut shim = shim.clone();
     if report {
         shim = shim.with("DAXSHIM_REPORT", scene.report()?);
     }
-    let run = Run::program(&shim, name, symbol, &scene)?;
+    let run = Run::program(&shim, &program, symbol, &scene)?;
     if tag == Tag::None {
         return run.expect(&native.output, &native);
     }
     // Without a text of its own, everything is "=".
-    let expected = match expectation(&format!("{name}.{list}.expected")) {
+    let expected = match expectation(&program, list) {
         Some(listed) => native.except(&listed)?,
         None => native.output.clone(),
     };

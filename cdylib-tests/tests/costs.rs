@@ -119,7 +119,7 @@ fn costs(case: &str, asks: Asks, emulate: &str, each: usize) -> Outcome {
 /// The numbers of the system calls that it makes.
 fn calls(shim: &Shim, case: &str, warm_ups: &str) -> Result<Vec<u64>, Failed> {
     let scene = Scene::new(Tag::None)?;
-    let mut command = shim.command(program("trace_untagged"));
+    let mut command = shim.command(program("entry/trace_untagged"));
     let traced = trace(
         command
             .args([

@@ -196,7 +196,7 @@ fn syncs(
 ) -> Result<(usize, u64), Failed> {
     let scene = Scene::new(Tag::Valid)?;
     let (sysfs, block) = pmem(&scene, switch, domain)?;
-    let mut command = Shim::new().command(program("trace_mmap"));
+    let mut command = Shim::new().command(program("sync/trace_mmap"));
     command
         .args(["msync".as_ref(), scene.dir().as_os_str(), case.as_ref()])
         .arg(std::ffi::OsStr::from_bytes(block.as_bytes()))

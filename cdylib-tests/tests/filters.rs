@@ -43,7 +43,7 @@ fn run(filter: &str, tried: Option<&str>, by_command: bool, is_refused: bool) ->
     if let Some(tried) = tried {
         shim = shim.with("DAXSHIM_SECCOMP", tried);
     }
-    let mut command = shim.command(program("under_filter"));
+    let mut command = shim.command(program("environments/under_filter"));
     command.arg(filter);
     if by_command {
         command.arg(built("daxshim")).args(["run", "--"]);

@@ -8,7 +8,7 @@ use iced_x86::Mnemonic;
 use libtest_mimic::{Arguments, Trial};
 use std::collections::BTreeSet;
 
-const PAGE: u64 = 4096;
+const PAGE: u64 = daxshim_core::units::PAGE as u64;
 const MSYNC: u64 = libc::SYS_msync as u64;
 /// The low half of FS_IOC_GETVERSION.
 const GETVERSION: u64 = 0x7601;
@@ -194,7 +194,7 @@ fn run_on(shim: &Shim, case: &str, tag: Tag) -> Result<Trace, Failed> {
         std::fs::write(scene.path("large"), scene::pattern(256 * 4096))?;
         scene.tag("large", tag)?;
     }
-    let mut command = shim.command(program("trace_msync"));
+    let mut command = shim.command(program("sync/trace_msync"));
     trace(
         command
             .arg("msync")

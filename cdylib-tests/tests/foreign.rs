@@ -103,7 +103,7 @@ fn script_of_script(directory: &Path) -> Result<PathBuf, Failed> {
 
 /// What `foreign_routes` says of a program.
 fn run_routes(shim: &Shim, foreign: &Path) -> Result<String, Failed> {
-    let run = Run::of(shim.command(program("foreign_routes")).arg(foreign))?;
+    let run = Run::of(shim.command(program("exec/foreign_routes")).arg(foreign))?;
     if !run.status.success() {
         fail!("{}\n{}", run.status, run.output);
     }

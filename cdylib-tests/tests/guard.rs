@@ -64,9 +64,13 @@ fn main() {
 
 // ---- the rows -----------------------------------------------------------------
 
+fn program(hook: &Hook) -> String {
+    format!("hooks/{}", hook.function)
+}
+
 /// What the contract answers to the row's program.
 fn expected(hook: &Hook, native: &Run) -> Result<String, Failed> {
-    match expectation(&format!("{}.tagged.expected", hook.function)) {
+    match expectation(&program(hook), "tagged") {
         Some(listed) => native.except(&listed),
         None => Ok(native.output.clone()),
     }
@@ -87,11 +91,11 @@ fn with_library(hook: &Hook) -> Outcome {
 
 fn row(hook: &Hook, shim: &Shim, is_own_reason: fn(&str, &str) -> bool) -> Outcome {
     let row = hook.function;
-    let native = Run::natively(row, hook.symbols[0])?;
+    let native = Run::natively(&program(hook), hook.symbols[0])?;
     let expected = expected(hook, &native)?;
     let held = Held::new()?;
     let before = held.scene.snapshot("file")?;
-    let run = Run::program(shim, row, hook.symbols[0], &held.scene)?;
+    let run = Run::program(shim, &program(hook), hook.symbols[0], &held.scene)?;
     let mut wrong = Vec::new();
     let lines = expected.lines().zip(native.output.lines());
     let mut answers = run.output.lines();

@@ -1,5 +1,5 @@
 //! The kernel interface as proposed: programs written to it, which no kernel serves. Their whole
-//! output under the library is in `programs/NAME.expected`.
+//! output under the library is in `programs/behaviours/flags/NAME.whole.expected`.
 
 use daxshim_tests::scene::{daxshim, real};
 use daxshim_tests::{Outcome, Run, Scene, Shim, Tag, expectation, fail};
@@ -38,15 +38,16 @@ fn main() {
 }
 
 fn run(name: &str, report: bool) -> Outcome {
-    let Some(expected) = expectation(&format!("{name}.expected")) else {
-        fail!("programs/{name}.expected is missing");
+    let program = format!("behaviours/{name}");
+    let Some(expected) = expectation(&program, "whole") else {
+        fail!("{program}.whole.expected is missing");
     };
     let scene = Scene::new(Tag::None)?;
     let mut shim = Shim::new();
     if report {
         shim = shim.with("DAXSHIM_REPORT", scene.report()?);
     }
-    let run = Run::program(&shim, name, "ioctl", &scene)?;
+    let run = Run::program(&shim, &program, "ioctl", &scene)?;
     if run.status.code() == Some(LACKING) {
         return Ok(());
     }
@@ -66,7 +67,7 @@ fn difference(expected: &str, got: &str) -> String {
 
 /// `flag_step` prints what it came to.
 fn act(shim: &Shim, action: &str, scene: &Scene) -> Result<String, daxshim_tests::Failed> {
-    let mut command = shim.command(daxshim_tests::program("flag_step"));
+    let mut command = shim.command(daxshim_tests::program("behaviours/flag_step"));
     command.args(["ioctl".as_ref(), scene.dir().as_os_str(), action.as_ref()]);
     Ok(Run::of(command.current_dir(scene.dir()))?.output)
 }

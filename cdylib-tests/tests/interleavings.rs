@@ -52,7 +52,7 @@ fn main() {
 fn apart(shim: &Shim, first: &str, second: &str, error: i32, stride: usize) -> Outcome {
     let scene = Scene::new(Tag::Valid)?;
     std::fs::write(scene.path("plain"), vec![b'p'; 8 * 4096])?;
-    let mut command = shim.command(program("two_threads"));
+    let mut command = shim.command(program("sync/two_threads"));
     command.arg("msync").arg(scene.dir()).args([first, second]);
     command.current_dir(scene.dir());
     let mut wrong = Vec::new();

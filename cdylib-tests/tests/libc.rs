@@ -203,7 +203,7 @@ const ANY_NUMBER: &[(&str, &str)] = &[
 /// libc's code, and where the library has turned it.
 fn look(shim: &Shim) -> (Library, BTreeSet<u64>) {
     let turned = |shim: &Shim| {
-        let run = Run::of(&mut shim.command(program("turned_places"))).expect("it runs");
+        let run = Run::of(&mut shim.command(program("entry/turned_places"))).expect("it runs");
         assert!(run.status.success(), "{}", run.output);
         let mut lines = run.output.lines().map(str::to_owned).collect::<Vec<_>>();
         (lines.remove(0), lines)

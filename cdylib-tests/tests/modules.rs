@@ -9,7 +9,7 @@ fn is_named(module: &str, with_thread: bool) -> bool {
     let scene = Scene::new(Tag::Valid).expect("a scene");
     let report = scene.report().expect("a directory");
     let shim = Shim::new().with("DAXSHIM_REPORT", &report);
-    let mut command = shim.command(program("module_is_named"));
+    let mut command = shim.command(program("entry/module_is_named"));
     command
         .current_dir(scene.dir())
         .arg("munmap")

@@ -31,7 +31,7 @@ fn main() {
 
 /// Each mapping, and the faults of its first stores and of those after msync.
 fn faults(shim: &Shim, tag: Tag) -> Result<Vec<(String, [u64; 2])>, Failed> {
-    let run = Run::program(shim, "prefault", "msync", &Scene::new(tag)?)?;
+    let run = Run::program(shim, "sync/prefault", "msync", &Scene::new(tag)?)?;
     let parsed: Option<Vec<_>> = run
         .output
         .lines()

@@ -37,7 +37,9 @@ const KERNELS: &[(&str, u32)] = &[
 /// The numbers are computed; the C compiler and the kernel's headers compute the same.
 #[test]
 fn the_numbers_are_the_kernels() -> Outcome {
-    let shown = Run::of(&mut Command::new(daxshim_tests::program("ioctl_numbers")))?;
+    let shown = Run::of(&mut Command::new(daxshim_tests::program(
+        "arguments/ioctl_numbers",
+    )))?;
     let mut known: HashMap<&str, u32> = KERNELS.iter().copied().collect();
     for line in shown.output.lines() {
         let (name, number) = line.split_once(' ').ok_or("a line without a number")?;
@@ -52,17 +54,17 @@ fn the_numbers_are_the_kernels() -> Outcome {
 
 #[test]
 fn files_named_by_handle() -> Outcome {
-    let (row, symbol) = ("xfs_handles", "ioctl");
-    let native = Run::natively(row, symbol)?;
+    let (name, symbol) = ("arguments/xfs_handles", "ioctl");
+    let native = Run::natively(name, symbol)?;
     let scene = Scene::new(Tag::None)?;
-    Run::program(&Shim::new(), row, symbol, &scene)?.expect(&native.output, &native)?;
-    let expected = match expectation("xfs_handles.tagged.expected") {
+    Run::program(&Shim::new(), name, symbol, &scene)?.expect(&native.output, &native)?;
+    let expected = match expectation(name, "tagged") {
         Some(listed) if native.output.starts_with("handles\n") => native.except(&listed)?,
         _ => native.output.clone(),
     };
     let scene = Scene::new(Tag::Valid)?;
     let before = scene.snapshot("file")?;
-    Run::program(&Shim::new(), row, symbol, &scene)?.expect(&expected, &native)?;
+    Run::program(&Shim::new(), name, symbol, &scene)?.expect(&expected, &native)?;
     before.same(&scene.snapshot("file")?)
 }
 
@@ -71,12 +73,12 @@ fn files_named_by_handle() -> Outcome {
 /// attributes that are there or not, of which the contract says so.
 #[test]
 fn the_kernels_reasons_come_first() -> Outcome {
-    let (row, symbol) = ("flags_of_rows", "open");
-    let native = Run::natively(row, symbol)?;
+    let (name, symbol) = ("arguments/flags_of_rows", "open");
+    let native = Run::natively(name, symbol)?;
     let scene = Scene::new(Tag::None)?;
-    Run::program(&Shim::new(), row, symbol, &scene)?.expect(&native.output, &native)?;
+    Run::program(&Shim::new(), name, symbol, &scene)?.expect(&native.output, &native)?;
     let scene = Scene::new(Tag::Valid)?;
-    let tagged = Run::program(&Shim::new(), row, symbol, &scene)?;
+    let tagged = Run::program(&Shim::new(), name, symbol, &scene)?;
     let is_excepted = |line: &str, native: &str| {
         let bit = line
             .split_once(", bit ")

@@ -76,18 +76,23 @@ fn has(hook: &Hook, answer: Answer) -> bool {
         .any(|operation| operation.on_tagged() == answer)
 }
 
+/// The row's program.
+fn program(row: &str) -> String {
+    format!("hooks/{row}")
+}
+
 /// Untagged, or not bound by its tag: the same output as without the library.
 fn untagged(row: &str, symbol: &str, tag: Tag, shim: Shim) -> Outcome {
-    let native = Run::natively(row, symbol)?;
+    let native = Run::natively(&program(row), symbol)?;
     let scene = Scene::new(tag)?;
-    Run::program(&shim, row, symbol, &scene)?.expect(&native.output, &native)
+    Run::program(&shim, &program(row), symbol, &scene)?.expect(&native.output, &native)
 }
 
 /// Tagged: the contract's answers, and nothing changed.
 fn tagged(hook: &Hook, symbol: &str, report: bool) -> Outcome {
     let row = hook.function;
-    let native = Run::natively(row, symbol)?;
-    let expected = match expectation(&format!("{row}.tagged.expected")) {
+    let native = Run::natively(&program(row), symbol)?;
+    let expected = match expectation(&program(row), "tagged") {
         Some(listed) => native.except(&listed)?,
         // A row of which everything is "=": the native output is the expectation.
         None if hook
@@ -97,7 +102,7 @@ fn tagged(hook: &Hook, symbol: &str, report: bool) -> Outcome {
         {
             native.output.clone()
         }
-        None => fail!("programs/{row}.tagged.expected is missing"),
+        None => fail!("programs/hooks/{row}.tagged.expected is missing"),
     };
     let scene = Scene::new(Tag::Valid)?;
     let before = scene.snapshot("file")?;
@@ -105,7 +110,7 @@ fn tagged(hook: &Hook, symbol: &str, report: bool) -> Outcome {
     if report {
         shim = shim.with("DAXSHIM_REPORT", scene.report()?);
     }
-    Run::program(&shim, row, symbol, &scene)?.expect(&expected, &native)?;
+    Run::program(&shim, &program(row), symbol, &scene)?.expect(&expected, &native)?;
     let after = scene.snapshot("file")?;
     scene.snapshot("hardlink")?.same(&after)?;
     if hook
@@ -123,15 +128,15 @@ fn tagged(hook: &Hook, symbol: &str, report: bool) -> Outcome {
 /// changes nothing (but times, where it goes on to the kernel), deny refuses reads.
 fn variant(hook: &Hook, list: &str, variable: &str, value: &str) -> Outcome {
     let row = hook.function;
-    let Some(listed) = expectation(&format!("{row}.{list}.expected")) else {
-        fail!("programs/{row}.{list}.expected is missing");
+    let Some(listed) = expectation(&program(row), list) else {
+        fail!("programs/hooks/{row}.{list}.expected is missing");
     };
-    let native = Run::natively(row, hook.symbols[0])?;
+    let native = Run::natively(&program(row), hook.symbols[0])?;
     let expected = native.except(&listed)?;
     let scene = Scene::new(Tag::Valid)?;
     let before = scene.snapshot("file")?;
     let shim = Shim::new().with(variable, value);
-    Run::program(&shim, row, hook.symbols[0], &scene)?.expect(&expected, &native)?;
+    Run::program(&shim, &program(row), hook.symbols[0], &scene)?.expect(&expected, &native)?;
     let after = scene.snapshot("file")?;
     if has(hook, Answer::EpermUnlessTold) {
         before.same_but_for_times(&after)

@@ -2,7 +2,7 @@
 //! and without. For every row of the table, under each of its names and by its number, and for what libc
 //! calls itself.
 //!
-//! The programs are those of the rows, which paint the stack before each of their steps (`programs/common.h`).
+//! The programs are those of the rows, which paint the stack before each of their steps (`programs/lib/depth.h`).
 
 use daxshim_core::symbols::{HOOKS, Hook};
 use daxshim_tests::{Failed, Outcome, Run, Scene, Shim, Tag, fail};
@@ -34,7 +34,7 @@ const INSIDE_LIBC: &[(&str, &str)] = &[
 ];
 
 /// The program for rows without a name, whose steps are called like them.
-const NAMELESS: &str = "stack_by_number";
+const NAMELESS: &str = "arguments/stack_by_number";
 
 macro_rules! numbers {
     ($($family:ident::$function:ident [$($symbol:ident)*] $syscall:ident => [$($operation:ident)+];)+) => {
@@ -63,7 +63,7 @@ fn main() {
     for hook in HOOKS.iter().filter(|hook| !hook.symbols.is_empty()) {
         let row = hook.function;
         for &symbol in hook.symbols {
-            let measured = move || fits(&Way::of(row, symbol), |_| true);
+            let measured = move || fits(&Way::of(format!("hooks/{row}"), symbol), |_| true);
             trials.push(Trial::test(format!("{row}/{symbol}"), measured));
         }
         if let Some(way) = Way::by_number(hook) {
@@ -78,7 +78,7 @@ fn main() {
         trials.push(Trial::test(row, measured));
     }
     for &(program, symbol) in INSIDE_LIBC {
-        let measured = move || fits(&Way::of(program, symbol), |_| true);
+        let measured = move || fits(&Way::of(format!("behaviours/{program}"), symbol), |_| true);
         trials.push(Trial::test(format!("inside libc: {program}"), measured));
     }
     libtest_mimic::run(&Arguments::from_args(), trials).exit();
@@ -86,15 +86,15 @@ fn main() {
 
 /// A program of the rows, and how it reaches the function.
 struct Way {
-    program: &'static str,
+    program: String,
     symbol: &'static str,
     number: Option<i64>,
 }
 
 impl Way {
-    const fn of(program: &'static str, symbol: &'static str) -> Way {
+    fn of(program: impl Into<String>, symbol: &'static str) -> Way {
         Way {
-            program,
+            program: program.into(),
             symbol,
             number: None,
         }
@@ -105,7 +105,7 @@ impl Way {
         // A child of vfork(2) may not return from the function that called it.
         let can_be = *number >= 0 && *number != libc::SYS_vfork;
         can_be.then(|| Way {
-            program: hook.function,
+            program: format!("hooks/{}", hook.function),
             symbol: hook.symbols[0],
             number: Some(*number),
         })
@@ -126,7 +126,7 @@ impl Way {
         if report {
             shim = shim.with("DAXSHIM_REPORT", scene.report()?);
         }
-        let run = Run::program(&shim, self.program, self.symbol, &scene)?;
+        let run = Run::program(&shim, &self.program, self.symbol, &scene)?;
         let mut deepest = HashMap::new();
         for line in fs::read_to_string(&depths)
             .map_err(|error| {

@@ -45,15 +45,15 @@ fn attribute() -> &'static str {
     }
 }
 
-/// `ftruncate.c` in the scene answers as on an untagged file, or as on a tagged one.
+/// `hooks/ftruncate.c` in the scene answers as on an untagged file, or as on a tagged one.
 fn binds(scene: &Scene, shim: &Shim, bound: bool) -> Outcome {
-    let native = Run::natively("ftruncate", "ftruncate")?;
+    let native = Run::natively("hooks/ftruncate", "ftruncate")?;
     let expected = if bound {
-        native.except(&expectation("ftruncate.tagged.expected").unwrap_or_default())?
+        native.except(&expectation("hooks/ftruncate", "tagged").unwrap_or_default())?
     } else {
         native.output.clone()
     };
-    Run::program(shim, "ftruncate", "ftruncate", scene)?.expect(&expected, &native)
+    Run::program(shim, "hooks/ftruncate", "ftruncate", scene)?.expect(&expected, &native)
 }
 
 /// As root's `cp --preserve=all` does: the attribute goes along, the inode does not.

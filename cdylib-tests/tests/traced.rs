@@ -140,7 +140,7 @@ fn strace(
 /// After a change that audit let through the sync is the kernel's, as it is without the library.
 fn after_change(change: &str, sync: &str, who: &str) -> Outcome {
     const SYNCS: &str = "fsync,fdatasync,msync,sync_file_range,syncfs,sync";
-    let words = ["sync_after_change", change, sync, who];
+    let words = ["sync/sync_after_change", change, sync, who];
     let scene = Scene::new(Tag::None)?;
     let Some(native) = strace(&Shim::none(), &scene, SYNCS, "changed", &words)? else {
         return Ok(());
@@ -175,7 +175,7 @@ fn after_change(change: &str, sync: &str, who: &str) -> Outcome {
 fn unmaps(count: u32, who: &str) -> Outcome {
     let scene = Scene::new(Tag::Valid)?;
     let shim = Shim::new().with("DAXSHIM_FLUSH", "user");
-    let mut command = shim.command(program("longjmp_out_of_flush"));
+    let mut command = shim.command(program("sync/longjmp_out_of_flush"));
     command
         .arg("munmap")
         .arg(scene.dir())
@@ -219,7 +219,7 @@ fn never_nobodys(tag: Tag) -> Outcome {
     let scene = Scene::new(tag)?;
     // As if all storage were persistent: the kernel is asked for MAP_SYNC, and does not grant it.
     let shim = Shim::new().with("PMEM_IS_PMEM_FORCE", "1");
-    let words = ["fixed_over_reserved"];
+    let words = ["sync/fixed_over_reserved"];
     let calls = strace(&shim, &scene, "mmap,munmap,mremap", "room", &words)?.unwrap_or_default();
     let address = |text: &str| {
         let digits = text.split("0x").nth(1)?;

@@ -63,7 +63,7 @@ const GETVERSION: ioctl::Opcode = ioctl::opcode::read::<core::ffi::c_long>(b'v',
 /// Linux 5.8).
 ///
 /// # Errors
-/// Those of statx(2).
+/// The errors of statx(2).
 pub fn is_active(fd: BorrowedFd<'_>) -> Result<bool, Errno> {
     let stat = rustix::fs::statx(
         fd,
@@ -177,7 +177,7 @@ pub struct Identity {
 /// fstat(2) and FS_IOC_GETVERSION: what a tag's record is held against.
 ///
 /// # Errors
-/// Those of fstat(2).
+/// The errors of fstat(2).
 pub fn identity(fd: BorrowedFd<'_>) -> Result<Identity, Errno> {
     let stat = rustix::fs::fstat(fd)?;
     Ok(Identity {

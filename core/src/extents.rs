@@ -416,7 +416,7 @@ fn huge_bytes(extent: &Extent) -> u64 {
 /// `sync` writes dirty pages first (FIEMAP_FLAG_SYNC): not wanted at mmap time.
 ///
 /// # Errors
-/// Those of ioctl_fiemap(2), save for the missing call.
+/// The errors of ioctl_fiemap(2), save for the missing call.
 pub fn fingerprint(fd: BorrowedFd<'_>, size: u64, sync: bool) -> Result<Option<u64>, Errno> {
     fingerprint_of(size, |start, page| fiemap(fd, start, size, sync, page))
 }
@@ -428,7 +428,7 @@ pub fn fingerprint(fd: BorrowedFd<'_>, size: u64, sync: bool) -> Result<Option<u
 /// restores the descriptor's offset, so give a descriptor of your own.
 ///
 /// # Errors
-/// Those of ioctl_fiemap(2) and lseek(2), save for missing calls.
+/// The errors of ioctl_fiemap(2) and lseek(2), save for missing calls.
 pub fn survey(fd: BorrowedFd<'_>, size: u64, sync: bool) -> Result<Survey, Errno> {
     match survey_of(size, |start, page| fiemap(fd, start, size, sync, page)) {
         Err(errno) if is_missing(errno) => {
@@ -452,7 +452,7 @@ pub fn survey(fd: BorrowedFd<'_>, size: u64, sync: bool) -> Result<Survey, Errno
 /// in order. See [`survey`].
 ///
 /// # Errors
-/// Those of [`survey`].
+/// The errors of [`survey`].
 pub fn defects(
     fd: BorrowedFd<'_>,
     size: u64,

@@ -1,4 +1,6 @@
 //! FNV-1a, 64 bits (Fowler, Noll, Vo): tells that something has changed, not who changed it.
+//!
+//! Not the crate `fnv`, as tags keep the value for years: `std::hash::Hasher` promises no stable one.
 
 /// A hash in the making.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

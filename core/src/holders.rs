@@ -52,7 +52,7 @@ pub enum Found<'a> {
 /// Looks through /proc and /sys/block. `own` is a descriptor of this process that does not count.
 ///
 /// # Errors
-/// Those of opening and reading /proc: then nobody could be looked at.
+/// The errors of opening and reading /proc: then nobody could be looked at.
 pub fn scan(
     target: &Target,
     own: Option<RawFd>,
@@ -213,7 +213,8 @@ impl Target {
     }
 }
 
-/// The parts of a line of /proc/PID/maps that matter, proc_pid_maps(5), taken in byte by byte.
+/// The parts of a line of /proc/PID/maps that matter, proc_pid_maps(5), taken in byte by byte: [`crate::maps`] needs
+/// the whole line, whose path may be longer than a hook may take of the stack.
 struct MapsLine {
     field: u8,
     range: Line<40>,

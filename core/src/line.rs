@@ -1,4 +1,6 @@
 //! A line of text on the stack, for places that must not allocate.
+//!
+//! Not `arrayvec`'s: what is wanted besides its `push` are C strings, and the path of a descriptor without the formatter.
 
 use core::ffi::CStr;
 use core::fmt;

@@ -10,6 +10,8 @@
     )
 )]
 
+use core::ops::ControlFlow;
+
 /// The line that begins a mapping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mapping<'a> {
@@ -61,6 +63,56 @@ impl<'a> Mapping<'a> {
     #[must_use]
     pub fn is_shared(&self) -> bool {
         self.permissions.ends_with(b"s")
+    }
+
+    /// Whether it is code.
+    #[must_use]
+    pub fn is_executable(&self) -> bool {
+        self.permissions.contains(&b'x')
+    }
+
+    /// Whether stores to it go to a file, through the page cache: if it is of no file on DAX, which only
+    /// the caller knows. Memory that is merely shared is no file's, and device DAX has no cache.
+    #[must_use]
+    pub fn is_cached_file(&self) -> bool {
+        const OTHERS: [&[u8]; 4] = [b"/dev/zero", b"/dev/dax", b"/memfd:", b"/SYSV"];
+        let is_other = OTHERS.iter().any(|name| self.path.starts_with(name));
+        self.is_shared() && self.path.starts_with(b"/") && !is_other
+    }
+}
+
+/// Calls `visit` with each mapping, until it breaks off. `read` is handed part of `text`, fills it from its start
+/// with what comes next of the file, and returns how many bytes that are. A path that `text` (1 KiB or more) has no
+/// room for is cut.
+pub fn each(
+    text: &mut [u8],
+    mut read: impl FnMut(&mut [u8]) -> usize,
+    mut visit: impl FnMut(&Mapping<'_>) -> ControlFlow<()>,
+) {
+    let (mut filled, mut is_rest_of_cut) = (0, false);
+    while let Some(free) = text.get_mut(filled..) {
+        let count = read(free);
+        if count == 0 {
+            return;
+        }
+        filled += count;
+        let is_full = filled == text.len();
+        let known = text.get(..filled).unwrap_or(&[]);
+        let mut line_start = 0;
+        for line in known.split_inclusive(|&byte| byte == b'\n') {
+            let is_whole = line.ends_with(b"\n");
+            if !is_whole && (line_start > 0 || !is_full) {
+                break;
+            }
+            line_start += line.len();
+            let is_rest = core::mem::replace(&mut is_rest_of_cut, !is_whole);
+            let mapping = Mapping::parse(line.strip_suffix(b"\n").unwrap_or(line));
+            if !is_rest && mapping.is_some_and(|mapping| visit(&mapping).is_break()) {
+                return;
+            }
+        }
+        text.copy_within(line_start..filled, 0);
+        filled -= line_start;
     }
 }
 
@@ -124,6 +176,73 @@ mod tests {
         ] {
             assert_eq!(Mapping::parse(bad), None);
         }
+    }
+
+    /// What [`each`] finds, handed `piece` bytes at a time, with room for so many.
+    fn all(text: &str, piece: usize, room: usize) -> Vec<(usize, Vec<u8>)> {
+        let (mut text, mut room) = (text.as_bytes(), vec![0; room]);
+        let mut found = Vec::new();
+        let read = |into: &mut [u8]| {
+            let count = piece.min(into.len()).min(text.len());
+            into[..count].copy_from_slice(&text[..count]);
+            text = &text[count..];
+            count
+        };
+        each(&mut room, read, |mapping| {
+            found.push((mapping.start, mapping.path.to_vec()));
+            ControlFlow::Continue(())
+        });
+        found
+    }
+
+    #[test]
+    fn each_line_is_read_whole_however_it_comes() {
+        let text = "1-2 r-xp 0 0:0 1 /usr/bin/a b\n\
+                    2-3 rw-p 0 0:0 0 \n\
+                    3-4 r--s 2f 0:1b 77 /dev/shm/x (deleted)\n";
+        let expected = [
+            (1, b"/usr/bin/a b".to_vec()),
+            (2, Vec::new()),
+            (3, b"/dev/shm/x (deleted)".to_vec()),
+        ];
+        for piece in [1, 2, 3, 7, 40, 1000] {
+            for room in [42, 64, 1000] {
+                assert_eq!(all(text, piece, room), expected, "{piece} of {room}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_path_without_room_is_cut_and_its_rest_passed_over() {
+        let rest = " 8-9 r-xp 0 0:0 1 /no".repeat(50);
+        let text = format!("1-2 r-xp 0 0:0 1 /{rest}\n2-3 r-xp 0 0:0 1 /b\n");
+        for piece in [1, 5, 1000] {
+            let found = all(&text, piece, 100);
+            assert_eq!(found.len(), 2, "{found:?}");
+            assert_eq!((found[0].0, found[0].1.len()), (1, 100 - 17));
+            assert_eq!(found[1], (2, b"/b".to_vec()));
+        }
+    }
+
+    #[test]
+    fn breaking_off_ends_it() {
+        let (mut lines, mut seen) = (b"1-2 r-xp 0 0:0 1 /a\n2-3 r-xp 0 0:0 1 /b\n".as_slice(), 0);
+        let read = |into: &mut [u8]| std::io::Read::read(&mut lines, into).unwrap();
+        each(&mut [0; 64], read, |_| {
+            seen += 1;
+            ControlFlow::Break(())
+        });
+        assert_eq!(seen, 1);
+    }
+
+    #[test]
+    fn what_a_flush_cannot_make_durable_is_told() {
+        let is = |line: &str| Mapping::parse(line.as_bytes()).unwrap().is_cached_file();
+        assert!(is("1-2 rw-s 0 0:0 1 /data"));
+        assert!(!is("1-2 rw-p 0 0:0 1 /data"));
+        assert!(!is("1-2 rw-s 0 0:0 1 /dev/dax0.0"));
+        assert!(!is("1-2 rw-s 0 0:0 1 /dev/zero (deleted)"));
+        assert!(!is("1-2 rw-p 0 0:0 0 [heap]"));
     }
 
     #[test]

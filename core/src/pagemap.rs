@@ -16,9 +16,9 @@ use rustix::io::Errno;
 use rustix::ioctl;
 
 /// PAGE_IS_PRESENT.
-const PRESENT: u64 = 1 << 3;
+const IS_PRESENT: u64 = 1 << 3;
 /// PAGE_IS_HUGE: by an entry above the lowest level.
-const HUGE: u64 = 1 << 6;
+const IS_HUGE: u64 = 1 << 6;
 
 /// `struct page_region`: pages of equal kind that follow each other.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -36,7 +36,7 @@ impl Pages {
     /// hugetlbfs mapping.
     #[must_use]
     pub fn are_huge(&self) -> bool {
-        self.categories & HUGE != 0
+        self.categories & IS_HUGE != 0
     }
 }
 
@@ -81,9 +81,9 @@ pub fn scan<'a>(
         vec_len: into.len() as u64,
         max_pages: 0,
         category_inverted: 0,
-        category_mask: PRESENT,
+        category_mask: IS_PRESENT,
         category_anyof_mask: 0,
-        return_mask: PRESENT | HUGE,
+        return_mask: IS_PRESENT | IS_HUGE,
     };
     // SAFETY: PAGEMAP_SCAN reads and writes a struct pm_scan_arg, and fills the vector that it
     // names, which is `into`.

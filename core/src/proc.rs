@@ -17,7 +17,7 @@ impl Own {
     /// somebody's lease.
     ///
     /// # Errors
-    /// Those of openat(2).
+    /// The errors of openat(2).
     pub fn open(at: BorrowedFd<'_>, path: &CStr, flags: OFlags) -> Result<Own, Errno> {
         let flags = flags | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
         rustix::fs::openat(at, path, flags, Mode::empty()).map(|fd| Own(fd.into_raw_fd()))
@@ -53,7 +53,7 @@ impl Drop for Own {
 /// Reads a file to its end, or until `visit` breaks off.
 ///
 /// # Errors
-/// Those of read(2).
+/// The errors of read(2).
 pub fn each_byte(
     fd: BorrowedFd<'_>,
     mut visit: impl FnMut(u8) -> ControlFlow<()>,
@@ -75,7 +75,7 @@ pub fn each_byte(
 /// Reads the beginning of a small file.
 ///
 /// # Errors
-/// Those of openat(2) and read(2).
+/// The errors of openat(2) and read(2).
 pub fn beginning<'b>(
     at: BorrowedFd<'_>,
     path: &CStr,
@@ -89,7 +89,7 @@ pub fn beginning<'b>(
 /// Calls `visit` with the names in a directory whose entries have short names.
 ///
 /// # Errors
-/// Those of openat(2) and getdents64(2).
+/// The errors of openat(2) and getdents64(2).
 pub fn each_entry(
     at: BorrowedFd<'_>,
     path: &CStr,

@@ -28,7 +28,7 @@ impl Status {
     /// Reads it: openat(2), read(2), close(2).
     ///
     /// # Errors
-    /// Those of the calls, where there is no /proc for one.
+    /// The errors of the calls, where there is no /proc for one.
     pub fn of_self() -> Result<Status, Errno> {
         let file = Own::open(CWD, c"/proc/thread-self/status", OFlags::RDONLY)?;
         let mut status = Status::default();

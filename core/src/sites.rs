@@ -4,6 +4,9 @@
 //! read(2) has the number 0: it is `xor %eax, %eax`, `syscall`, `cmp $-4096, %rax`, whose two first
 //! are shorter than a jump. But the jump ends behind the prefix of the last, and what follows there
 //! is `cmp $-4096, %eax`: for what read can return, the same.
+//!
+//! The forms are matched by hand, as a decoder (`iced-x86`) allocates, and is larger than the whole library; the tests
+//! hold every site of libc against it (cdylib-tests/tests/libc.rs).
 
 use core::arch::x86_64::{
     __m128i, _mm_cmpeq_epi16, _mm_loadu_si128, _mm_movemask_epi8, _mm_or_si128, _mm_set1_epi16,

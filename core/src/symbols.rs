@@ -6,7 +6,7 @@
 //!
 //! The library expands [`for_each_hook!`](crate::for_each_hook) into exported symbols, this module
 //! into [`HOOKS`] for the tests and the documentation. A new hook is a row here, a function of
-//! that name in `src/hooks/`, and a program of that name in `cdylib-tests/programs/`; leave one
+//! that name in `src/hooks/`, and a program of that name in `cdylib-tests/programs/hooks/`; leave one
 //! out, and the build or a test fails.
 
 use crate::contract::Operation;
@@ -169,7 +169,7 @@ macro_rules! for_each_hook {
 pub struct Hook {
     /// The module in `src/hooks/` it lives in.
     pub family: &'static str,
-    /// The function there, and the program in `cdylib-tests/programs/`.
+    /// The function there, and the program in `cdylib-tests/programs/hooks/`.
     pub function: &'static str,
     /// Every name libc exports it under.
     pub symbols: &'static [&'static str],

@@ -1,5 +1,5 @@
-//! The rooms of the library lie in layers, and imports run downwards only; the command's and the core's
-//! modules form no circle. Read from the sources.
+//! The rooms of the library lie in layers, and imports run downwards only; the files of one room, and the command's,
+//! the core's and the guard's modules form no circle. Read from the sources.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -114,6 +114,119 @@ fn circle(imports: &BTreeMap<String, BTreeSet<String>>) -> Option<Vec<String>> {
     imports
         .keys()
         .find_map(|start| walk(imports, &mut vec![start.clone()], &mut done))
+}
+
+/// The items that a path such as `a::{b, c::{d, e}}` leads to.
+fn expand(path: &str) -> Vec<Vec<String>> {
+    let path = path.trim_start();
+    if let Some(list) = path.strip_prefix('{') {
+        let (mut depth, mut items) = (1, vec![String::new()]);
+        for letter in list.chars() {
+            depth += i32::from(letter == '{') - i32::from(letter == '}');
+            match (letter, depth) {
+                (_, 0) => break,
+                (',', 1) => items.push(String::new()),
+                _ => items.last_mut().unwrap().push(letter),
+            }
+        }
+        return items.iter().flat_map(|item| expand(item)).collect();
+    }
+    let end = path.find(|c: char| !c.is_alphanumeric() && c != '_');
+    let (name, rest) = path.split_at(end.unwrap_or(path.len()));
+    match rest.strip_prefix("::") {
+        _ if name.is_empty() => vec![Vec::new()],
+        None => vec![vec![name.to_owned()]],
+        Some(rest) => {
+            let behind = expand(rest).into_iter();
+            let whole = |mut items: Vec<String>| {
+                items.insert(0, name.to_owned());
+                items
+            };
+            behind.map(whole).collect()
+        }
+    }
+}
+
+/// Which file below `root` uses which, by their modules: `check::blame::signals`. A `mod.rs` is the module of its
+/// directory, and uses what it hands on.
+fn uses(root: &Path) -> BTreeMap<String, BTreeSet<String>> {
+    let module = |path: &Path| -> Vec<String> {
+        let inside = path.strip_prefix(root).unwrap().with_extension("");
+        let names = inside.iter().map(|name| name.to_str().unwrap().to_owned());
+        names.filter(|name| name != "mod").collect()
+    };
+    let sources = sources(root);
+    let modules: BTreeSet<Vec<String>> = sources.iter().map(|path| module(path)).collect();
+    let file_of = |mut path: Vec<String>| {
+        while !modules.contains(&path) && path.pop().is_some() {}
+        path
+    };
+    let mut found = BTreeMap::<_, BTreeSet<_>>::new();
+    for path in &sources {
+        let (here, code) = (module(path), code(path));
+        let mut used = BTreeSet::new();
+        for (at, _) in code.match_indices("::") {
+            let before = code[..at].rfind(|c: char| !c.is_alphanumeric() && c != '_');
+            let start = before.map_or(0, |before| before + 1);
+            let word = &code[start..at];
+            if code[..start].ends_with("::") {
+                continue;
+            }
+            let mut rest = &code[at + 2..];
+            let mut base = here.clone();
+            match word {
+                "crate" => base.clear(),
+                "super" => {
+                    base.pop();
+                    while let Some(further) = rest.strip_prefix("super::") {
+                        base.pop();
+                        rest = further;
+                    }
+                }
+                "self" => {}
+                // One of its own modules.
+                child => base.push(child.to_owned()),
+            }
+            if word != "crate" && word != "super" && word != "self" && !modules.contains(&base) {
+                continue;
+            }
+            for items in expand(rest) {
+                used.insert(file_of([base.clone(), items].concat()));
+            }
+        }
+        used.retain(|other| !other.is_empty() && *other != here);
+        let used = used.iter().map(|other| other.join("::"));
+        found.insert(here.join("::"), used.collect());
+    }
+    found
+}
+
+#[test]
+fn the_files_of_a_room_form_no_circle() {
+    let uses = uses(&root("src"));
+    let seen = |from: &str, to: &str| uses[from].contains(to);
+    assert!(seen("check", "check::log") && seen("check::judge", "check::blame"));
+    assert_eq!(circle(&uses), None);
+}
+
+/// There what lies in a module's directory may use the module itself: a subcommand the errors of all, a table the
+/// words of its page.
+#[test]
+fn nor_do_the_files_elsewhere() {
+    for part in ["core/src", "cli/src", "guard/src", "powercut/src"] {
+        let mut uses = uses(&root(part));
+        for (from, all) in &mut uses {
+            all.retain(|to| !from.starts_with(&format!("{to}::")));
+        }
+        assert_eq!(circle(&uses), None, "{part}");
+    }
+}
+
+#[test]
+fn paths_are_read_whole() {
+    let expected: [&[&str]; 4] = [&["a", "b"], &["a", "c", "d"], &["a", "c", "e"], &["a", "f"]];
+    assert_eq!(expand("a::{b, c::{d, e}, f}; g::h"), expected);
+    assert_eq!(expand("on() && x"), [["on"]]);
 }
 
 #[test]

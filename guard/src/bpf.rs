@@ -239,7 +239,7 @@ fn element<K, V>(map: &impl AsFd, key: Option<&K>, value: *mut V) -> ElementAttr
 /// `BPF_MAP_LOOKUP_ELEM`. The types must have the sizes that the map was made with.
 ///
 /// # Errors
-/// Those of bpf(2), but for ENOENT.
+/// The errors of bpf(2), but for ENOENT.
 pub fn look_up<K: Plain, V: Plain>(map: &impl AsFd, key: &K) -> Result<Option<V>, Errno> {
     let mut value = V::default();
     let mut attributes = element(map, Some(key), &raw mut value);
@@ -264,7 +264,7 @@ pub fn update<K: Plain, V: Plain>(map: &impl AsFd, key: &K, value: &V) -> Result
 /// `BPF_MAP_DELETE_ELEM`; `false`: it was not there.
 ///
 /// # Errors
-/// Those of bpf(2), but for ENOENT.
+/// The errors of bpf(2), but for ENOENT.
 pub fn delete<K: Plain>(map: &impl AsFd, key: &K) -> Result<bool, Errno> {
     let mut attributes = element(map, Some(key), std::ptr::null_mut::<u8>());
     // SAFETY: a key of the map's size is read.
@@ -278,7 +278,7 @@ pub fn delete<K: Plain>(map: &impl AsFd, key: &K) -> Result<bool, Errno> {
 /// `BPF_MAP_GET_NEXT_KEY`: the first one behind none, and none behind the last.
 ///
 /// # Errors
-/// Those of bpf(2), but for ENOENT.
+/// The errors of bpf(2), but for ENOENT.
 pub fn next_key<K: Plain>(map: &impl AsFd, after: Option<&K>) -> Result<Option<K>, Errno> {
     let mut next = K::default();
     let mut attributes = element(map, after, &raw mut next);
@@ -365,7 +365,7 @@ fn prove(code: &[u64], attributes: ProgramAttributes) -> Result<OwnedFd, (Errno,
 /// descriptor, or a pin of it, is there.
 ///
 /// # Errors
-/// Those of bpf(2).
+/// The errors of bpf(2).
 pub fn attach(program: &impl AsFd) -> Result<OwnedFd, Errno> {
     let mut attributes = TracepointAttributes {
         program: program.as_fd().as_raw_fd().cast_unsigned(),

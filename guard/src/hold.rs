@@ -147,7 +147,7 @@ pub fn key(path: &Path) -> Result<Key, Error> {
 /// Lets a file go; what it was held with, if it was.
 ///
 /// # Errors
-/// Those of [`key`] and bpf(2).
+/// The errors of [`key`] and bpf(2).
 pub fn release(maps: &Maps, path: &Path) -> Result<Option<(Key, Entry)>, Error> {
     let key = key(path)?;
     let failed = |errno| cannot_hold(path, errno);
@@ -159,7 +159,7 @@ pub fn release(maps: &Maps, path: &Path) -> Result<Option<(Key, Entry)>, Error> 
 /// Takes out the entries of files that are gone; how many.
 ///
 /// # Errors
-/// Those of bpf(2).
+/// The errors of bpf(2).
 pub fn release_stale(maps: &Maps) -> Result<u64, Error> {
     let failed = |errno| Error::system("cannot change the guard's set", errno, "run as root");
     let mut count = 0;

@@ -206,7 +206,7 @@ impl Maps {
     /// New ones, with nothing in them.
     ///
     /// # Errors
-    /// Those of bpf(2).
+    /// The errors of bpf(2).
     pub fn create() -> Result<Maps, Errno> {
         Maps::each(|(name, kind, key, value, entries)| {
             bpf::create_map(name, kind, key, value, entries)
@@ -216,7 +216,7 @@ impl Maps {
     /// One by one, by a function.
     ///
     /// # Errors
-    /// Those of the function.
+    /// The errors of the function.
     pub fn each<E>(
         mut one: impl FnMut((&'static str, MapKind, usize, usize, u32)) -> Result<OwnedFd, E>,
     ) -> Result<Maps, E> {
@@ -245,7 +245,7 @@ impl Maps {
     /// How the guard was started.
     ///
     /// # Errors
-    /// Those of bpf(2).
+    /// The errors of bpf(2).
     pub fn about(&self) -> Result<About, Errno> {
         bpf::look_up(&self.about, &0_u32)?.ok_or(Errno::NOENT)
     }
@@ -253,7 +253,7 @@ impl Maps {
     /// Sets it.
     ///
     /// # Errors
-    /// Those of bpf(2).
+    /// The errors of bpf(2).
     pub fn set_about(&self, about: &About) -> Result<(), Errno> {
         bpf::update(&self.about, &0_u32, about)
     }
@@ -261,7 +261,7 @@ impl Maps {
     /// How a file is held; `None`: it is not.
     ///
     /// # Errors
-    /// Those of bpf(2).
+    /// The errors of bpf(2).
     pub fn entry(&self, key: &Key) -> Result<Option<Entry>, Errno> {
         bpf::look_up(&self.files, key)
     }
@@ -269,7 +269,7 @@ impl Maps {
     /// Holds a file. Programs are told first that reads matter, should they.
     ///
     /// # Errors
-    /// Those of bpf(2): E2BIG when the set is full.
+    /// The errors of bpf(2): E2BIG when the set is full.
     pub fn insert(&self, key: &Key, entry: &Entry) -> Result<(), Errno> {
         if entry.flags & (flag::DENY_READS | flag::REFLINK) != 0 {
             let about = self.about()?;
@@ -283,7 +283,7 @@ impl Maps {
     /// Lets a file go; `false`: it was not held.
     ///
     /// # Errors
-    /// Those of bpf(2).
+    /// The errors of bpf(2).
     pub fn remove(&self, key: &Key) -> Result<bool, Errno> {
         bpf::delete(&self.files, key)
     }
@@ -291,7 +291,7 @@ impl Maps {
     /// All that are held.
     ///
     /// # Errors
-    /// Those of bpf(2).
+    /// The errors of bpf(2).
     pub fn keys(&self) -> Result<Vec<Key>, Errno> {
         let mut keys = Vec::new();
         let mut last: Option<Key> = None;
@@ -311,7 +311,7 @@ impl Maps {
     /// Refusals so far.
     ///
     /// # Errors
-    /// Those of bpf(2).
+    /// The errors of bpf(2).
     pub fn count(&self) -> Result<u64, Errno> {
         Ok(bpf::look_up(&self.counter, &0_u32)?.unwrap_or(0))
     }
@@ -319,7 +319,7 @@ impl Maps {
     /// Those from number `from` on that are still there, the oldest first, and how many are not.
     ///
     /// # Errors
-    /// Those of bpf(2).
+    /// The errors of bpf(2).
     pub fn refusals_since(&self, from: u64) -> Result<(Vec<Refusal>, u64), Errno> {
         let end = self.count()?;
         let first = end.saturating_sub(u64::from(RING)).max(from);

@@ -13,13 +13,15 @@ mod durable;
 mod error;
 mod export;
 mod file;
+mod options;
 mod replay;
 mod report;
 mod story;
 mod trace;
 
 use error::Error;
-use replay::{Options, replay};
+use options::Options;
+use replay::replay;
 use report::Outcome;
 use trace::Trace;
 

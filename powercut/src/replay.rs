@@ -1,7 +1,7 @@
 //! Goes through a trace, and at each crash point through some of the states that a power cut may leave there.
 
 use std::collections::HashSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::blame::{Blame, Culprit, Treated};
 use crate::checkers::{self, Checker};
@@ -9,36 +9,12 @@ use crate::choose::{Written, choose};
 use crate::durable::{Change, Device, Undecided};
 use crate::export;
 use crate::file::{File, Layout};
+use crate::options::Options;
 use crate::report::{Failure, LostLine, Outcome};
 use crate::trace::{Cause, Content, End, Event, Trace};
 
 /// Lines of a failure that are told.
 const TOLD_LINES: usize = 64;
-
-/// What to do with a trace.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// The workload, as [`checkers::by_name`] takes it.
-    pub workload: String,
-    /// Images per crash point.
-    pub images: u64,
-    /// Of the choice of what else was written back.
-    pub seed: u64,
-    /// Lines that the medium writes at once.
-    pub atomic: u64,
-    /// So many states lost are enough.
-    pub stop: u64,
-    /// So many states are enough.
-    pub states: u64,
-    /// At an acknowledgement, and with one writer, nothing of the file may be undecided, whatever it means.
-    pub strict: bool,
-    /// Only this crash point and image.
-    pub only: Option<(u64, u64)>,
-    /// Failures that are told.
-    pub show: usize,
-    /// Where whole images go, and how many, evenly over the crash points.
-    pub export: Option<(PathBuf, u64)>,
-}
 
 struct Replay<'a> {
     options: &'a Options,

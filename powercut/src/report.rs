@@ -6,7 +6,7 @@ use std::fmt::Write;
 use serde::Serialize;
 
 use crate::blame::{Culprit, Treated};
-use crate::replay::Options;
+use crate::options::Options;
 use crate::trace::{Cause, End, Head};
 
 /// A line that is lost.

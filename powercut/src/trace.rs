@@ -1,4 +1,6 @@
 //! The format of a trace: a head, then records, some with content behind (scripts/powercut.d/plugin/trace.h).
+//!
+//! Sizes are its own, too: what judges the library shares no code with it.
 
 use std::path::Path;
 

@@ -1,12 +1,13 @@
-//! Answers: what goes to a socket or a pipe while something is dirty.
+//! Looks at what is dirty when the program answers: when it writes to a socket or a pipe.
 
 use super::compare::compare;
 use super::flushes;
 use super::journal;
 use super::judge::report;
 use super::log::log;
-use super::shadows::each_part;
+use super::shadows::each_stretch;
 use super::stacks;
+use crate::ground::checking;
 use crate::ground::place::Place;
 use crate::mappings;
 use core::sync::atomic::Ordering;
@@ -17,7 +18,7 @@ use daxshim_core::check::lines::Dirty;
 /// Whether writes to a descriptor have to be looked at each time.
 #[inline]
 pub fn is_answered_through(fd: i32) -> bool {
-    super::on() && is_channel(fd)
+    checking::on() && is_channel(fd)
 }
 
 #[cold]
@@ -30,7 +31,7 @@ fn is_channel(fd: i32) -> bool {
 /// Something is about to be written or sent through a descriptor.
 #[inline]
 pub fn answering(fd: i32) {
-    if super::on() && fd != libc::STDERR_FILENO && !mappings::is_empty() {
+    if checking::on() && fd != libc::STDERR_FILENO && !mappings::is_empty() {
         answers(fd);
     }
 }
@@ -51,11 +52,11 @@ fn answers(fd: i32) {
 /// Whether something is dirty.
 fn look() {
     flushes::answering();
-    each_part(0, usize::MAX, |part| {
-        if !part.is_meant() {
+    each_stretch(0, usize::MAX, |stretch| {
+        if !stretch.is_meant() {
             return;
         }
-        let Some(dirty) = compare(&part) else {
+        let Some(dirty) = compare(&stretch) else {
             if let Some(log) = log() {
                 log.uncompared.fetch_add(1, Ordering::Relaxed);
             }
@@ -64,8 +65,8 @@ fn look() {
         if dirty.is_empty() {
             return;
         }
-        let shifted = Dirty::default().with(dirty, part.offset as u64);
+        let shifted = Dirty::default().with(dirty, stretch.offset as u64);
         let range = (shifted.first, shifted.end);
-        report(Code::Acknowledged, &part, range, 0, shifted);
+        report(Code::Acknowledged, &stretch, range, 0, shifted);
     });
 }

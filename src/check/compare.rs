@@ -1,7 +1,7 @@
-//! What is in a file against what is durable of it: digests compared, and taken over.
+//! Compares what is in a file with what is durable of it, by digests, and takes the digests over.
 
 use super::budget;
-use super::shadows::{Part, Shadow, wait};
+use super::shadows::{Shadow, Stretch, wait};
 use crate::ground::memory;
 use crate::ground::process;
 use daxshim_core::check::lines::{self, Digest, Dirty};
@@ -17,30 +17,33 @@ pub(super) fn locked<T>(shadow: &Shadow, work: impl FnOnce() -> T) -> Option<T> 
     Some(result)
 }
 
-/// Of a part, as many bytes as the file has. `None`: it can't be read, or there is no time.
-pub(super) fn readable(part: &Part) -> Option<(*const u8, *mut Digest, usize)> {
-    let length = part
+/// Of a stretch, as many bytes as the file has. `None`: it can't be read, or there is no time.
+pub(super) fn readable(stretch: &Stretch) -> Option<(*const u8, *mut Digest, usize)> {
+    let length = stretch
         .length
-        .min(part.shadow.size().saturating_sub(part.offset));
-    let durable = part.shadow.digests(part.offset, length)?;
-    if part.kind == Kind::Suspended || length > budget::FREE && !budget::allows() {
+        .min(stretch.shadow.size().saturating_sub(stretch.offset));
+    let durable = stretch.shadow.digests(stretch.offset, length)?;
+    if stretch.kind == Kind::Suspended || length > budget::FREE && !budget::allows() {
         return None;
     }
     // An untagged file may have been truncated from outside.
-    if part.kind == Kind::Untagged && length > 0 && memory::is_bad(part.address + length - 1, 1) {
+    if stretch.kind == Kind::Untagged
+        && length > 0
+        && memory::is_bad(stretch.address + length - 1, 1)
+    {
         return None;
     }
-    Some((part.address as *const u8, durable, length))
+    Some((stretch.address as *const u8, durable, length))
 }
 
-/// The dirty lines of a part. `None` where that is not known.
-pub fn compare(part: &Part) -> Option<Dirty> {
-    let header = part.shadow.header()?;
-    if header.is_uncertain(part.offset as u64, part.end() as u64) {
+/// The dirty lines of a stretch. `None` where that is not known.
+pub fn compare(stretch: &Stretch) -> Option<Dirty> {
+    let header = stretch.shadow.header()?;
+    if header.is_uncertain(stretch.offset as u64, stretch.end() as u64) {
         return None;
     }
-    let (live, durable, length) = readable(part)?;
-    // SAFETY: mapped and readable, to the end of the file's last page, while `each_part` runs; there
+    let (live, durable, length) = readable(stretch)?;
+    // SAFETY: mapped and readable, to the end of the file's last page, while `each_stretch` runs; there
     // is a digest of each line.
     timed(length, || unsafe { lines::compare(live, durable, length) }).into()
 }

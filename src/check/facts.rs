@@ -1,8 +1,10 @@
 //! Facts about mappings, and operations that were refused.
 
-use super::log::{last_looked_at, note};
-use super::shadows::{self, each_part};
+use super::log::last_looked_at;
+use super::note::note;
+use super::shadows::{self, each_stretch};
 use super::stacks;
+use crate::ground::checking;
 use crate::ground::memory::{HUGE, PAGE};
 use crate::ground::place::{Place, Stat, borrow};
 use crate::mappings;
@@ -84,7 +86,7 @@ fn mapped_here(fd: i32, stat: &Stat, kind: Kind, address: usize, length: usize, 
 /// An operation on a tagged file was refused (or would be, or only compat would not).
 #[inline]
 pub fn refused(operation: Operation, code: Code) {
-    if super::on() {
+    if checking::on() {
         stacks::spacious(|| refuses(operation, code));
     }
 }
@@ -110,7 +112,7 @@ fn refuses(operation: Operation, code: Code) {
 /// A file is about to get a new size.
 #[inline]
 pub fn truncating(place: Place, size: usize) {
-    if super::on() && !mappings::is_empty() {
+    if checking::on() && !mappings::is_empty() {
         truncates(place, size);
     }
 }
@@ -124,18 +126,24 @@ fn truncates(place: Place, size: usize) {
     };
     let end = size.next_multiple_of(PAGE);
     let mut cut = None;
-    each_part(0, usize::MAX, |part| {
-        if core::ptr::eq(part.shadow, shadow) && part.end() > end {
-            cut = Some(part);
+    each_stretch(0, usize::MAX, |stretch| {
+        if core::ptr::eq(stretch.shadow, shadow) && stretch.end() > end {
+            cut = Some(stretch);
         }
     });
     // Nothing behind it is read any more.
     if let Some(header) = shadow.header() {
         header.size.fetch_min(size as u64, Ordering::Relaxed);
     }
-    if let Some(part) = cut {
-        let range = (end as u64, part.end() as u64);
-        let lost = part.end() - end.max(part.offset);
-        super::judge::report(Code::Truncated, &part, range, lost as u64, Dirty::default());
+    if let Some(stretch) = cut {
+        let range = (end as u64, stretch.end() as u64);
+        let lost = stretch.end() - end.max(stretch.offset);
+        super::judge::report(
+            Code::Truncated,
+            &stretch,
+            range,
+            lost as u64,
+            Dirty::default(),
+        );
     }
 }

@@ -7,11 +7,14 @@
 use super::budget;
 use super::compare::compare;
 use super::journal;
-use super::judge::{self, take_over};
-use super::log::{self, note, note_of};
-use super::shadows::{Part, Shadow, each_part};
+use super::judge::{self, count_as_durable};
+use super::log;
+use super::note::{note, note_of};
+use super::shadows::{Shadow, Stretch, each_stretch};
 use super::stack;
 use super::stacks;
+use crate::ground::checking;
+use crate::ground::maps::each_mapping_in;
 use crate::mappings;
 use core::ops::ControlFlow;
 use core::ptr;
@@ -19,11 +22,10 @@ use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 use daxshim_core::check::Code;
 use daxshim_core::check::lines::{Dirty, LINE};
 use daxshim_core::check::log::Finding;
-use daxshim_core::check::modules::Parser;
 use daxshim_core::report::{Kind, PATH_LEN};
 
 /// A range of a file that a thread has flushed, and not drained.
-struct Flush {
+struct Outstanding {
     /// The thread; 0 where the place is free.
     thread: AtomicUsize,
     shadow: AtomicPtr<Shadow>,
@@ -34,8 +36,8 @@ struct Flush {
     caller: AtomicUsize,
 }
 
-static FLUSHES: [Flush; 256] = [const {
-    Flush {
+static OUTSTANDING: [Outstanding; 256] = [const {
+    Outstanding {
         thread: AtomicUsize::new(0),
         shadow: AtomicPtr::new(ptr::null_mut()),
         start: AtomicUsize::new(0),
@@ -47,7 +49,7 @@ static FLUSHES: [Flush; 256] = [const {
 /// Places taken.
 static COUNT: AtomicUsize = AtomicUsize::new(0);
 
-impl Flush {
+impl Outstanding {
     fn range(&self) -> (usize, usize) {
         let end = self.end.load(Ordering::Relaxed);
         (self.start.load(Ordering::Relaxed), end)
@@ -67,30 +69,31 @@ impl Flush {
         COUNT.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Takes the part in, if it is the thread's and touches it. Where nothing is recorded the range only
+    /// Takes the range in, if it is the thread's and touches it. Where nothing is recorded the range only
     /// says where to look, and may hold more.
-    fn takes(&self, thread: usize, part: &Part) -> bool {
+    fn takes(&self, thread: usize, stretch: &Stretch) -> bool {
         let (start, end) = self.range();
-        let touches = part.offset <= end && start <= part.end();
-        let same = self.is_of(thread) && ptr::eq(self.shadow.load(Ordering::Relaxed), part.shadow);
+        let touches = stretch.offset <= end && start <= stretch.end();
+        let same =
+            self.is_of(thread) && ptr::eq(self.shadow.load(Ordering::Relaxed), stretch.shadow);
         let takes = same && (touches || !journal::on());
         if takes {
-            self.start.fetch_min(part.offset, Ordering::Relaxed);
-            self.end.fetch_max(part.end(), Ordering::Relaxed);
+            self.start.fetch_min(stretch.offset, Ordering::Relaxed);
+            self.end.fetch_max(stretch.end(), Ordering::Relaxed);
         }
         takes
     }
 
-    fn claim(&self, thread: usize, part: &Part) -> bool {
+    fn claim(&self, thread: usize, stretch: &Stretch) -> bool {
         let order = Ordering::Relaxed;
         let claimed = self
             .thread
             .compare_exchange(0, thread, Ordering::Acquire, order);
         if claimed.is_ok() {
             COUNT.fetch_add(1, order);
-            self.start.store(part.offset, order);
-            self.end.store(part.end(), order);
-            let shadow = ptr::from_ref(part.shadow).cast_mut();
+            self.start.store(stretch.offset, order);
+            self.end.store(stretch.end(), order);
+            let shadow = ptr::from_ref(stretch.shadow).cast_mut();
             self.shadow.store(shadow, order);
         }
         claimed.is_ok()
@@ -101,7 +104,7 @@ impl Flush {
 /// thread has drained.
 #[inline]
 pub fn flushed(start: usize, length: usize, caller: usize) {
-    if super::on() && length > 0 {
+    if checking::on() && length > 0 {
         flushes(start, length, caller);
     }
 }
@@ -113,32 +116,38 @@ fn flushes(address: usize, length: usize, caller: usize) {
     let end = address.saturating_add(length);
     let end = end.checked_next_multiple_of(LINE).unwrap_or(end);
     let mut watched = false;
-    let complete = each_part(start, end, |part| {
+    let complete = each_stretch(start, end, |stretch| {
         watched = true;
-        if !part.map_sync {
+        if !stretch.map_sync {
             // To read what was not stored to is nobody's loss.
-            if part.kind != Kind::ReadOnly && !journal::on() {
-                let range = (part.offset as u64, part.end() as u64);
-                let length = part.length as u64;
-                judge::report(Code::NotFlushable, &part, range, length, Dirty::default());
+            if stretch.kind != Kind::ReadOnly && !journal::on() {
+                let range = (stretch.offset as u64, stretch.end() as u64);
+                let length = stretch.length as u64;
+                judge::report(
+                    Code::NotFlushable,
+                    &stretch,
+                    range,
+                    length,
+                    Dirty::default(),
+                );
             }
             return;
         }
         let dirty = match journal::on() {
             // It is durable with the drain.
-            true => compare(&part),
+            true => compare(&stretch),
             false => {
-                if let Some(header) = part.shadow.header() {
+                if let Some(header) = stretch.shadow.header() {
                     // Somebody means it to be durable.
                     header.msyncs.fetch_add(1, Ordering::Relaxed);
                     header.msyncs_found.count(true);
                 }
-                take_over(&part)
+                count_as_durable(&stretch)
             }
         };
         // A flush within another one of libpmem's finds nothing.
         if dirty.is_none_or(|dirty| !dirty.is_empty()) {
-            wait_for_drain(&part, caller);
+            wait_for_drain(&stretch, caller);
         }
     });
     if !complete {
@@ -148,11 +157,17 @@ fn flushes(address: usize, length: usize, caller: usize) {
     }
 }
 
-fn wait_for_drain(part: &Part, caller: usize) {
+fn wait_for_drain(stretch: &Stretch, caller: usize) {
     let thread = mappings::thread();
     let place = || {
-        let taken = FLUSHES.iter().find(|flush| flush.takes(thread, part));
-        taken.or_else(|| FLUSHES.iter().find(|flush| flush.claim(thread, part)))
+        let taken = OUTSTANDING
+            .iter()
+            .find(|flush| flush.takes(thread, stretch));
+        taken.or_else(|| {
+            OUTSTANDING
+                .iter()
+                .find(|flush| flush.claim(thread, stretch))
+        })
     };
     let place = place().or_else(|| {
         drains(thread);
@@ -173,7 +188,7 @@ pub fn drained() -> bool {
 #[inline(never)]
 fn drains(thread: usize) -> bool {
     let mut any = false;
-    for flush in FLUSHES.iter().filter(|flush| flush.is_of(thread)) {
+    for flush in OUTSTANDING.iter().filter(|flush| flush.is_of(thread)) {
         if let Some(shadow) = flush.shadow().filter(|_| journal::on()) {
             let (start, end) = flush.range();
             journal::drained(shadow, start..end);
@@ -184,7 +199,7 @@ fn drains(thread: usize) -> bool {
     any
 }
 
-/// What this thread flushes is on its way while it answers.
+/// A finding for each flush that this thread has not drained: it is about to answer.
 pub fn answering() {
     let thread = mappings::thread();
     each_flush(|flush| {
@@ -196,12 +211,12 @@ pub fn answering() {
     });
 }
 
-/// And while its part of a file is unmapped.
-pub fn unmapping(part: &Part) {
+/// A finding for each flush of this stretch that is not drained: it is about to be unmapped.
+pub fn unmapping(stretch: &Stretch) {
     each_flush(|flush| {
         let (start, end) = flush.range();
-        let held = start < part.end() && part.offset < end;
-        let same = flush.shadow().is_some_and(|of| ptr::eq(of, part.shadow));
+        let held = start < stretch.end() && stretch.offset < end;
+        let same = flush.shadow().is_some_and(|of| ptr::eq(of, stretch.shadow));
         if held
             && same
             && let Some(found) = Undrained::of(flush)
@@ -212,7 +227,7 @@ pub fn unmapping(part: &Part) {
     });
 }
 
-/// And to the end of the process.
+/// A finding for each flush that nobody has drained: the process is about to end.
 pub fn ending() {
     each_flush(|flush| {
         let caller = flush.caller.load(Ordering::Relaxed);
@@ -223,9 +238,9 @@ pub fn ending() {
     });
 }
 
-fn each_flush(look: impl FnMut(&Flush)) {
+fn each_flush(look: impl FnMut(&Outstanding)) {
     if COUNT.load(Ordering::Relaxed) != 0 {
-        FLUSHES
+        OUTSTANDING
             .iter()
             .filter(|flush| !flush.is_of(0))
             .for_each(look);
@@ -239,7 +254,7 @@ struct Undrained {
 }
 
 impl Undrained {
-    fn of(flush: &Flush) -> Option<Undrained> {
+    fn of(flush: &Outstanding) -> Option<Undrained> {
         let (start, end) = flush.range();
         Some(Undrained {
             shadow: flush.shadow()?,
@@ -267,7 +282,7 @@ impl Undrained {
 
 /// In a forked child: what the parent has flushed, the parent drains.
 pub fn forked() {
-    for flush in FLUSHES.iter().filter(|flush| !flush.is_of(0)) {
+    for flush in OUTSTANDING.iter().filter(|flush| !flush.is_of(0)) {
         flush.free();
     }
 }
@@ -284,24 +299,21 @@ fn unwatched(address: usize, length: usize) {
         return;
     }
     let look = || {
-        let mut parser = Parser::new();
-        let _ = stack::each_byte(c"/proc/thread-self/maps", |byte| {
-            let line = parser.push(byte);
-            let held = line.filter(|line| (line.start..line.end).contains(&(address as u64)));
-            let Some(line) = held else {
+        let _ = each_mapping_in(&mut [0; stack::TEXT], |mapping| {
+            if !(mapping.start..mapping.end).contains(&address) {
                 return ControlFlow::Continue(());
-            };
-            first.store(line.start as usize, Ordering::Relaxed);
-            behind.store(line.end as usize, Ordering::Relaxed);
-            if line.is_cached_file() {
-                let offset = line.offset + (address as u64 - line.start);
+            }
+            first.store(mapping.start, Ordering::Relaxed);
+            behind.store(mapping.end, Ordering::Relaxed);
+            if mapping.is_cached_file() {
+                let offset = mapping.offset + (address - mapping.start) as u64;
                 note(&Finding {
                     code: Code::NotFlushable,
                     detail: 0,
                     device: 0,
-                    inode: line.inode,
-                    path: line.path(),
-                    address: line.start,
+                    inode: mapping.inode,
+                    path: mapping.path,
+                    address: mapping.start as u64,
                     range: (offset, offset.saturating_add(length as u64)),
                     asked: length as u64,
                     dirty: Dirty::default(),

@@ -6,7 +6,7 @@
 //! command to read and for other threads and processes to end their records; where that takes too
 //! long the journal is closed, as a journal with a gap would show states that could not have been.
 
-use super::shadows::{Part, Shadow, all, region_from};
+use super::shadows::{Shadow, Stretch, all, region_from};
 use super::stacks;
 use crate::ground::allocate::allocate;
 use crate::ground::memory;
@@ -339,9 +339,11 @@ pub fn msync(start: usize, end: usize) {
         let Some(region) = found.filter(|region| region.start < end) else {
             break;
         };
-        if let Some(part) = Part::of(region, start, end).filter(|part| part.kind != Kind::Private) {
-            let (device, inode) = part.shadow.identity();
-            record_file(device, inode, Moment::Msync, part.offset..part.end());
+        if let Some(stretch) =
+            Stretch::of(region, start, end).filter(|stretch| stretch.kind != Kind::Private)
+        {
+            let (device, inode) = stretch.shadow.identity();
+            record_file(device, inode, Moment::Msync, stretch.offset..stretch.end());
         }
         cursor = region.end;
     }

@@ -1,8 +1,8 @@
-//! What is said of a sync, by what was dirty in its range.
+//! Says what a sync was worth, by what was dirty in its range.
 
 use super::compare::{compare, locked, readable, timed};
-use super::log::note;
-use super::shadows::{Part, each_part};
+use super::note::note;
+use super::shadows::{Stretch, each_stretch};
 use super::{blame, log, stacks};
 use crate::ground::memory::{self, PAGE};
 use daxshim_core::check::Code;
@@ -19,7 +19,7 @@ const AMPLIFIED_TIMES: u64 = 8;
 #[derive(Default)]
 pub(super) struct Found {
     /// The first file, and where it is mapped.
-    pub(super) first: Option<Part>,
+    pub(super) first: Option<Stretch>,
     /// Bytes asked for.
     pub(super) asked: u64,
     /// Dirty lines; offsets are those of the first file.
@@ -29,44 +29,44 @@ pub(super) struct Found {
 }
 
 impl Found {
-    pub(super) fn add(&mut self, part: &Part, dirty: Option<Dirty>) {
+    pub(super) fn add(&mut self, stretch: &Stretch, dirty: Option<Dirty>) {
         if self.first.is_none() {
-            self.first = Some(*part);
+            self.first = Some(*stretch);
         }
-        self.asked += part.length as u64;
+        self.asked += stretch.length as u64;
         match dirty {
-            Some(dirty) => self.dirty = self.dirty.with(dirty, part.offset as u64),
+            Some(dirty) => self.dirty = self.dirty.with(dirty, stretch.offset as u64),
             None => self.uncertain = true,
         }
     }
 
     /// As a finding; `lines` is what is dirty.
     pub(super) fn report(&self, code: Code, dirty: Dirty) {
-        let Some(part) = self.first else { return };
+        let Some(stretch) = self.first else { return };
         let range = match dirty.is_empty() {
-            true => (part.offset as u64, part.offset as u64 + self.asked),
+            true => (stretch.offset as u64, stretch.offset as u64 + self.asked),
             false => (dirty.first, dirty.end),
         };
-        report(code, &part, range, self.asked, dirty);
+        report(code, &stretch, range, self.asked, dirty);
     }
 }
 
-/// Notes a finding about a part of a file.
-pub fn report(code: Code, part: &Part, range: (u64, u64), asked: u64, dirty: Dirty) {
-    stacks::spacious(|| report_here(code, part, range, asked, dirty));
+/// Notes a finding about a stretch of a file.
+pub fn report(code: Code, stretch: &Stretch, range: (u64, u64), asked: u64, dirty: Dirty) {
+    stacks::spacious(|| report_here(code, stretch, range, asked, dirty));
 }
 
-fn report_here(code: Code, part: &Part, range: (u64, u64), asked: u64, dirty: Dirty) {
+fn report_here(code: Code, stretch: &Stretch, range: (u64, u64), asked: u64, dirty: Dirty) {
     let mut path = [0; PATH_LEN];
-    let len = part.shadow.path(&mut path);
-    let (device, inode) = part.shadow.identity();
+    let len = stretch.shadow.path(&mut path);
+    let (device, inode) = stretch.shadow.identity();
     note(&Finding {
         code,
         detail: 0,
         device,
         inode,
         path: path.get(..len).unwrap_or(&[]),
-        address: part.address as u64,
+        address: stretch.address as u64,
         range,
         asked,
         dirty,
@@ -75,21 +75,21 @@ fn report_here(code: Code, part: &Part, range: (u64, u64), asked: u64, dirty: Di
 
 /// Stores between the end of the file and the end of its last page.
 #[inline(never)]
-pub fn beyond_end(part: &Part) {
-    let size = part.shadow.size();
-    if size.is_multiple_of(PAGE) || part.end() <= size || part.kind == Kind::Suspended {
+pub fn beyond_end(stretch: &Stretch) {
+    let size = stretch.shadow.size();
+    if size.is_multiple_of(PAGE) || stretch.end() <= size || stretch.kind == Kind::Suspended {
         return;
     }
-    let from = size.max(part.offset);
-    let length = part
+    let from = size.max(stretch.offset);
+    let length = stretch
         .end()
         .min(size.next_multiple_of(PAGE))
         .saturating_sub(from);
-    let live = part.address + (from - part.offset);
-    if part.kind == Kind::Untagged && memory::is_bad(live, 1) {
+    let live = stretch.address + (from - stretch.offset);
+    if stretch.kind == Kind::Untagged && memory::is_bad(live, 1) {
         return;
     }
-    let Some(tail) = part.shadow.tail() else {
+    let Some(tail) = stretch.shadow.tail() else {
         return;
     };
     let known = tail.wrapping_add(from % PAGE);
@@ -119,7 +119,7 @@ pub fn beyond_end(part: &Part) {
         };
         report(
             Code::BeyondEnd,
-            part,
+            stretch,
             range,
             (last + 1 - first) as u64,
             dirty,
@@ -129,24 +129,24 @@ pub fn beyond_end(part: &Part) {
 
 /// A private mapping is synced: if it was stored to, somebody expects that to reach the file.
 #[inline(never)]
-pub(super) fn private(part: &Part) {
-    if let Some(dirty) = compare(part).filter(|dirty| !dirty.is_empty()) {
+pub(super) fn private(stretch: &Stretch) {
+    if let Some(dirty) = compare(stretch).filter(|dirty| !dirty.is_empty()) {
         let range = (
-            part.offset as u64 + dirty.first,
-            part.offset as u64 + dirty.end,
+            stretch.offset as u64 + dirty.first,
+            stretch.offset as u64 + dirty.end,
         );
-        report(Code::Private, part, range, part.length as u64, dirty);
+        report(Code::Private, stretch, range, stretch.length as u64, dirty);
     }
 }
 
 /// A sync was compared; `idle` is what it is called if nothing was dirty anywhere.
 #[inline(never)]
 pub(super) fn judge(found: &Found, idle: Code) {
-    let Some(part) = found.first.filter(|_| !found.uncertain) else {
+    let Some(stretch) = found.first.filter(|_| !found.uncertain) else {
         return;
     };
     if found.dirty.is_empty() {
-        nothing_dirty(found, &part, idle);
+        nothing_dirty(found, &stretch, idle);
         return;
     }
     let pages = found.asked.div_ceil(PAGE as u64);
@@ -159,37 +159,37 @@ pub(super) fn judge(found: &Found, idle: Code) {
 
 /// Nothing dirty where it was synced: is it elsewhere?
 #[inline(never)]
-fn nothing_dirty(found: &Found, synced: &Part, idle: Code) {
-    let (mut here, mut there) = (None::<(Part, Dirty)>, None::<(Part, Dirty)>);
-    let mut certain = each_part(0, usize::MAX, |part| {
-        if !part.is_meant() {
+fn nothing_dirty(found: &Found, synced: &Stretch, idle: Code) {
+    let (mut here, mut there) = (None::<(Stretch, Dirty)>, None::<(Stretch, Dirty)>);
+    let mut certain = each_stretch(0, usize::MAX, |stretch| {
+        if !stretch.is_meant() {
             return;
         }
-        let place = match core::ptr::eq(part.shadow, synced.shadow) {
+        let place = match core::ptr::eq(stretch.shadow, synced.shadow) {
             true => &mut here,
             false => &mut there,
         };
-        if let Some(dirty) = compare(&part).filter(|dirty| !dirty.is_empty()) {
-            let (first, sum) = place.unwrap_or((part, Dirty::default()));
-            *place = Some((first, sum.with(dirty, part.offset as u64)));
+        if let Some(dirty) = compare(&stretch).filter(|dirty| !dirty.is_empty()) {
+            let (first, sum) = place.unwrap_or((stretch, Dirty::default()));
+            *place = Some((first, sum.with(dirty, stretch.offset as u64)));
         }
     });
     certain &= log::log().is_some();
     match (here, there) {
         _ if !certain => {}
-        (Some((part, dirty)), _) => {
+        (Some((stretch, dirty)), _) => {
             report(
                 Code::WrongRange,
-                &part,
+                &stretch,
                 (dirty.first, dirty.end),
                 found.asked,
                 dirty,
             );
         }
-        (None, Some((part, dirty))) => {
+        (None, Some((stretch, dirty))) => {
             report(
                 Code::WrongFile,
-                &part,
+                &stretch,
                 (dirty.first, dirty.end),
                 found.asked,
                 dirty,
@@ -199,23 +199,21 @@ fn nothing_dirty(found: &Found, synced: &Part, idle: Code) {
     }
 }
 
-/// A sync of a part begins: what is dirty in it counts as durable. The dirty lines, if known.
-pub fn take_over(part: &Part) -> Option<Dirty> {
-    let header = part.shadow.header()?;
-    let (start, end) = (part.offset as u64, part.end() as u64);
-    blame::cleaned(part);
-    beyond_end(part);
+/// A sync of a stretch begins: what is dirty in it counts as durable. The dirty lines, if known.
+pub fn count_as_durable(stretch: &Stretch) -> Option<Dirty> {
+    let header = stretch.shadow.header()?;
+    let (start, end) = (stretch.offset as u64, stretch.end() as u64);
+    blame::cleaned(stretch);
+    beyond_end(stretch);
     if header.is_uncertain(start, end) && !header.resolves(start, end) {
         header.skip(start, end);
         return None;
     }
     let uncertain = header.is_uncertain(start, end);
-    let dirty = readable(part).and_then(|(live, durable, length)| {
-        locked(part.shadow, || {
+    let dirty = readable(stretch).and_then(|(live, durable, length)| {
+        locked(stretch.shadow, || {
             // SAFETY: as in `compare`; the digests are locked.
-            timed(length, || unsafe {
-                lines::take_over(live, durable, length)
-            })
+            timed(length, || unsafe { lines::refresh(live, durable, length) })
         })
     });
     match dirty {

@@ -1,14 +1,14 @@
-//! The process's log, and which file a call was about.
+//! The process's log, and the file that a call was about.
 
 use super::budget::clock;
-use super::{budget, stack, stacks};
+use crate::ground::checking;
 use crate::ground::memory;
 use crate::ground::page;
 use crate::ground::place::Place;
 use crate::ground::process;
 use core::ptr;
 use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
-use daxshim_core::check::log::{self, Ending, Finding, Log, Stack};
+use daxshim_core::check::log::{self, Ending, Log};
 use daxshim_core::line::Line;
 use daxshim_core::report::PATH_LEN;
 use rustix::io::Errno;
@@ -46,58 +46,28 @@ fn open_at(at: *mut Log) -> Result<(), Errno> {
     Ok(())
 }
 
-/// There will be no checking.
+/// Warns that nothing will be checked.
 pub fn warn(errno: Errno) {
     ::log::warn!(
         "DAXSHIM_CHECK: nothing is checked, as no log can be made in DAXSHIM_REPORT: {errno}"
     );
 }
 
-/// Notes a finding with the stack of the present call.
-#[cold]
-#[inline(never)]
-pub fn note(finding: &Finding) {
-    let Some(log) = log() else { return };
-    if !budget::allows() {
-        log.note(finding, None, clock());
-        return;
-    }
-    budget::spend(|| {
-        let stack = stacks::stack();
-        log.note(
-            finding,
-            Some(stack.as_ref().unwrap_or(&Stack::new())),
-            clock(),
-        );
-    });
-}
-
-/// As [`note`], with the stack of an earlier call, of which only the caller is known.
-#[cold]
-#[inline(never)]
-pub fn note_of(finding: &Finding, caller: usize) {
-    let Some(log) = log() else { return };
-    let mut stack = Stack::new();
-    stack.push(caller as u64);
-    stacks::spacious(|| stack::note_modules(log, &stack));
-    log.note(finding, Some(&stack), clock());
-}
-
-/// Nothing can be looked at from now on.
+/// Notes that nothing can be looked at from now on.
 pub fn sealed() {
     if let Some(log) = log() {
         log.sealed.store(1, Ordering::Relaxed);
     }
 }
 
-/// Something of the mappings could not be looked at.
+/// Notes that something of the mappings could not be looked at.
 pub fn unlooked() {
     if let Some(log) = log() {
         log.unlooked.fetch_add(1, Ordering::Relaxed);
     }
 }
 
-/// How the process ends, unless the call that ends it fails.
+/// Notes how the process ends, unless the call that ends it fails.
 pub fn set_ending(ending: Ending) {
     if let Some(log) = log() {
         log.ended.store(clock(), Ordering::Relaxed);
@@ -129,7 +99,7 @@ fn looked() -> Option<&'static Looked> {
 /// A call looks at a file.
 #[inline]
 pub fn looked_at(place: &Place) {
-    if super::on()
+    if checking::on()
         && let Some(looked) = looked()
     {
         let (descriptor, path) = match *place {

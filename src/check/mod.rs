@@ -1,4 +1,4 @@
-//! `daxshim check`: what a program does to its mappings, looked at as it happens.
+//! `daxshim check`: looks at what a program does to its mappings, as it happens.
 //!
 //! Off unless `DAXSHIM_CHECK` says otherwise; then each event below costs one load. On, watched
 //! files (tagged, or on DAX and mapped shared) have a shadow of what is durable
@@ -16,6 +16,7 @@ mod flushes;
 mod journal;
 mod judge;
 mod log;
+mod note;
 mod shadows;
 mod stack;
 mod stacks;

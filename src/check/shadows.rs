@@ -1,7 +1,7 @@
 //! The shadows of watched files, and whom a region belongs to.
 
 use crate::ground::memory;
-use crate::ground::real::sys;
+use crate::ground::real::{sys, yield_now};
 use crate::mappings::{self, Attributes, Flush};
 use core::ptr;
 use core::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
@@ -121,7 +121,7 @@ impl Shadow {
 
 /// A region of a watched file.
 #[derive(Clone, Copy)]
-pub struct Part {
+pub struct Stretch {
     /// The file.
     pub shadow: &'static Shadow,
     /// Where it is mapped.
@@ -134,33 +134,33 @@ pub struct Part {
     pub kind: Kind,
     /// Whether the kernel granted MAP_SYNC, or it counts as if.
     pub map_sync: bool,
-    /// The program's protection, if pages may be read-only at its back.
-    pub lent: Option<usize>,
+    /// The program's own protection, if pages may be write-protected without its knowledge.
+    pub own_protection: Option<usize>,
 }
 
-impl Part {
+impl Stretch {
     /// What of a region lies in `[start, end)`, if its file is watched.
-    pub fn of(region: Region, start: usize, end: usize) -> Option<Part> {
+    pub fn of(region: Region, start: usize, end: usize) -> Option<Stretch> {
         let attributes = Attributes::of(region);
         let shadow = SHADOWS.get(attributes.watched()?)?;
         let from = region.start.max(start);
         let to = region.end.min(region.data_end).min(end);
-        Some(Part {
+        Some(Stretch {
             shadow,
             address: from,
             offset: from.wrapping_sub(region.origin),
             length: to.saturating_sub(from),
             kind: attributes.kind(),
             map_sync: attributes.is_map_sync(),
-            lent: attributes.lent(),
+            own_protection: attributes.own_protection(),
         })
-        .filter(|part| part.length > 0)
+        .filter(|stretch| stretch.length > 0)
     }
 
     /// What of it lies in `start..end` of the file.
-    pub fn clip(self, start: usize, end: usize) -> Option<Part> {
+    pub fn clip(self, start: usize, end: usize) -> Option<Stretch> {
         let (from, to) = (self.offset.max(start), self.end().min(end));
-        (from < to).then(|| Part {
+        (from < to).then(|| Stretch {
             address: self.address + (from - self.offset),
             offset: from,
             length: to - from,
@@ -174,7 +174,7 @@ impl Part {
     }
 }
 
-impl Part {
+impl Stretch {
     /// Whether stores to it reach the file.
     pub fn is_shared(&self) -> bool {
         !matches!(self.kind, Kind::Private | Kind::ReadOnly)
@@ -198,15 +198,15 @@ impl Part {
     /// What the first other mapping holds of it from the offset `cursor` on.
     fn first_other(&self, start: usize, end: usize, cursor: usize) -> Option<(usize, usize)> {
         let mut first = None;
-        let mut look = |part: Part| {
-            let held = part.is_shared() && ptr::eq(part.shadow, self.shadow);
-            if let Some(part) = part.clip(cursor, self.end()).filter(|_| held) {
-                let range = (part.offset, part.end());
+        let mut look = |stretch: Stretch| {
+            let held = stretch.is_shared() && ptr::eq(stretch.shadow, self.shadow);
+            if let Some(stretch) = stretch.clip(cursor, self.end()).filter(|_| held) {
+                let range = (stretch.offset, stretch.end());
                 first = Some(first.map_or(range, |first: (usize, usize)| first.min(range)));
             }
         };
-        each_part(0, start, &mut look);
-        each_part(end, usize::MAX, &mut look);
+        each_stretch(0, start, &mut look);
+        each_stretch(end, usize::MAX, &mut look);
         first
     }
 
@@ -217,10 +217,10 @@ impl Part {
     }
 }
 
-/// Calls `look` for each part of `[start, end)` that belongs to a watched file, in order of addresses.
-/// While it runs, the part stays mapped. Whether all of the range could be looked at; where not, that is
+/// Calls `look` for each stretch of `[start, end)` that belongs to a watched file, in order of addresses.
+/// While it runs, the stretch stays mapped. Whether all of the range could be looked at; where not, that is
 /// counted.
-pub fn each_part(start: usize, end: usize, look: impl FnMut(Part)) -> bool {
+pub fn each_stretch(start: usize, end: usize, look: impl FnMut(Stretch)) -> bool {
     let whole = each_part_in(start, end, look).is_some();
     if !whole {
         super::log::unlooked();
@@ -229,7 +229,7 @@ pub fn each_part(start: usize, end: usize, look: impl FnMut(Part)) -> bool {
 }
 
 /// `None`: not all could be looked at.
-fn each_part_in(start: usize, end: usize, mut look: impl FnMut(Part)) -> Option<()> {
+fn each_part_in(start: usize, end: usize, mut look: impl FnMut(Stretch)) -> Option<()> {
     /// Writers that are waited for at one address.
     const WRITERS: usize = 100;
     let mut cursor = start;
@@ -254,8 +254,8 @@ fn each_part_in(start: usize, end: usize, mut look: impl FnMut(Part)) -> Option<
         let Some(region) = found.filter(|region| region.start < end) else {
             break;
         };
-        if let Some(part) = Part::of(region, start.max(cursor), end) {
-            look(part);
+        if let Some(stretch) = Stretch::of(region, start.max(cursor), end) {
+            look(stretch);
         }
         cursor = region.end;
     }
@@ -391,8 +391,7 @@ pub fn wait(mut is_so: impl FnMut() -> bool) -> Option<()> {
         if is_so() {
             return Some(());
         }
-        // SAFETY: takes nothing.
-        let _ = unsafe { sys!(SYS_sched_yield) };
+        yield_now();
     }
     None
 }

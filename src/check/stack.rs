@@ -6,13 +6,12 @@
 
 use crate::entry::wide::{keep_wide, look_at_wide_registers};
 use crate::ground::loaded::{Code, code_at};
-use crate::ground::real::sys;
-use core::ffi::{CStr, c_int, c_void};
+use crate::ground::maps::each_mapping_in;
+use core::ffi::{c_int, c_void};
 use core::ops::ControlFlow;
 use core::ptr;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use daxshim_core::check::log::{Log, Stack};
-use daxshim_core::check::modules::Parser;
 
 /// Our own code: its frames are left out.
 static OWN_START: AtomicUsize = AtomicUsize::new(0);
@@ -81,36 +80,17 @@ pub fn fill(stack: &mut Stack) {
     }
 }
 
+/// Bytes of /proc/self/maps read together, on the stack: what is needed of a path is found in its beginning.
+pub const TEXT: usize = 1024;
+
 /// Has the log know the modules that a stack leads through.
+#[inline(never)]
 pub fn note_modules(log: &Log, stack: &Stack) {
     if stack.frames().iter().all(|&frame| log.knows(frame)) {
         return;
     }
-    let mut parser = Parser::new();
-    let _ = each_byte(c"/proc/thread-self/maps", |byte| {
-        if let Some(mapping) = parser.push(byte) {
-            log.add_module(&mapping);
-        }
+    let _ = each_mapping_in(&mut [0; TEXT], |mapping| {
+        log.add_module(mapping);
         ControlFlow::Continue(())
     });
-}
-
-/// The bytes of a file.
-#[inline(never)]
-pub fn each_byte(path: &CStr, mut take: impl FnMut(u8) -> ControlFlow<()>) -> Result<(), i32> {
-    let mut buffer = [0u8; 1024];
-    let flags = libc::O_RDONLY | libc::O_CLOEXEC;
-    // SAFETY: path and buffer are ours; the descriptor is closed below.
-    unsafe {
-        let fd = sys!(SYS_openat, libc::AT_FDCWD, path.as_ptr(), flags)?;
-        loop {
-            let read = sys!(SYS_read, fd, buffer.as_mut_ptr(), buffer.len());
-            let bytes = read.ok().and_then(|len| buffer.get(..len)).unwrap_or(&[]);
-            if bytes.is_empty() || bytes.iter().try_for_each(|&byte| take(byte)).is_break() {
-                break;
-            }
-        }
-        sys!(SYS_close, fd)?;
-    }
-    Ok(())
 }

@@ -1,10 +1,10 @@
-//! Stacks for what needs much of one: the program's may be all but full, or an alternate one of a few KiB.
+//! Runs on a stack of our own what needs much of one: the program's may be all but full, or an alternate one of a few KiB.
 //!
-//! If the unwinder faults, by unwind information that is wrong, that ends it and nothing else.
+//! Wrong unwind information may make the unwinder fault: that ends the unwinding and nothing else.
 
 use super::log::log;
 use super::stack;
-use crate::ground::real::{sys, sys_of_program};
+use crate::ground::real::{sys, sys_of_program, yield_now};
 use core::arch::naked_asm;
 use core::cell::UnsafeCell;
 use core::ffi::c_void;
@@ -95,8 +95,7 @@ unsafe fn on_room(usage: u8, work: extern "C" fn(*mut c_void), argument: *mut c_
                 return true;
             }
         }
-        // SAFETY: takes nothing.
-        let _ = unsafe { sys!(SYS_sched_yield) };
+        yield_now();
     }
     false
 }

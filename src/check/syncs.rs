@@ -1,9 +1,10 @@
-//! Syncs: what was dirty in their range, and what that says.
+//! Follows each sync: what was dirty in its range, and what its outcome says.
 
 use super::compare::locked;
-use super::judge::{Found, judge, private, take_over};
-use super::shadows::{self, Shadow, all, each_chunk, each_part};
-use super::{budget, journal, stacks};
+use super::judge::{Found, count_as_durable, judge, private};
+use super::shadows::{self, Shadow, all, each_chunk, each_stretch};
+use super::{budget, flushes, journal, stacks};
+use crate::ground::checking;
 use crate::ground::memory::PAGE;
 use core::sync::atomic::Ordering;
 use daxshim_core::check::Code;
@@ -14,9 +15,9 @@ use rustix::io::Errno;
 /// msync(MS_SYNC) of a range begins: what is dirty in it now will be durable when it ends.
 #[inline]
 pub fn sync_begins(start: usize, end: usize) {
-    if super::on() {
-        // It ends with a fence, whatever it is of.
-        let drains = super::drained();
+    if checking::on() {
+        // A sync ends with a fence, whatever it is of.
+        let drains = flushes::drained();
         stacks::spacious(|| match journal::on() {
             true => journal::msync(start, end),
             false => msync(start, end, drains),
@@ -28,23 +29,23 @@ pub fn sync_begins(start: usize, end: usize) {
 #[inline(never)]
 fn msync(start: usize, end: usize, drains: bool) {
     let mut found = Found {
-        // What was flushed and not yet durable is why it is called, and not dirty any more.
+        // The program syncs because of what it has flushed, whose lines are not dirty any more.
         uncertain: drains,
         ..Found::default()
     };
-    let complete = each_part(start, end, |part| {
-        if part.kind == Kind::Private {
-            private(&part);
+    let complete = each_stretch(start, end, |stretch| {
+        if stretch.kind == Kind::Private {
+            private(&stretch);
             return;
         }
-        let dirty = take_over(&part);
-        if let Some(header) = part.shadow.header() {
+        let dirty = count_as_durable(&stretch);
+        if let Some(header) = stretch.shadow.header() {
             header.msyncs.fetch_add(1, Ordering::Relaxed);
             if let Some(dirty) = dirty {
                 header.msyncs_found.count(!dirty.is_empty() || drains);
             }
         }
-        found.add(&part, dirty);
+        found.add(&stretch, dirty);
     });
     if !complete {
         found.uncertain = true;
@@ -56,8 +57,8 @@ fn msync(start: usize, end: usize, drains: bool) {
 /// fsync(2) or fdatasync(2) of a file begins. Costs one load where nothing is checked.
 #[inline]
 pub fn file_sync_begins(fd: i32) {
-    if super::on() {
-        super::drained();
+    if checking::on() {
+        flushes::drained();
         match journal::on() {
             true => stacks::spacious(|| journal::fsync(fd, 0..usize::MAX)),
             false => fsync(fd),
@@ -79,8 +80,8 @@ fn fsync(fd: i32) {
 /// its flags.
 #[inline]
 pub fn file_range_sync_begins([fd, offset, length, flags, ..]: [usize; 6], all: u32) {
-    if super::on() && flags as u32 == all {
-        super::drained();
+    if checking::on() && flags as u32 == all {
+        flushes::drained();
         let end = match length {
             0 => usize::MAX,
             length => offset.saturating_add(length),
@@ -105,13 +106,13 @@ fn file_range(fd: i32, start: usize, end: usize) {
     };
     let end = end.min(shadow.size()).next_multiple_of(PAGE);
     let mut found = Found::default();
-    let complete = each_part(0, usize::MAX, |part| {
-        if core::ptr::eq(part.shadow, shadow)
-            && part.kind != Kind::Private
-            && let Some(part) = part.clip(start, end)
+    let complete = each_stretch(0, usize::MAX, |stretch| {
+        if core::ptr::eq(stretch.shadow, shadow)
+            && stretch.kind != Kind::Private
+            && let Some(stretch) = stretch.clip(start, end)
         {
-            let dirty = take_over(&part);
-            found.add(&part, dirty);
+            let dirty = count_as_durable(&stretch);
+            found.add(&stretch, dirty);
         }
     });
     found.uncertain |= !complete;
@@ -130,7 +131,7 @@ fn file_range(fd: i32, start: usize, end: usize) {
 #[cold]
 #[inline(never)]
 pub fn all_files(filesystem: Option<i32>) {
-    super::drained();
+    flushes::drained();
     let device = filesystem.map(|fd| crate::ground::place::Place::Descriptor(fd).stat());
     for shadow in all() {
         let meant = match &device {
@@ -152,10 +153,10 @@ fn whole_file(shadow: &'static Shadow, fd: Option<i32>) {
         return;
     };
     let mut found = Found::default();
-    let complete = each_part(0, usize::MAX, |part| {
-        if core::ptr::eq(part.shadow, shadow) && part.kind != Kind::Private {
-            let dirty = take_over(&part);
-            found.add(&part, dirty);
+    let complete = each_stretch(0, usize::MAX, |stretch| {
+        if core::ptr::eq(stretch.shadow, shadow) && stretch.kind != Kind::Private {
+            let dirty = count_as_durable(&stretch);
+            found.add(&stretch, dirty);
         }
     });
     found.uncertain |= !complete;
@@ -190,11 +191,11 @@ fn is_mapped_whole(shadow: &Shadow) -> bool {
     let mut end = 0;
     while end < shadow.size() {
         let from = end;
-        each_part(0, usize::MAX, |part| {
-            let held = core::ptr::eq(part.shadow, shadow)
-                && !matches!(part.kind, Kind::Private | Kind::Suspended);
-            if held && part.offset <= end {
-                end = end.max(part.end());
+        each_stretch(0, usize::MAX, |stretch| {
+            let held = core::ptr::eq(stretch.shadow, shadow)
+                && !matches!(stretch.kind, Kind::Private | Kind::Suspended);
+            if held && stretch.offset <= end {
+                end = end.max(stretch.end());
             }
         });
         if end == from {
@@ -257,7 +258,7 @@ fn digest_by_another(shadow: &'static Shadow) -> bool {
 /// A sync failed: what it was to make durable may be so or not.
 #[inline]
 pub fn sync_failed(start: usize, end: usize) {
-    if super::on() {
+    if checking::on() {
         failed(start, end);
     }
 }
@@ -265,9 +266,9 @@ pub fn sync_failed(start: usize, end: usize) {
 #[cold]
 #[inline(never)]
 fn failed(start: usize, end: usize) {
-    let complete = each_part(start, end, |part| {
-        if let Some(header) = part.shadow.header() {
-            header.skip(part.offset as u64, part.end() as u64);
+    let complete = each_stretch(start, end, |stretch| {
+        if let Some(header) = stretch.shadow.header() {
+            header.skip(stretch.offset as u64, stretch.end() as u64);
         }
     });
     if !complete {

@@ -6,9 +6,10 @@ use super::flushes;
 use super::journal;
 use super::judge::{beyond_end, report};
 use super::log::set_ending;
-use super::shadows::{self, Shadow, each_part};
+use super::shadows::{self, Shadow, each_stretch};
 use super::stacks;
 use super::watch;
+use crate::ground::checking;
 use crate::ground::process;
 use core::sync::atomic::Ordering;
 use daxshim_core::check::Code;
@@ -20,7 +21,7 @@ use daxshim_core::check::log::Ending;
 /// seen in the end, and then this says who let go of it.
 #[inline]
 pub fn unmapping(start: usize, end: usize, code: Code) {
-    if super::on() {
+    if checking::on() {
         stacks::spacious(|| unmaps(start, end, code));
     }
 }
@@ -28,20 +29,20 @@ pub fn unmapping(start: usize, end: usize, code: Code) {
 #[cold]
 #[inline(never)]
 fn unmaps(start: usize, end: usize, code: Code) {
-    let complete = each_part(start, end, |part| {
-        if !part.is_shared() {
+    let complete = each_stretch(start, end, |stretch| {
+        if !stretch.is_shared() {
             return;
         }
-        beyond_end(&part);
+        beyond_end(&stretch);
         if !journal::on() {
-            flushes::unmapping(&part);
+            flushes::unmapping(&stretch);
         }
-        part.each_unshared(start, end, |from, to| {
-            if let Some(header) = part.shadow.header() {
+        stretch.each_unshared(start, end, |from, to| {
+            if let Some(header) = stretch.shadow.header() {
                 header.elsewhere.store(1, Ordering::Relaxed);
             }
             let range = (from as u64, to as u64);
-            report(code, &part, range, (to - from) as u64, Dirty::default());
+            report(code, &stretch, range, (to - from) as u64, Dirty::default());
         });
     });
     if !complete {
@@ -54,7 +55,7 @@ fn unmaps(start: usize, end: usize, code: Code) {
 /// A range was just mapped.
 #[inline]
 pub fn holding(start: usize, end: usize) {
-    if super::on() {
+    if checking::on() {
         watch::holding(start, end);
     }
 }
@@ -62,7 +63,7 @@ pub fn holding(start: usize, end: usize) {
 /// The process is about to execute another program.
 #[inline]
 pub fn executing() {
-    if super::on() {
+    if checking::on() {
         blame::executing();
         if process::is_owner() {
             ending(Ending::Exec);
@@ -70,10 +71,10 @@ pub fn executing() {
     }
 }
 
-/// It could not.
+/// The execution that [`executing`] was told of has failed.
 #[inline]
 pub fn execution_failed() {
-    if super::on() {
+    if checking::on() {
         blame::execution_failed();
         if process::is_owner() {
             set_ending(Ending::Unsaid);
@@ -88,9 +89,9 @@ pub fn ending(how: Ending) {
     if journal::on() && how != Ending::Unsaid {
         journal::point(Moment::Ended);
     }
-    each_part(0, usize::MAX, |part| {
-        if part.is_shared() {
-            beyond_end(&part);
+    each_stretch(0, usize::MAX, |stretch| {
+        if stretch.is_shared() {
+            beyond_end(&stretch);
         }
     });
     if !journal::on() {

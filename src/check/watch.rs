@@ -2,7 +2,7 @@
 //! run has made them.
 
 use super::log::{log, path_of};
-use super::shadows::{SHADOWS, Shadow, all, each_chunk, each_part, wait};
+use super::shadows::{SHADOWS, Shadow, all, each_chunk, each_stretch, wait};
 use super::{blame, journal};
 use crate::ground::allocate::allocate;
 use crate::ground::page;
@@ -46,10 +46,10 @@ pub fn log_files() {
 /// What was just mapped in a range of addresses can be stored to, and synced, by this process.
 pub fn holding(start: usize, end: usize) {
     let Some(log) = log() else { return };
-    each_part(start, end, |part| {
-        if part.is_shared() {
-            let (device, inode) = part.shadow.identity();
-            log.holds(device, inode, (part.offset as u64, part.end() as u64));
+    each_stretch(start, end, |stretch| {
+        if stretch.is_shared() {
+            let (device, inode) = stretch.shadow.identity();
+            log.holds(device, inode, (stretch.offset as u64, stretch.end() as u64));
         }
     });
 }

@@ -20,7 +20,7 @@ use crate::ground::maps::{TEXT, each_mapping};
 use crate::ground::memory::{Room, copy, on_own_stack};
 use crate::ground::opened::{each_descriptor, is_anonymous};
 use crate::ground::page;
-use crate::ground::real::{SignalsBlocked, is_sealed, sys};
+use crate::ground::real::{SignalsBlocked, is_sealed, sys, yield_now};
 use crate::ground::thread::is_single_threaded;
 use crate::mappings;
 use core::ffi::c_int;
@@ -90,8 +90,7 @@ impl Lock {
             if !LOCKED.swap(true, Ordering::Acquire) {
                 return Some(Lock { _signals: signals });
             }
-            // SAFETY: sched_yield takes nothing.
-            let _ = unsafe { sys!(SYS_sched_yield) };
+            yield_now();
         }
         None
     }

@@ -13,7 +13,7 @@ use core::sync::atomic::{AtomicPtr, Ordering};
 pub fn resolve(symbols: &[&'static Slot], is_filtered: bool) {
     let mut absent = "";
     for slot in symbols {
-        let is_of_libc = !slot.is_elsewhere() && slot.name() != "io_submit";
+        let is_of_libc = !slot.is_elsewhere() && slot.name != "io_submit\0";
         // Of a library that is not there, one name is asked for.
         if slot.family == absent || is_filtered && !is_of_libc {
             continue;

@@ -61,18 +61,13 @@ pub struct Slot {
     pub check: Check,
     /// The system call that serves until the constructor has run.
     pub number: usize,
-    /// The symbol, with a NUL behind it; nothing for a system call itself, or for what no symbol leads to.
+    /// The symbol, with a NUL behind it, as dlsym(3) and redhook want it; nothing for a system call itself, or for what no symbol leads to.
     pub name: &'static str,
     /// The hook's family.
     pub family: &'static str,
 }
 
 impl Slot {
-    /// The symbol.
-    pub fn name(&self) -> &'static str {
-        self.name.strip_suffix('\0').unwrap_or(self.name)
-    }
-
     /// Whether its function is none of libc's.
     pub fn is_elsewhere(&self) -> bool {
         self.number == ELSEWHERE as usize

@@ -25,7 +25,7 @@ use core::mem::offset_of;
 use core::sync::atomic::{AtomicPtr, Ordering};
 
 impl Slot {
-    /// A slot whose real function is not known yet. `name` and its NUL, [`Slot::name`].
+    /// A slot whose real function is not known yet. `name` and its NUL, see there.
     pub const fn new(
         check: Check,
         number: core::ffi::c_long,
@@ -107,8 +107,8 @@ unsafe extern "C" fn straight() {
     naked_asm!("jmp [r11 + {real}]", real = const offset_of!(Slot, real))
 }
 
-/// The real function, then [`descriptors::forget`] of what it returns: all that dup(2) needs, and
-/// [`enter`] would be dear beside it.
+/// The real function, then [`descriptors::forget`] of what it returns: all that dup(2) needs. [`enter`] would cost
+/// more than the call itself.
 ///
 /// # Safety
 /// As for [`straight`].

@@ -195,9 +195,9 @@ fn lead_symbols_straight(symbols: &[&'static Slot], code: Code, bytes: &[u8]) {
             continue;
         };
         // What libc's function makes of it, since glibc 2.31 for times.
-        let number = match (slot.family, slot.name(), slot.number as libc::c_long) {
+        let number = match (slot.family, slot.name, slot.number as libc::c_long) {
             (_, _, libc::SYS_open) => libc::SYS_openat,
-            (_, "lchmod", _) => libc::SYS_fchmodat,
+            (_, "lchmod\0", _) => libc::SYS_fchmodat,
             ("times", _, number) if !is_turned(number) => libc::SYS_utimensat,
             (_, _, number) => number,
         };

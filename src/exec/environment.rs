@@ -1,10 +1,9 @@
 //! The environment of programs that this one executes: what brings the library into them and tells
 //! it what to do, also where the program hands on an environment of its own.
 //!
-//! What that is was copied at start, as programs write over their environment. Nothing is done to
-//! an environment that has it: it goes to the kernel as it came. A variable that the program set
-//! itself is the program's; only one that is missing is added, and the library put into
-//! `LD_PRELOAD`.
+//! These variables are copied at start, as programs write over their environment. An environment that has them goes to
+//! the kernel as it came. A variable that the program set itself stays as it is; only what is missing is added, and the
+//! library put into `LD_PRELOAD`.
 
 use crate::exec::scratch::Scratch;
 use crate::ground::memory::{PageCopy, leak, leak_bytes, read_all, string_length, within_page};

@@ -8,11 +8,25 @@ use crate::ground::page::{self, link_target};
 use crate::ground::place::{Place, Stat, borrow};
 use crate::ground::real::sys;
 use core::ffi::{CStr, c_void};
+use core::mem::offset_of;
 use core::sync::atomic::{AtomicU64, Ordering};
 use daxshim_core::line::Line;
 use daxshim_core::loader;
 use daxshim_core::report::{Executions, PATH_LEN, Unseen};
+use libc::{Elf32_Ehdr, Elf32_Phdr, Elf64_Ehdr, Elf64_Phdr};
 use rustix::fs::{StatVfsMountFlags, fstatvfs};
+
+/// A field of a structure whose bytes these are, of whatever alignment; `None` where they end before it.
+macro_rules! number {
+    ($bytes:expr, $of:ident, $field:ident) => {{
+        const SIZE: usize = {
+            let zeroed = core::mem::MaybeUninit::<$of>::zeroed();
+            // SAFETY: all of these structures' fields are numbers.
+            size_of_val(unsafe { &zeroed.assume_init_ref().$field })
+        };
+        number_at::<SIZE>($bytes, offset_of!($of, $field))
+    }};
+}
 
 /// How many scripts the kernel follows to their interpreters, one after the other (exec_binprm in fs/exec.c).
 const SCRIPTS: usize = 5;
@@ -240,25 +254,19 @@ fn interpreter(beginning: &mut [u8]) -> Option<File> {
 }
 
 /// See elf(5). The first `length` bytes of the file are on the desk.
+///
+/// Read by libc's structures, not by `object`: most files tell what is asked in their first KiB, and the headers of
+/// others are read one at a time, as there is no room for a file.
 fn elf(file: &File, stat: &Stat, length: usize, desk: &mut Desk) -> Option<Unseen> {
-    const CLASS: usize = 4;
-    const CLASS_64: u64 = 2;
-    const TYPE: usize = 16;
-    const SHARED: u64 = 3;
-    const MACHINE: usize = 18;
-    const X86_64: u64 = 62;
-    const PROGRAM_HEADERS: usize = 32;
-    const HEADER_COUNT: usize = 56;
-    const HEADER: usize = 56;
-    const INTERPRETER: u64 = 3;
-    const DYNAMIC: u64 = 2;
+    const HEADER: usize = size_of::<Elf64_Phdr>();
     let head = desk.file.get(..length)?;
-    if number::<1>(head, CLASS)? != CLASS_64 || number::<2>(head, MACHINE)? != X86_64 {
+    let is_64 = *head.get(libc::EI_CLASS)? == libc::ELFCLASS64;
+    if !is_64 || number!(head, Elf64_Ehdr, e_machine)? != u64::from(libc::EM_X86_64) {
         return Some(Unseen::Machine);
     }
-    let is_shared = number::<2>(head, TYPE)? == SHARED;
-    let first = number::<8>(head, PROGRAM_HEADERS)? as usize;
-    let count = number::<2>(head, HEADER_COUNT)? as usize;
+    let is_shared = number!(head, Elf64_Ehdr, e_type)? == u64::from(libc::ET_DYN);
+    let first = number!(head, Elf64_Ehdr, e_phoff)? as usize;
+    let count = number!(head, Elf64_Ehdr, e_phnum)? as usize;
     let mut dynamic = None;
     for header in 0..count {
         let at = first.checked_add(header * HEADER)?;
@@ -269,17 +277,15 @@ fn elf(file: &File, stat: &Stat, length: usize, desk: &mut Desk) -> Option<Unsee
             _ => return None,
         }
         let part = || {
-            Some((
-                number::<8>(&bytes, 8)? as usize,
-                number::<8>(&bytes, 32)? as usize,
-            ))
+            let at = number!(&bytes, Elf64_Phdr, p_offset)? as usize;
+            Some((at, number!(&bytes, Elf64_Phdr, p_filesz)? as usize))
         };
-        match number::<4>(&bytes, 0)? {
-            INTERPRETER => {
+        match number!(&bytes, Elf64_Phdr, p_type)? as u32 {
+            libc::PT_INTERP => {
                 let (at, size) = part()?;
                 return foreign_loader(file, at, size, desk).then_some(Unseen::Loader);
             }
-            DYNAMIC => dynamic = part(),
+            libc::PT_DYNAMIC => dynamic = part(),
             _ => {}
         }
     }
@@ -295,23 +301,19 @@ fn elf(file: &File, stat: &Stat, length: usize, desk: &mut Desk) -> Option<Unsee
 
 /// Whether it is a program of 32 bits that names no interpreter, as far as its first bytes tell.
 fn is_static_32(head: &[u8]) -> bool {
-    const CLASS: usize = 4;
-    const CLASS_32: u64 = 1;
-    const PROGRAM_HEADERS: usize = 28;
-    const HEADER_COUNT: usize = 44;
-    const HEADER: usize = 32;
-    const INTERPRETER: u64 = 3;
     let kind = |first: u64, header: u64| {
         let at = (header as usize)
-            .checked_mul(HEADER)?
+            .checked_mul(size_of::<Elf32_Phdr>())?
             .checked_add(first as usize)?;
-        number::<4>(head, at)
+        number!(head.get(at..)?, Elf32_Phdr, p_type)
     };
-    let is_32 = number::<1>(head, CLASS) == Some(CLASS_32);
-    let first = number::<4>(head, PROGRAM_HEADERS).filter(|_| is_32);
-    let count = number::<2>(head, HEADER_COUNT);
+    let is_32 = head.get(libc::EI_CLASS) == Some(&libc::ELFCLASS32);
+    let first = number!(head, Elf32_Ehdr, e_phoff).filter(|_| is_32);
+    let count = number!(head, Elf32_Ehdr, e_phnum);
     first.zip(count).is_some_and(|(first, count)| {
-        (0..count).all(|header| kind(first, header).is_some_and(|kind| kind != INTERPRETER))
+        (0..count).all(|header| {
+            kind(first, header).is_some_and(|kind| kind != u64::from(libc::PT_INTERP))
+        })
     })
 }
 
@@ -348,13 +350,13 @@ fn is_static_pie(file: &File, at: usize, size: usize, desk: &mut Desk) -> bool {
     let length = file.read(at, section);
     let (entries, _) = section.get(..length).unwrap_or_default().as_chunks::<16>();
     entries.iter().any(|entry| {
-        number::<8>(entry, 0) == Some(FLAGS_1)
-            && number::<8>(entry, 8).is_some_and(|flags| flags & PIE != 0)
+        number_at::<8>(entry, 0) == Some(FLAGS_1)
+            && number_at::<8>(entry, 8).is_some_and(|flags| flags & PIE != 0)
     })
 }
 
 /// A little-endian number of `N` bytes.
-fn number<const N: usize>(bytes: &[u8], at: usize) -> Option<u64> {
+fn number_at<const N: usize>(bytes: &[u8], at: usize) -> Option<u64> {
     let bytes = bytes.get(at..at.checked_add(N)?)?;
     let number = bytes.iter().rev();
     Some(number.fold(0, |number, &byte| number << 8 | u64::from(byte)))

@@ -1,5 +1,5 @@
-//! Whether somebody looks at what the program does ([`check`](crate::check)), for the rooms beneath him: he
-//! tells them, and is told by them what they can't call him for.
+//! Whether [`check`](crate::check) looks at what the program does, for the rooms below it. check switches this on, and
+//! leaves the function here that those rooms call when the record of mappings has a gap.
 
 use core::ptr;
 use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
@@ -14,13 +14,13 @@ pub fn on() -> bool {
     ON.load(Ordering::Relaxed)
 }
 
-/// He begins; `missed` is called when the record of mappings has a gap.
+/// Check begins; `missed` is called when the record of mappings has a gap.
 pub fn begin(missed: fn()) {
     MISSED.store(missed as *mut (), Ordering::Release);
     ON.store(true, Ordering::Relaxed);
 }
 
-/// He looks no more.
+/// Check ends.
 pub fn end() {
     ON.store(false, Ordering::Relaxed);
 }

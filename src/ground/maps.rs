@@ -2,7 +2,8 @@
 
 use crate::ground::memory::Room;
 use crate::ground::real::sys;
-use daxshim_core::maps::Mapping;
+use core::ops::ControlFlow;
+use daxshim_core::maps::{self, Mapping};
 
 /// Bytes of /proc/self/maps read together: more than a line has.
 pub const TEXT: usize = 16 << 10;
@@ -10,32 +11,27 @@ pub const TEXT: usize = 16 << 10;
 /// Calls `visit` with each mapping. `None`: they could not be listed.
 pub fn each_mapping(mut visit: impl FnMut(&Mapping)) -> Option<()> {
     let mut room = Room::map(TEXT)?;
-    let text = room.bytes();
+    each_mapping_in(room.bytes(), |mapping| {
+        visit(mapping);
+        ControlFlow::Continue(())
+    })
+}
+
+/// As [`each_mapping`], until `visit` breaks off, and without a mapping of our own: a path that `text` has no room
+/// for is cut.
+pub fn each_mapping_in(
+    text: &mut [u8],
+    visit: impl FnMut(&Mapping) -> ControlFlow<()>,
+) -> Option<()> {
     let flags = libc::O_RDONLY | libc::O_CLOEXEC;
     let path = c"/proc/thread-self/maps".as_ptr();
     // SAFETY: a C string of ours.
     let fd = unsafe { sys!(SYS_openat, libc::AT_FDCWD, path, flags) }.ok()?;
-    let mut filled = 0;
-    while let Some(free) = text.get_mut(filled..) {
+    let read = |into: &mut [u8]| {
         // SAFETY: the buffer is ours, and so is the descriptor.
-        let read = unsafe { sys!(SYS_read, fd, free.as_mut_ptr(), free.len()) };
-        let Some(read) = read.ok().filter(|&read| read > 0) else {
-            break;
-        };
-        filled += read;
-        let lines = text.get(..filled)?;
-        let whole = lines
-            .iter()
-            .rposition(|&byte| byte == b'\n')
-            .map_or(0, |at| at + 1);
-        for line in lines.get(..whole)?.split(|&byte| byte == b'\n') {
-            if let Some(mapping) = Mapping::parse(line) {
-                visit(&mapping);
-            }
-        }
-        text.copy_within(whole..filled, 0);
-        filled -= whole;
-    }
+        unsafe { sys!(SYS_read, fd, into.as_mut_ptr(), into.len()) }.unwrap_or(0)
+    };
+    maps::each(text, read, visit);
     // SAFETY: opened above.
     let _ = unsafe { sys!(SYS_close, fd) };
     Some(())

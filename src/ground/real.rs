@@ -108,6 +108,7 @@ pub unsafe fn syscall(number: c_long, args: [usize; 6]) -> Result<usize, Errno> 
 /// # Safety
 /// As for [`syscall`].
 pub unsafe fn syscall_of_program(number: c_long, args: [usize; 6]) -> Result<usize, Errno> {
+    // One instruction: the crate `syscalls` would add its tables of numbers, and its own type for errors.
     let [a, b, c, d, e, f] = args;
     let result: isize;
     // SAFETY: the x86-64 system call convention; the caller answers for the call.

@@ -30,7 +30,7 @@ pub extern "C" fn io_submit_by_number(call: &mut slot::Call) -> Step {
         Allowed::All => Step::PASS,
         Allowed::None => match submit(context, 0, blocks) {
             Ok(_) => Step::fail(libc::EPERM),
-            // It has an earlier reason.
+            // The kernel has an earlier reason.
             Err(errno) => Step::fail(errno),
         },
         Allowed::First(count) => match submit(context, count, blocks) {

@@ -10,7 +10,7 @@ use daxshim_core::check::Code;
 use daxshim_core::regions::Writing;
 use libc::{MAP_FAILED, MREMAP_DONTUNMAP, MREMAP_FIXED, MREMAP_MAYMOVE, PROT_READ, PROT_WRITE};
 
-/// munmap(2). What it fails for, it fails for before anything is unmapped.
+/// munmap(2). Where it fails, it has unmapped nothing.
 pub extern "C" fn munmap(call: &mut Call) -> Step {
     let [address, length, ..] = call.args;
     if mappings::is_empty() || is_no_place(address, length) || !mappings::concerns(address, length)
@@ -19,7 +19,7 @@ pub extern "C" fn munmap(call: &mut Call) -> Step {
     }
     let (start, end) = (address, page_end(address, length));
     check::unmapping(start, end, Code::Unmapped);
-    let lent = check::blame::release(start, length);
+    let own_protection = check::blame::restore(start, length);
     let result = during(
         (start, end),
         || kernel(call),
@@ -29,7 +29,7 @@ pub extern "C" fn munmap(call: &mut Call) -> Step {
         },
     );
     if result.is_err() {
-        check::blame::lend(start, end, lent as i32);
+        check::blame::write_protect(start, end, own_protection as i32);
     }
     answer(result)
 }
@@ -40,7 +40,7 @@ pub extern "C" fn mremap(call: &mut Call) -> Step {
     let flags = flags as i32;
     let known = MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP;
     let is_fixed = flags & MREMAP_FIXED != 0;
-    // Without these flags the function has no such argument.
+    // Without these flags mremap takes no new address, and the register holds anything.
     if flags & (MREMAP_FIXED | MREMAP_DONTUNMAP) == 0 {
         let [_, _, _, _, new, _] = &mut call.args;
         *new = 0;
@@ -63,10 +63,10 @@ pub extern "C" fn mremap(call: &mut Call) -> Step {
     if moves && new_length < old_length {
         check::unmapping(page_end(old, new_length), from.1, Code::MappedOver);
     }
-    let lent = check::blame::release(old, old_length.max(1));
+    let own_protection = check::blame::restore(old, old_length.max(1));
     if replaces {
         check::unmapping(to.0, to.1, Code::MappedOver);
-        check::blame::release(new, new_length);
+        check::blame::restore(new, new_length);
     }
     let keeps_old = old_length == 0 || flags & MREMAP_DONTUNMAP != 0;
     let is_there = || is_mapped(old, PAGE);
@@ -98,9 +98,9 @@ pub extern "C" fn mremap(call: &mut Call) -> Step {
     match result {
         Ok(start) => {
             check::holding(start, page_end(start, new_length));
-            check::blame::lend(start, page_end(start, new_length), lent as i32);
+            check::blame::write_protect(start, page_end(start, new_length), own_protection as i32);
         }
-        Err(_) => check::blame::lend(from.0, from.1, lent as i32),
+        Err(_) => check::blame::write_protect(from.0, from.1, own_protection as i32),
     }
     answer(result)
 }
@@ -152,7 +152,7 @@ fn protect(call: &mut Call, reasons: Reasons, key: Reasons) -> Step {
     }
     let now = key.and(Reasons::UNREADABLE.only_if(!is_readable(protection)));
     let range = (address, page_end(address, length));
-    let lent = check::blame::release(address, length);
+    let own_protection = check::blame::restore(address, length);
     // From readable to readable.
     if now == Reasons::NONE && !mappings::is_suspended(address, length, reasons) {
         return call.then(after_made_readable);
@@ -169,8 +169,8 @@ fn protect(call: &mut Call, reasons: Reasons, key: Reasons) -> Step {
         },
     );
     match result {
-        Ok(_) => check::blame::lend(range.0, range.1, protection),
-        Err(_) => check::blame::lend(range.0, range.1, lent as i32),
+        Ok(_) => check::blame::write_protect(range.0, range.1, protection),
+        Err(_) => check::blame::write_protect(range.0, range.1, own_protection as i32),
     }
     answer(result)
 }
@@ -178,7 +178,7 @@ fn protect(call: &mut Call, reasons: Reasons, key: Reasons) -> Step {
 extern "C" fn after_made_readable(call: &Call, result: isize) -> isize {
     let [address, length, protection, ..] = call.args;
     if result as i32 == 0 {
-        check::blame::lend(address, page_end(address, length), protection as i32);
+        check::blame::write_protect(address, page_end(address, length), protection as i32);
     }
     result
 }
@@ -207,9 +207,9 @@ pub extern "C" fn shmat(call: &mut Call) -> Step {
     };
     let length = match segment_length(segment) {
         Ok(length) => length,
-        // A sealed process can't ask: it may be of any length.
+        // A sealed process can't ask for the length: any is possible.
         Err(libc::ENOSYS) => usize::MAX - start,
-        // There is none, or who may not ask may not attach it either.
+        // There is no such segment, or the caller may not ask about it, and so not attach it either.
         Err(_) => return Step::PASS,
     };
     if is_no_range(start, PAGE) || !mappings::concerns(start, length) {

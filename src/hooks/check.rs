@@ -1,5 +1,5 @@
-//! What `DAXSHIM_CHECK` looks at and nobody else does: answers, syncs of everything, ends. libc's places
-//! of these calls are turned only then.
+//! Calls that only `DAXSHIM_CHECK` looks at: answers, syncs of all files, the end of the process. The places in libc that
+//! make these calls are turned only then.
 
 use crate::check;
 use crate::entry::slot::{Call, Step};

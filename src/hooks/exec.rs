@@ -117,7 +117,7 @@ impl Execution {
     #[inline(never)]
     fn prepare(&self, scratch: &mut Scratch) -> (Option<usize>, Option<Executions<'static>>) {
         let stack = core::mem::take(&mut scratch.stack);
-        // Not for longer: a mask outlives the exec.
+        // No longer than this: a signal mask outlives the exec.
         let _signals = SignalsBlocked::new();
         let prepared = on_stack(stack, || {
             let found = unseen::look(self.at, self.path, self.flags, scratch.desk);
@@ -145,7 +145,7 @@ impl Execution {
 
     /// Returns only if it fails.
     fn carry_out(&self, environment: usize) -> i32 {
-        // Not always execveat: through a seccomp filter must go what the program called.
+        // Not always execveat: a seccomp filter must see the call that the program made.
         let (number, arguments) = match (self.at, self.flags) {
             (libc::AT_FDCWD, 0) => (
                 libc::SYS_execve,

@@ -5,7 +5,7 @@ use crate::check;
 use crate::entry::site::SiteSlot;
 use crate::entry::slot::Slot;
 use crate::ground::process::config;
-use crate::hooks::lend;
+use crate::hooks::kernel_stores;
 use daxshim_core::symbols::HOOKS;
 
 macro_rules! export_hooks {
@@ -46,11 +46,8 @@ macro_rules! export_hooks {
 }
 daxshim_core::for_each_hook!(export_hooks);
 
-/// The slot of a symbol.
-pub fn slot(symbol: &str) -> Option<&'static Slot> {
-    let mut slots = SYMBOLS.iter();
-    slots.find(|slot| slot.name() == symbol).copied()
-}
+/// The slot of msync.
+pub static MSYNC: &Slot = &msync::SLOT;
 
 /// Leads the symbols of a whole family straight on.
 pub fn lead_straight(family: &str) {
@@ -61,15 +58,15 @@ pub fn lead_straight(family: &str) {
 
 /// What syscall(2) asks; of rows with the same number, the last counts.
 pub fn by_number() -> impl Iterator<Item = &'static Slot> {
-    let rows = SITE_SLOTS.iter().rev().chain(lend::sites());
+    let rows = SITE_SLOTS.iter().rev().chain(kernel_stores::sites());
     rows.map(|row| &row.slot)
 }
 
-/// What is asked where libc makes the call itself; likewise.
+/// What is asked where libc makes the call itself; of rows with the same number, the last counts.
 pub fn of_libc() -> impl Iterator<Item = &'static SiteSlot> {
     let rows = SITE_SLOTS.iter().rev();
     rows.filter(|row| concerns_libc(&row.slot))
-        .chain(lend::sites())
+        .chain(kernel_stores::sites())
 }
 
 /// What libc maps for itself is nobody's tagged file, but its functions may be looked up in it, by

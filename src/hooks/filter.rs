@@ -26,7 +26,7 @@ pub extern "C" fn prctl(call: &mut Call) -> Step {
             SECCOMP_MODE_FILTER => filter_by(call, program),
             _ => Step::PASS,
         },
-        // Of one thread; but which, would have to be asked at every look at the clock.
+        // The kernel does this to one thread; to know to which, every look at the clock would have to ask.
         PR_SET_TSC if argument as i32 != PR_TSC_ENABLE => {
             filters::no_counter();
             Step::PASS

@@ -1,8 +1,8 @@
 //! mmap(2), munmap(2), mremap(2), mprotect(2), madvise(2): where tagged files are mapped.
 //!
-//! Whatever may take pages away, move or protect them is carried out while nobody can look up what is
-//! recorded there ([`during`]), and what came of it is recorded before anybody can again. Such calls are
-//! made here, not by the function that the symbol led to before: so are mappings of tagged files.
+//! A call that may unmap, move or protect pages is carried out here, not by the function that the symbol led to before:
+//! while it lasts nobody can look up what is recorded of its range ([`during`]), and its outcome is recorded before
+//! anybody can again. Tagged files are mapped here, too.
 
 pub use super::advise::{madvise, process_madvise};
 use super::change::is_readable;
@@ -123,7 +123,7 @@ fn map_tagged(call: &mut Call, fd: i32, tag: &Tag, look: Look) -> Step {
     } else {
         match map_sync(call) {
             Ok(start) => {
-                let file = Mapped {
+                let file = MappedFile {
                     device: tag.file.device,
                     inode: tag.record.inode,
                     size: tag.record.size,
@@ -136,7 +136,7 @@ fn map_tagged(call: &mut Call, fd: i32, tag: &Tag, look: Look) -> Step {
                 }
                 return Step::answer(start as isize);
             }
-            // Whatever else is wrong, the call itself will be told.
+            // Any other error will be the call's own.
             Err(_) if config().force_pmem == Some(true) => Kind::Forced,
             Err(_) => Kind::NotGranted,
         }
@@ -144,7 +144,7 @@ fn map_tagged(call: &mut Call, fd: i32, tag: &Tag, look: Look) -> Step {
     map_as(call, kind)
 }
 
-/// Maps as the program called, and records it.
+/// Maps as the program has asked, and records the mapping.
 fn map_as(call: &mut Call, kind: Kind) -> Step {
     call.note = kind as usize;
     let Some(range) = fixed_over(call) else {
@@ -196,7 +196,7 @@ fn map_sync(call: &Call) -> Result<usize, Errno> {
             )
         }?;
         if taken != address {
-            // A kernel that takes it for a wish.
+            // This kernel takes the address for a hint.
             let _ = unmap(taken, length);
             return Err(libc::EOPNOTSUPP);
         }
@@ -207,7 +207,7 @@ fn map_sync(call: &Call) -> Result<usize, Errno> {
         return mapped;
     }
     let fixed = || match map(address, length, upgraded) {
-        // Not after all. The range is empty, or somebody else's.
+        // Not granted after all. The range is empty by now, or another thread's.
         Err(libc::EOPNOTSUPP) => map(
             address,
             length,
@@ -224,12 +224,15 @@ fn map_sync(call: &Call) -> Result<usize, Errno> {
 extern "C" fn after_tagged(call: &Call, result: isize) -> isize {
     if result != MAP_FAILED as isize {
         let [_, _, _, _, fd, _] = call.args;
-        let file = Place::Descriptor(fd as i32).stat().ok().map(|stat| Mapped {
-            device: stat.st_dev,
-            inode: stat.st_ino,
-            size: stat.st_size as u64,
-            generation: None,
-        });
+        let file = Place::Descriptor(fd as i32)
+            .stat()
+            .ok()
+            .map(|stat| MappedFile {
+                device: stat.st_dev,
+                inode: stat.st_ino,
+                size: stat.st_size as u64,
+                generation: None,
+            });
         record(call, result as usize, Kind::from_u8(call.note as u8), file);
     }
     result
@@ -237,7 +240,7 @@ extern "C" fn after_tagged(call: &Call, result: isize) -> isize {
 
 /// What is known of a file that was mapped.
 #[derive(Clone, Copy)]
-struct Mapped {
+struct MappedFile {
     device: u64,
     inode: u64,
     size: u64,
@@ -245,7 +248,7 @@ struct Mapped {
 }
 
 /// Records a new mapping of a tagged file; the file's place.
-fn record(call: &Call, start: usize, kind: Kind, mapped: Option<Mapped>) -> files::Index {
+fn record(call: &Call, start: usize, kind: Kind, mapped: Option<MappedFile>) -> files::Index {
     let [_, length, protection, flags, fd, offset] = call.args;
     let (protection, flags, fd) = (protection as i32, flags as i32, fd as i32);
     // MAP_SHARED_VALIDATE fails where it is not granted.
@@ -294,7 +297,7 @@ fn record(call: &Call, start: usize, kind: Kind, mapped: Option<Mapped>) -> file
         // SAFETY: populates a mapping that was just made; changes no data.
         let _ = unsafe { sys!(SYS_madvise, start, length.min(data), MADV_POPULATE_WRITE) };
     }
-    check::blame::lend(start, page_end(start, length), protection);
+    check::blame::write_protect(start, page_end(start, length), protection);
     if let Some(page) = page::page().filter(|_| !is_watched_only(kind)) {
         let name = mapped.map_or(0, |mapped| mapped.inode ^ mapped.device.rotate_left(32));
         page.mapped(name, kind, length as u64, huge, |path| {

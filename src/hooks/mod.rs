@@ -14,7 +14,7 @@ pub mod filter;
 pub mod flags;
 pub mod ioctl;
 pub mod jump;
-pub mod lend;
+pub mod kernel_stores;
 pub mod map;
 pub mod names;
 pub mod open;

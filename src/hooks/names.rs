@@ -130,7 +130,7 @@ pub extern "C" fn unlink(call: &mut Call) -> Step {
 /// unlinkat(2).
 pub extern "C" fn unlinkat(call: &mut Call) -> Step {
     let [at, path, flags, ..] = call.args;
-    // With AT_REMOVEDIR, a file is no directory; other flags are unknown. The kernel refuses both.
+    // The kernel refuses AT_REMOVEDIR for a file, and all flags that it does not know.
     if flags as i32 != 0 {
         return Step::PASS;
     }

@@ -9,7 +9,7 @@ use crate::entry::slot::{Call, Step};
 
 /// The copying functions' flag for leaving out the drain (libpmem.h).
 const NODRAIN: usize = 1 << 0;
-/// And for leaving out the flush (libpmem.h).
+/// Their flag for leaving out the flush (libpmem.h).
 const NOFLUSH: usize = 1 << 5;
 
 /// pmem_flush(3), pmem_deep_flush(3).

@@ -18,7 +18,7 @@ pub(super) fn is_no_range(address: usize, length: usize) -> bool {
     !address.is_multiple_of(PAGE) || length == 0 || address.checked_add(length).is_none()
 }
 
-/// The same of calls that look first whether the range ends where addresses do.
+/// Likewise, for calls that first check that the range ends where addresses do.
 pub(super) fn is_no_place(address: usize, length: usize) -> bool {
     // TASK_SIZE_MAX with five levels of page tables (arch/x86/include/asm/page_64.h).
     const LAST: usize = 1 << 56;
@@ -44,15 +44,15 @@ pub(super) fn replace(
     map: impl FnOnce() -> Result<usize, Errno>,
 ) -> Result<usize, Errno> {
     check::unmapping(start, end, Code::MappedOver);
-    check::blame::release(start, end - start);
+    check::blame::restore(start, end - start);
     during((start, end), map, |regions, result| match result {
         Ok(_) => forget_in(regions, start, end),
         Err(_) => forget_unmapped(regions, start, end),
     })
 }
 
-/// Forgets what of a range is not mapped any more, in a change: what failed may have been the new mapping,
-/// whose place is empty by then.
+/// Forgets, in a change, what of a range is not mapped any more: the kernel may have emptied it before it failed to make
+/// the new mapping there.
 pub(super) fn forget_unmapped(regions: &Writing<'_>, start: usize, end: usize) -> Result<(), Full> {
     regions.rewrite(start, end, |region| {
         is_mapped(region.start, region.end - region.start).then_some(region)

@@ -48,7 +48,7 @@ fn passed(step: Step, place: Place, length: i64) -> Step {
     step
 }
 
-/// To the present size nothing changes, unless bits fall with it that a program is run with.
+/// A truncation to the present size changes nothing, unless it clears set-ID bits.
 #[inline(never)]
 fn resize_effect(place: Place, length: i64) -> Effect {
     let falls = libc::S_ISUID | libc::S_ISGID;

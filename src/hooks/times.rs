@@ -83,7 +83,7 @@ fn set(place: Place, times: usize, earlier: fn(usize) -> Earlier) -> Step {
         || match (place.is_path_only(), times) {
             (true, _) => Earlier::Refuses,
             (false, 0) => Earlier::Nothing,
-            // What they are can't be looked at.
+            // The times can't be read.
             (false, _) if is_sealed() => Earlier::Nothing,
             (false, times) => earlier(times),
         },

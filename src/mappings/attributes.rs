@@ -33,7 +33,7 @@ impl Attributes {
     const WATCHED_BITS: usize = 0xffff;
     /// From here on: the program's protection of it, where pages may be read-only at its back
     /// ([`blame`](crate::check::blame)); 0 where not.
-    pub(super) const LENT: u32 = 48;
+    pub(super) const OWN_PROTECTION: u32 = 48;
 
     /// Of a new mapping: what it is, whether write-back can be left out, whether the file was open
     /// for writing, whether pages of 2 MiB may be mapped in it, and the file.
@@ -93,8 +93,8 @@ impl Attributes {
     }
 
     /// The program's protection, if pages may be read-only at its back.
-    pub fn lent(self) -> Option<usize> {
-        Some(self.0 >> Attributes::LENT).filter(|&protection| protection != 0)
+    pub fn own_protection(self) -> Option<usize> {
+        Some(self.0 >> Attributes::OWN_PROTECTION).filter(|&protection| protection != 0)
     }
 
     /// Of a region that was looked up.

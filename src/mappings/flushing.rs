@@ -1,12 +1,9 @@
 //! Flushes under way: published, so that nobody takes pages away under them.
 
 use super::attributes::Attributes;
-use super::{Me, RECORD, is_empty, settle};
+use super::record::{Me, RECORD, is_empty, settle, signal_stack};
 use crate::ground::page::event;
 use crate::ground::process;
-use crate::ground::real::sys;
-use core::arch::asm;
-use core::ops::Range;
 use core::sync::atomic::{AtomicUsize, Ordering};
 use daxshim_core::config::FlushPolicy;
 use daxshim_core::record::{self, Place, Thread};
@@ -156,46 +153,9 @@ pub(super) fn leave(target: usize) {
     }
 }
 
-/// The stack of signal handlers that the thread is on; none if it is on its own. `None` if the kernel can't
-/// be asked.
-pub(super) fn signal_stack() -> Option<Range<usize>> {
-    let mut stack = core::mem::MaybeUninit::<libc::stack_t>::uninit();
-    // SAFETY: the kernel fills it in whole, or fails.
-    let stack = unsafe {
-        sys!(SYS_sigaltstack, 0, stack.as_mut_ptr()).ok()?;
-        stack.assume_init()
-    };
-    let start = stack.ss_sp as usize;
-    Some(match stack.ss_flags & libc::SS_ONSTACK {
-        0 => 0..0,
-        _ => start..start.saturating_add(stack.ss_size),
-    })
-}
-
 /// Waits for the flushes that may have looked up what was just changed in `[start, end)`.
 pub fn drain(start: usize, end: usize) {
     if RECORD.drain(start, end, &Me).is_err() {
         event(Event::DrainTimeout);
     }
-}
-
-/// The stack pointer of about here.
-#[inline(always)]
-pub fn stack_pointer() -> usize {
-    let pointer: usize;
-    // SAFETY: reads a register.
-    unsafe {
-        asm!("mov {}, rsp", out(reg) pointer, options(nostack, nomem, preserves_flags));
-    }
-    pointer
-}
-
-/// A number that no other living thread of the process has: the thread pointer.
-pub fn thread() -> usize {
-    let pointer: usize;
-    // SAFETY: on x86-64 the ABI keeps the thread pointer's own address at fs:0.
-    unsafe {
-        asm!("mov {}, fs:0", out(reg) pointer, options(nostack, preserves_flags, readonly, pure));
-    }
-    pointer
 }

@@ -4,25 +4,23 @@
 mod attributes;
 pub mod eadr;
 mod flushing;
+mod record;
 
 pub use attributes::{Attributes, Reasons};
-use flushing::signal_stack;
-pub use flushing::{FLUSHED, Flush, drain, jumping, pages_flushed, stack_pointer, thread};
+pub use flushing::{FLUSHED, Flush, drain, jumping, pages_flushed};
+use record::{Me, settle};
+pub use record::{RECORD, is_empty, stack_pointer, thread};
 
 use crate::ground::checking;
 use crate::ground::files;
 use crate::ground::memory::PAGE;
 use crate::ground::page::event;
-use crate::ground::process;
-use crate::ground::real::{SignalsBlocked, sleep_shortly, sys, yield_now};
+use crate::ground::real::{SignalsBlocked, sys};
 use crate::ground::thread::not_alone;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use daxshim_core::record::{self, Change, Record};
+use daxshim_core::record::Change;
 use daxshim_core::regions::{Busy, Full, Region, Writing};
 use daxshim_core::report::Event;
-
-/// See the module; [`quick`](crate::sync::quick) looks into it.
-pub static RECORD: Record = Record::new();
 
 /// Below [`LOWEST`] and from [`HIGHEST`] on nothing was ever recorded: for calls inside libc, most of which
 /// are far from any tagged file.
@@ -34,36 +32,6 @@ pub static HIGHEST: AtomicUsize = AtomicUsize::new(0);
 fn widen(start: usize, end: usize) {
     LOWEST.fetch_min(start, Ordering::Relaxed);
     HIGHEST.fetch_max(end, Ordering::Relaxed);
-}
-
-/// How this thread is known to the record, and waits.
-struct Me;
-
-impl record::Thread for Me {
-    fn number(&self) -> usize {
-        thread()
-    }
-
-    fn pause(&self, number: usize) {
-        if number < record::YIELDS {
-            yield_now();
-        } else {
-            sleep_shortly();
-        }
-    }
-
-    fn patience(&self) -> usize {
-        // Who compares a file for `daxshim check` tells nothing meanwhile.
-        const SECONDS: usize = 1 << 18;
-        match checking::on() {
-            true => SECONDS,
-            false => record::DRAIN_PATIENCE,
-        }
-    }
-
-    fn is_on_own_stack(&self) -> bool {
-        signal_stack().is_some_and(|stack| stack.is_empty())
-    }
 }
 
 /// To be called once, by the constructor: the kernel empties what is the threads' in each forked child,
@@ -81,30 +49,6 @@ pub fn start() {
         )
     };
     RECORD.settle();
-}
-
-/// A child that was forked past libc's handlers does what they would have done. To be called before
-/// anything is recorded or flushed.
-#[inline]
-fn settle() {
-    if !RECORD.is_settled() && process::is_set_up() {
-        forked_unseen();
-    }
-}
-
-#[cold]
-#[inline(never)]
-fn forked_unseen() {
-    if RECORD.settle() {
-        // SAFETY: this is a forked child, whose handlers did not run.
-        unsafe { process::forked_past_handlers() };
-    }
-}
-
-/// Whether no tagged file is mapped. One load: the fast path of the hooks on memory.
-#[inline]
-pub fn is_empty() -> bool {
-    RECORD.regions.is_empty()
 }
 
 /// The first mapping of a tagged file in `[start, start + length)`.
@@ -187,7 +131,7 @@ pub fn during<T>(
 /// recorded can be relied on.
 pub fn give_up() {
     if checking::on() {
-        // Where the mappings are is known still, and looked at.
+        // It is still known where the mappings are, and check still looks at them.
         change(0, usize::MAX, Attributes::never_flushed);
     } else {
         RECORD.miss();
@@ -245,7 +189,7 @@ pub fn generation_of_mapped(device: u64, inode: u64) -> Option<u32> {
     is_there.then(|| index.file().generation())?
 }
 
-/// Of `reasons`, from now on only those of `now` hold for a range; in a change.
+/// In a change: of `reasons`, only those of `now` hold for a range from now on.
 pub fn suspend_in(
     regions: &Writing<'_>,
     (start, end): (usize, usize),
@@ -302,17 +246,18 @@ pub fn set_inherited(start: usize, length: usize, inherited: bool) {
     set(start, end, Attributes::NOT_INHERITED, !inherited);
 }
 
-/// From now on, pages of the range that are writable may be read-only at the program's back; its own
-/// protection is `protection`.
-pub fn lend(start: usize, end: usize, protection: usize) {
+/// From now on, writable pages of the range may be write-protected without the program's knowledge; the protection
+/// that the program knows of is `protection`.
+pub fn keep_protection(start: usize, end: usize, protection: usize) {
     change(start, end, |attributes| {
-        attributes & !(usize::MAX << Attributes::LENT) | protection << Attributes::LENT
+        attributes & !(usize::MAX << Attributes::OWN_PROTECTION)
+            | protection << Attributes::OWN_PROTECTION
     });
 }
 
-/// Ends [`lend`], and waits for those who have looked at the range meanwhile.
-pub fn take_back(start: usize, end: usize) {
-    lend(start, end, 0);
+/// Ends [`keep_protection`], and waits for those who have looked at the range meanwhile.
+pub fn forget_protection(start: usize, end: usize) {
+    keep_protection(start, end, 0);
     drain(start, end);
 }
 

@@ -42,6 +42,7 @@
 //! Every sync of a tagged file comes through [`msync`] or [`of_descriptor`], but for the short ones
 //! that [`quick`](crate::sync::quick) does; [`quick::may_serve`] says whether it may.
 
+mod done;
 mod msync;
 mod part;
 mod persist;

@@ -1,7 +1,8 @@
 //! msync(2).
 
+use super::done::{Done, is_skipped};
 use super::part::{Flushable, by_range};
-use super::plan::{Done, How, Request, is_skipped};
+use super::plan::{How, Request};
 use super::tell::{after_msync, begin, finish, measured};
 use crate::check;
 use crate::entry::slot::{Call, Step};

@@ -1,6 +1,6 @@
 //! One part of a sync: the cheapest way that is sufficient, and what is learnt of it.
 
-use super::plan::{Done, is_skipped};
+use super::done::{Done, is_skipped};
 use super::quick;
 use crate::ground::descriptors;
 use crate::ground::files;
@@ -227,7 +227,7 @@ impl Flushable {
         }
     }
 
-    /// What lines and system calls cost here. By the kernel's syncs the first page becomes clean.
+    /// Measures what lines and system calls cost here. Its syncs by the kernel clean the first page.
     #[cold]
     fn calibrate(&self, kernel: &dyn Fn(usize, usize) -> Result<(), Errno>) {
         let page = self.start & !(PAGE - 1);

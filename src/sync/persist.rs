@@ -1,7 +1,8 @@
-//! What the program asks to be persisted without a file's call.
+//! Makes a range of memory durable for a program that asks for it by address: `daxshim_persist`.
 
+use super::done::Done;
 use super::msync::publish;
-use super::plan::{Done, Request};
+use super::plan::Request;
 use super::quick;
 use super::tell::{begin, tell};
 use crate::check;

@@ -1,5 +1,6 @@
 //! How a range is split by mapping, and what is done about each part.
 
+use super::done::{Done, is_skipped};
 use super::part::{Flushable, Kernel};
 use crate::entry::slot::Call;
 use crate::ground::memory::PAGE;
@@ -7,10 +8,9 @@ use crate::ground::process;
 use crate::ground::real::{Errno, sys_of_program};
 use crate::ground::thread::is_alone;
 use crate::mappings::{Attributes, Flush};
-use daxshim_core::config::FlushPolicy;
 use daxshim_core::flush::{WriteBack, fence};
 use daxshim_core::regions::Region;
-use daxshim_core::report::{Kind, Way};
+use daxshim_core::report::Kind;
 use libc::{MS_INVALIDATE, MS_SYNC};
 
 /// What a call asks for, once it is known to be valid.
@@ -52,26 +52,6 @@ pub(super) struct Plan {
     pub(super) tagged: bool,
 }
 
-/// What was done.
-#[derive(Clone, Copy, Default)]
-pub(super) struct Done {
-    pub(super) lines: u64,
-    pub(super) by_lines: bool,
-    pub(super) by_range: bool,
-    pub(super) by_kernel: bool,
-}
-
-impl Done {
-    pub(super) fn way(self) -> Way {
-        match (self.by_lines, self.by_range, self.by_kernel) {
-            (true, false, false) => Way::User,
-            (false, true, false) => Way::Range,
-            (true, ..) => Way::Mixed,
-            (false, ..) => Way::Kernel,
-        }
-    }
-}
-
 impl Request {
     /// `None`: the kernel refuses it, or owes nothing for it.
     pub(super) fn of(call: &Call) -> Option<Request> {
@@ -94,7 +74,7 @@ impl Request {
             None => kernel_until(self.end, How::Untagged),
             Some(region) if region.start > cursor => kernel_until(region.start, How::Untagged),
             Some(region) => match write_back(region, self.flags) {
-                // Behind the end of the file a line would be SIGBUS.
+                // A line behind the end of the file would be SIGBUS.
                 Some(how) if cursor < region.data_end => Part {
                     end: region.end.min(region.data_end).min(self.end),
                     how: How::Any(how, region),
@@ -224,9 +204,4 @@ pub(super) fn write_back(region: Region, flags: i32) -> Option<WriteBack> {
             process::write_back()
         }
     })
-}
-
-/// `DAXSHIM_FLUSH=none`.
-pub(super) fn is_skipped() -> bool {
-    process::config().flush == FlushPolicy::None
 }

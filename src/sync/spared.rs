@@ -1,9 +1,9 @@
-//! Long syncs that go where the last of their kind went, unmeasured: the cheaper the kernel has been, the
-//! more of them ([`Learner::passes`](daxshim_core::choice::Learner::passes)), until one of them takes
-//! longer than lines would.
+//! Lets long msyncs pass unmeasured: the next few of a length go where the last of that length went. The cheaper the
+//! kernel has been, the more of them pass ([`Learner::passes`](daxshim_core::choice::Learner::passes)); the first that
+//! takes longer than lines would ends it.
 //!
-//! A record for each of the [`Record`](daxshim_core::record::Record)'s places. What says where the next msyncs
-//! go is written by the place's owner alone, so it belongs together.
+//! One record for each of the [`Record`](daxshim_core::record::Record)'s places. Only the place's owner writes where its
+//! next msyncs go, so the fields belong together.
 
 use crate::ground::files;
 use crate::mappings::{self, Flush};
@@ -54,7 +54,7 @@ pub static SPARED: [Spared; record::PLACES] = [const {
 /// Where the next msyncs of a length go.
 #[derive(Clone, Copy)]
 pub enum Next {
-    /// Where each is measured.
+    /// To the way that each one's measurement chooses.
     Measured,
     /// So many to the kernel at once.
     ToKernel(u32),
@@ -66,7 +66,7 @@ pub enum Next {
         most: u64,
         /// In this region.
         region: Region,
-        /// As it was at this sequence number.
+        /// The region as it was at this sequence number.
         sequence: usize,
         /// Of this file.
         file: files::Index,
@@ -95,12 +95,12 @@ impl Spared {
     /// Where it finds the length.
     pub const LENGTH: usize = offset_of!(Spared, length);
 
-    /// That of a flush's place.
+    /// The record of a flush's place.
     pub fn of(flush: &Flush) -> Option<&'static Spared> {
         SPARED.get(flush.number())
     }
 
-    /// That of this thread, if its place is where it begins to look for one.
+    /// The record of this thread's place, if that is where the thread begins to look for one.
     pub fn of_thread() -> Option<&'static Spared> {
         let first = mappings::thread() >> record::PLACE_SHIFT;
         SPARED.get(first % record::PLACES)

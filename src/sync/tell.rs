@@ -1,6 +1,7 @@
-//! What is told of a sync: to the report, and to check.
+//! Tells the report what a sync did, and check that it failed.
 
-use super::plan::{Done, Request, is_skipped};
+use super::done::{Done, is_skipped};
+use super::plan::Request;
 use crate::check;
 use crate::entry::slot::{After, Call, Step};
 use crate::ground::page;

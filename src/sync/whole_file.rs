@@ -1,9 +1,10 @@
 //! fsync(2), fdatasync(2), sync_file_range(2): what is called on a descriptor.
 
+use super::done::{Done, is_skipped};
 use super::msync::publish;
 use super::part::{ALL, Flushable, Kernel, is_cheaper_than, sync_file_range};
 use super::pieces::{Piece, Span};
-use super::plan::{Done, is_skipped, write_back};
+use super::plan::write_back;
 use super::tell::{begin, finish, measured};
 use crate::check;
 use crate::entry::slot::{After, Call, Step};

@@ -1,4 +1,4 @@
-//! What audit has let through, after which a sync owes more than the data.
+//! Remembers that audit mode has let a change through: from then on a sync owes more than the data.
 
 use crate::mappings;
 use core::ptr;

@@ -30,7 +30,7 @@ pub fn are_untried(tried: Option<&CStr>) -> bool {
     }
 }
 
-/// What was inherited is in force from now on.
+/// Once, by the constructor: seals the process if it has inherited a filter (`is_filtered`).
 pub fn begin(is_filtered: bool) {
     if is_filtered {
         no_counter();

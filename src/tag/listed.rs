@@ -1,4 +1,4 @@
-//! Whose a mapping is, where the record of mappings can't be relied on.
+//! Asks /proc/self/maps whose a mapping is, where the record of mappings can't be relied on.
 
 use crate::ground::maps::each_mapping;
 use crate::ground::memory::Room;

@@ -40,7 +40,7 @@ impl Tag {
     };
 }
 
-/// What looking for a tag has told of a file besides.
+/// What the look for a tag has learnt of the file besides.
 #[derive(Clone, Copy)]
 pub struct Facts {
     /// `st_dev`.
@@ -122,7 +122,7 @@ fn is_of(place: &Place, tag: &mut Tag) -> Result<bool, Errno> {
     Ok(tag.record.subject(&identity) == Subject::Tagged)
 }
 
-/// Whether any tag can be in force in this process. For calls to which a look would be dear.
+/// Whether any tag can be in force in this process. Asked first by calls that cost less than a look for a tag.
 pub fn can_bind() -> bool {
     let config = process::config();
     let by_kernel_s_word = !config.emulate && config.force_pmem != Some(true);

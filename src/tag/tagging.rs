@@ -274,7 +274,7 @@ fn clear_there(place: Place, wanted: InodeFlags, tag: &Tag) -> Result<(), Errno>
     } else {
         XATTR
     };
-    // Who mapped it until a moment ago took it for tagged.
+    // Whoever mapped the file until a moment ago took it for tagged.
     let cleared = if is_mapped() {
         Err(libc::EBUSY)
     } else {
@@ -286,7 +286,7 @@ fn clear_there(place: Place, wanted: InodeFlags, tag: &Tag) -> Result<(), Errno>
         let _ = change::write(fd, own, &tag.record);
         return cleared;
     }
-    // What FS_XFLAG_DAX is to be, the program has said.
+    // The program has said what FS_XFLAG_DAX is to be.
     let record = Record {
         dax: false,
         ..tag.record

@@ -1,6 +1,6 @@
 /* `plain` has no tag, and nobody asks for MAP_SYNC. */
 #include "check.h"
-#include "../libpmem.h"
+#include "libpmem.h"
 
 static NOINLINE void bug(char *p)
 {

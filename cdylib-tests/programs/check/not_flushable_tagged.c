@@ -1,6 +1,6 @@
 /* The extents of `broken` are not those of its tag: no mapping of it is a sync mapping. */
 #include "check.h"
-#include "../libpmem.h"
+#include "libpmem.h"
 
 static NOINLINE void bug(char *p)
 {

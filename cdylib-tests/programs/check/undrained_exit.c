@@ -1,6 +1,6 @@
 /* The drain is another thread's, and so none for this one. */
 #include "check.h"
-#include "../libpmem.h"
+#include "libpmem.h"
 #include <pthread.h>
 
 static void *drain(void *nothing)

@@ -1,5 +1,5 @@
 #include "check.h"
-#include "../libpmem.h"
+#include "libpmem.h"
 
 static NOINLINE void bug(int to)
 {

@@ -1,6 +1,6 @@
 /* All of libpmem's and libpmem2's ways to make stores durable; and a copy without a flush. */
 #include "check.h"
-#include "../libpmem.h"
+#include "libpmem.h"
 
 static char values[PAGE];
 

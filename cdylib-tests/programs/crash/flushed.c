@@ -1,6 +1,6 @@
 /* Record and counter are flushed by libpmem, and drained together. */
 #include "crash.h"
-#include "../libpmem.h"
+#include "libpmem.h"
 
 static NOINLINE void bug(char *p, long number)
 {

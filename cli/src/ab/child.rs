@@ -205,7 +205,7 @@ fn reap(pid: i32) -> io::Result<(ExitStatus, Duration, Duration)> {
 /// What a program wrote to a file that was kept for it.
 ///
 /// # Errors
-/// Those of read(2).
+/// The errors of read(2).
 pub fn kept(mut file: File) -> io::Result<Vec<u8>> {
     let mut content = Vec::new();
     file.rewind()?;

@@ -10,9 +10,9 @@ use serde::Serialize;
 
 use super::doubts::{Doubt, doubts};
 use super::load::Load;
-use super::plan::Leg;
+use super::plan::{Leg, Settings};
 use super::session::{Measured, Results, StopReason, enters_kernel};
-use super::statistics::{Interval, Ratio, mean, median, quantile, ratio};
+use super::statistics::{Interval, Ratio, Ratios, mean, median, quantile, ratio};
 use crate::ab::shown::words;
 use crate::output;
 use crate::run::conclusion::{Conclusion, Reason};
@@ -57,25 +57,6 @@ pub struct Comparison {
     pub runs: Vec<Measured>,
 }
 
-/// What was asked for.
-#[derive(Clone, Serialize)]
-pub struct Settings {
-    /// Runs of each leg.
-    pub runs: usize,
-    /// Runs of A and of B before them.
-    pub warmup: usize,
-    /// `DAXSHIM_FLUSH` of leg B.
-    pub flush: String,
-    /// What order and resampling follow from.
-    pub seed: u64,
-    /// The shell command before each run.
-    pub setup: Option<String>,
-    /// The shell command after each run.
-    pub verify: Option<String>,
-    /// Percent by which B may be slower.
-    pub fail_if_slower: Option<f64>,
-}
-
 /// Why a comparison ended early, for the document.
 #[derive(Serialize)]
 pub struct Stop {
@@ -112,15 +93,6 @@ pub enum Finding {
     NotAccelerated,
     /// Too few runs to tell.
     Unknown,
-}
-
-/// Ratios of one leg to A.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub struct Ratios {
-    /// Of wall time.
-    pub wall: Option<Ratio>,
-    /// Of user and system time.
-    pub cpu: Option<Ratio>,
 }
 
 /// The legs.

@@ -3,11 +3,10 @@
 use daxshim_core::host::report::Report;
 use serde::Serialize;
 
-use super::comparison::{Ratios, Settings};
 use super::load::Load;
-use super::plan::Leg;
+use super::plan::{Leg, Settings};
 use super::session::Measured;
-use super::statistics::{FEW, drift, median, outliers};
+use super::statistics::{FEW, Ratios, drift, median, outliers};
 use crate::ab::shown::words;
 use crate::output::{counted, number};
 

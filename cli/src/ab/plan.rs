@@ -1,8 +1,27 @@
-//! The order of the runs: blocks that any steady drift of the machine hits alike.
+//! What was asked for, and the order of the runs: blocks that any steady drift of the machine hits alike.
 
 use rand::Rng;
 use rand::seq::SliceRandom;
 use serde::Serialize;
+
+/// What was asked for.
+#[derive(Clone, Serialize)]
+pub struct Settings {
+    /// Runs of each leg.
+    pub runs: usize,
+    /// Runs of A and of B before them.
+    pub warmup: usize,
+    /// `DAXSHIM_FLUSH` of leg B.
+    pub flush: String,
+    /// What order and resampling follow from.
+    pub seed: u64,
+    /// The shell command before each run.
+    pub setup: Option<String>,
+    /// The shell command after each run.
+    pub verify: Option<String>,
+    /// Percent by which B may be slower.
+    pub fail_if_slower: Option<f64>,
+}
 
 /// Which treatment a run gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

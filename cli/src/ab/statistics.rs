@@ -24,6 +24,15 @@ pub struct Ratio {
     pub pairs: usize,
 }
 
+/// Ratios of one leg to A.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Ratios {
+    /// Of wall time.
+    pub wall: Option<Ratio>,
+    /// Of user and system time.
+    pub cpu: Option<Ratio>,
+}
+
 /// A confidence interval.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Interval {

@@ -249,13 +249,13 @@ mod tests {
     fn a_function_of_this_program_has_its_name() {
         let address = here();
         let maps = std::fs::read("/proc/self/maps").unwrap();
-        let mut parser = daxshim_core::check::modules::Parser::new();
-        let mappings = maps.iter().filter_map(|&byte| parser.push(byte));
+        let lines = maps.split(|&byte| byte == b'\n');
+        let mappings = lines.filter_map(daxshim_core::maps::Mapping::parse);
         let modules: Vec<LogModule> = mappings
-            .filter(|mapping| mapping.executable)
+            .filter(daxshim_core::maps::Mapping::is_executable)
             .map(|mapping| LogModule {
-                start: mapping.start,
-                end: mapping.end,
+                start: mapping.start as u64,
+                end: mapping.end as u64,
                 offset: mapping.offset,
                 path: std::env::current_exe().unwrap(),
             })

@@ -12,7 +12,8 @@ use rand::{SeedableRng, TryRng};
 
 use super::options::ShimOptions;
 use crate::ab::child::Watch;
-use crate::ab::comparison::{Comparison, Finding, Settings};
+use crate::ab::comparison::{Comparison, Finding};
+use crate::ab::plan::Settings;
 use crate::ab::plan::plan;
 use crate::ab::session::Session;
 use crate::ab::shown::{html, markdown, progress, text};

@@ -99,7 +99,7 @@ impl Task<'_> {
     /// Verifies all states.
     ///
     /// # Errors
-    /// Those of building a state, and of starting the checker.
+    /// The errors of building a state, and of starting the checker.
     pub fn verify(&self, options: &Options<'_>, bar: &Count) -> io::Result<Verified> {
         let next = AtomicUsize::new(0);
         let stop = AtomicBool::new(false);
@@ -174,7 +174,7 @@ impl Task<'_> {
     /// Writes the image of a state to a file.
     ///
     /// # Errors
-    /// Those of building it.
+    /// The errors of building it.
     pub fn keep(
         &self,
         state: &State,

@@ -5,6 +5,7 @@
 use std::io;
 
 use daxshim_core::seccomp::{HARMLESS, Status};
+use daxshim_core::units::PAGE;
 use libc::*;
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, fork};
@@ -112,7 +113,6 @@ const OWN: &[(c_long, &[usize])] = &[
     (SYS_sync_file_range, &[BAD, 0, 0, 7]),
     (SYS_write, &[BAD, BAD, 1]),
 ];
-const PAGE: usize = 4096;
 /// An address that is free: the program itself is far away, and the kernel places nothing so low.
 const SCRATCH: usize = 1 << 30;
 const READ_WRITE: usize = (PROT_READ | PROT_WRITE) as usize;

@@ -259,7 +259,7 @@ pub unsafe fn compare(live: *const u8, durable: *const Digest, length: usize) ->
 ///
 /// # Safety
 /// As for [`for_each_different`]; and `durable` must be writable, by nobody else at the same time.
-pub unsafe fn take_over(live: *const u8, durable: *mut Digest, length: usize) -> Dirty {
+pub unsafe fn refresh(live: *const u8, durable: *mut Digest, length: usize) -> Dirty {
     // SAFETY: the caller's promise; a line that is found different is inside the range.
     unsafe {
         counted(live, durable, length, |at, digest| {
@@ -346,7 +346,7 @@ mod tests {
         assert_eq!((before.lines, before.pages), (4, 3));
         assert_eq!(before.end, (3 * PAGE + LINE) as u64);
         // SAFETY: aligned, and inside both.
-        let taken = unsafe { take_over(live.0.as_ptr(), durable.as_mut_ptr(), PAGE) };
+        let taken = unsafe { refresh(live.0.as_ptr(), durable.as_mut_ptr(), PAGE) };
         assert_eq!((taken.lines, taken.first, taken.end), (2, 0, 128));
         let after = compared(&live, &durable, LENGTH);
         assert_eq!((after.lines, after.first), (2, PAGE as u64));
@@ -357,7 +357,7 @@ mod tests {
         for length in [1, 8, 63, 65, 100, LENGTH - 1] {
             let (mut live, mut durable) = pair();
             // SAFETY: aligned, and inside both.
-            unsafe { take_over(live.0.as_ptr(), durable.as_mut_ptr(), length) };
+            unsafe { refresh(live.0.as_ptr(), durable.as_mut_ptr(), length) };
             let last = (length - 1) / LINE;
             assert!(digests(&live.0[..length]).eq(durable[..=last].iter().copied()));
             live.0[length..].fill(8);

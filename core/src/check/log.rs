@@ -6,7 +6,7 @@
 
 use super::Code;
 use super::lines::Dirty;
-use super::modules::Mapping;
+use crate::maps::Mapping;
 use crate::report::{PATH_LEN, store_bytes};
 use core::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
@@ -278,27 +278,26 @@ impl Log {
     }
 
     /// Adds a mapping of code, unless it is there.
-    pub fn add_module(&self, mapping: &Mapping) {
-        if !mapping.executable || mapping.path().is_empty() {
+    pub fn add_module(&self, mapping: &Mapping<'_>) {
+        if !mapping.is_executable() || mapping.path.is_empty() {
             return;
         }
+        let (first, behind) = (mapping.start as u64, mapping.end as u64);
         for module in &self.modules {
-            let claimed = module.start.compare_exchange(
-                0,
-                mapping.start,
-                Ordering::Relaxed,
-                Ordering::Relaxed,
-            );
+            let claimed =
+                module
+                    .start
+                    .compare_exchange(0, first, Ordering::Relaxed, Ordering::Relaxed);
             match claimed {
                 Ok(_) => {
                     module.offset.store(mapping.offset, Ordering::Relaxed);
-                    store_bytes(&module.path, mapping.path());
-                    let len = mapping.path().len() as u64;
+                    store_bytes(&module.path, mapping.path);
+                    let len = mapping.path.len().min(PATH_LEN) as u64;
                     module.path_len.store(len, Ordering::Relaxed);
-                    module.end.store(mapping.end, Ordering::Release);
+                    module.end.store(behind, Ordering::Release);
                     return;
                 }
-                Err(start) if start == mapping.start => return,
+                Err(start) if start == first => return,
                 Err(_) => {}
             }
         }

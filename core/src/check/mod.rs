@@ -10,7 +10,6 @@ pub mod codes;
 pub mod journal;
 pub mod lines;
 pub mod log;
-pub mod modules;
 pub mod shadow;
 
 pub use codes::{Code, Level};

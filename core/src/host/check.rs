@@ -170,7 +170,7 @@ impl Checked {
     /// Reads a directory.
     ///
     /// # Errors
-    /// Those of reading it. Files that are not whole are left out: their process ended before it had
+    /// The errors of reading it. Files that are not whole are left out: their process ended before it had
     /// begun.
     pub fn read(directory: &Path) -> io::Result<Checked> {
         let mut checked = Checked::default();
@@ -329,7 +329,7 @@ impl ShadowFile {
     /// The lines of the file that no sync covered since they were stored to.
     ///
     /// # Errors
-    /// Those of reading shadow and file; NotFound also where another file is there now.
+    /// The errors of reading shadow and file; NotFound also where another file is there now.
     pub fn unsynced(&self) -> io::Result<Unsynced> {
         let shadow = open(&self.shadow)?;
         let file = open(&self.path)?;

@@ -50,7 +50,7 @@ impl Reader {
     /// Opens one. `None`: it is not ready yet.
     ///
     /// # Errors
-    /// Those of opening and mapping it.
+    /// The errors of opening and mapping it.
     pub fn open(path: &Path) -> io::Result<Option<Reader>> {
         // Whatever has been put there must neither be followed nor waited for.
         let file = File::options()

@@ -113,7 +113,7 @@ pub fn could_have_dax(fd: BorrowedFd<'_>, is_being_set: bool) -> Result<(), Refu
 /// The extents, once everything is durable.
 ///
 /// # Errors
-/// Those of fsync(2) and ioctl_fiemap(2).
+/// The errors of fsync(2) and ioctl_fiemap(2).
 pub fn look(fd: BorrowedFd<'_>, size: u64) -> Result<Survey, Refusal> {
     rustix::fs::fsync(fd).map_err(call("fsync"))?;
     extents::survey(fd, size, true).map_err(call("ioctl FIEMAP"))
@@ -251,7 +251,7 @@ fn write_attribute(
 /// fsetxattr(2): sets the attribute to this record.
 ///
 /// # Errors
-/// Those of fsetxattr(2).
+/// The errors of fsetxattr(2).
 pub fn write(fd: BorrowedFd<'_>, name: &CStr, record: &Record) -> Result<(), Errno> {
     let text = record.to_text();
     rustix::fs::fsetxattr(fd, name, text.as_bytes(), XattrFlags::empty())
@@ -260,7 +260,7 @@ pub fn write(fd: BorrowedFd<'_>, name: &CStr, record: &Record) -> Result<(), Err
 /// Puts back the inode flags that the record says were set with the tag.
 ///
 /// # Errors
-/// Those of ioctl_xfs_fssetxattr(2).
+/// The errors of ioctl_xfs_fssetxattr(2).
 pub fn take_off(fd: BorrowedFd<'_>, record: &Record) -> Result<(), Refusal> {
     let mut flags = 0;
     if record.dax {

@@ -33,7 +33,7 @@ pub enum Value {
 /// fgetxattr(2): reads [`XATTR`] or [`XATTR_EMULATED`].
 ///
 /// # Errors
-/// Those of fgetxattr(2), save for the missing attribute (EBADF on an O_PATH descriptor).
+/// The errors of fgetxattr(2), save for the missing attribute (EBADF on an O_PATH descriptor).
 pub fn read(fd: BorrowedFd<'_>, name: &core::ffi::CStr) -> Result<Value, Errno> {
     let mut buffer = [0_u8; Record::MAX_LEN];
     match rustix::fs::fgetxattr(fd, name, &mut buffer) {

@@ -119,7 +119,7 @@ impl Record {
     /// As [`Record::parse`], into a place that is there already, which is of no use where that fails.
     ///
     /// # Errors
-    /// Those of [`Record::parse`].
+    /// The errors of [`Record::parse`].
     #[inline(never)]
     pub fn read(&mut self, value: &[u8]) -> Result<(), Malformed> {
         let rest = value.strip_prefix(MAGIC).ok_or(Malformed::Foreign)?;

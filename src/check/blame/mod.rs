@@ -1,27 +1,27 @@
 //! `--blame`: who stores to a page first after its last sync.
 //!
-//! Pages of files that are meant to be durable are made read-only at the program's back: when they are
-//! mapped, and again when a sync begins that makes them durable. The first store to such a page is a
-//! SIGSEGV, whose handler ([`signals`]) notes the stack for the page in the file's table
-//! ([`daxshim_core::check::blame`]), gives the page back and returns to the store. A mapping that this
-//! may happen to is *lent*: its region's attributes then have the program's own protection.
+//! Write-protects the pages of files that are meant to be durable: when they are mapped, and again when a sync begins that
+//! makes them durable. The first store to such a page is a SIGSEGV. Its handler ([`signals`]) notes the stack for the page
+//! in the file's table ([`daxshim_core::check::blame`]), restores the program's protection of the page, and returns to the
+//! store. A region whose pages may be write-protected keeps the program's own protection in its attributes.
 //!
-//! Where the kernel would store (read(2) into the mapping), the page is given back before the call, and
-//! not taken again ([`lend`](crate::hooks::lend)); nor is one that it stores to when a thread ends ([`robust`]), or that a
-//! thread's stack lies on. Where the program changes a mapping, it has all of it back before it does. The first fault that is the program's own gives everything back, and is the program's to
-//! handle, by the kernel's own delivery; the next sync begins anew.
+//! Some pages are left to the kernel, that is restored and never protected again: those that a system call is about to
+//! store to ([`kernel_stores`](crate::hooks::kernel_stores)), those that the kernel stores to when a thread ends
+//! ([`robust`]), and those of a thread's stack. Before the program changes a mapping, all of it is restored. The first fault
+//! that is the program's own restores everything, and is the program's to handle, by the kernel's own delivery; the next
+//! sync begins anew.
 //!
-//! All of that may take a quarter of the time since the process began, and a head start: beyond it pages
-//! are given back in large pieces and not taken again, and who stores to them is not known. `exact` knows
-//! no such limit.
+//! All of that may take a quarter of the time since the process began, and a head start. Beyond it pages are restored in
+//! large pieces and not protected again, and who stores to them is not known. `exact` knows no such limit.
 
 mod robust;
 pub mod signals;
 
-use super::shadows::{Part, Shadow, each_part};
+use super::shadows::{Shadow, Stretch, each_stretch};
 use super::{budget, stack, stacks};
+use crate::ground::checking;
 use crate::ground::memory::PAGE;
-use crate::ground::real::sys;
+use crate::ground::real::{sys, yield_now};
 use crate::ground::{process, thread};
 use crate::mappings::{self, Attributes, Flush, page_end};
 use core::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, AtomicUsize, Ordering};
@@ -33,17 +33,17 @@ use libc::{PROT_READ, PROT_WRITE};
 
 pub use signals::{executing, execution_failed};
 
-/// Whether pages are taken.
+/// Whether pages are write-protected.
 static ON: AtomicBool = AtomicBool::new(false);
 
-/// All that was ever lent lies between these.
+/// All that was ever write-protected lies between these.
 static LOW: AtomicUsize = AtomicUsize::new(usize::MAX);
 static HIGH: AtomicUsize = AtomicUsize::new(0);
 
-/// Threads that are giving pages back for good.
-static RELEASING: AtomicUsize = AtomicUsize::new(0);
-/// How often that was done.
-static RELEASED: AtomicUsize = AtomicUsize::new(0);
+/// Threads that are restoring pages for good.
+static RESTORING: AtomicUsize = AtomicUsize::new(0);
+/// How often pages were restored for good.
+static RESTORED: AtomicUsize = AtomicUsize::new(0);
 
 /// When it began, ns.
 static STARTED: AtomicU64 = AtomicU64::new(0);
@@ -55,13 +55,19 @@ const HEAD_START: u64 = 50_000_000;
 const SHARE: u64 = 4;
 /// What the kernel takes for a fault and the return from it, and for the store's own fault then, ns.
 const FAULT: u64 = 13_000;
-/// What is given back at once where time is short, bytes.
+/// What is restored at once where time is short, bytes.
 const PIECE: usize = 2 << 20;
+
+static PAGES: signals::Pages = signals::Pages {
+    stored,
+    restore_all,
+    give_up,
+};
 
 /// Whether the environment asks for it.
 pub fn is_asked() -> bool {
     let config = process::config();
-    config.blame && super::on() && config.check != Checking::Crash
+    config.blame && checking::on() && config.check != Checking::Crash
 }
 
 /// Begins, if it is asked for and every way to keep it from the program is there. Once, by the
@@ -70,6 +76,7 @@ pub fn start(are_turned: bool) {
     if !is_asked() {
         return;
     }
+    signals::start(&PAGES);
     let possible = are_turned && stack::is_usable() && signals::arm();
     if !possible {
         log::warn!("DAXSHIM_BLAME: who stores first cannot be noted here");
@@ -80,7 +87,7 @@ pub fn start(are_turned: bool) {
 
 /// In a forked child.
 pub fn forked() {
-    RELEASING.store(0, Ordering::Relaxed);
+    RESTORING.store(0, Ordering::Relaxed);
     signals::forked();
 }
 
@@ -108,7 +115,7 @@ fn protect(start: usize, end: usize, protection: usize) -> Result<(), i32> {
 }
 
 /// A range has just been mapped, or got this protection.
-pub fn lend(start: usize, end: usize, protection: i32) {
+pub fn write_protect(start: usize, end: usize, protection: i32) {
     if !on() || protection & PROT_WRITE == 0 {
         return;
     }
@@ -123,28 +130,30 @@ pub fn lend(start: usize, end: usize, protection: i32) {
         );
         if !lost && attributes.watched().is_some() {
             let (from, to) = (region.start.max(start), region.end.min(end));
-            mappings::lend(from, to, protection as usize);
+            mappings::keep_protection(from, to, protection as usize);
         }
         cursor = region.end;
     }
-    spend(0, || each_part(start, end, |part| take(&part)));
+    spend(0, || {
+        each_stretch(start, end, |stretch| protect_stretch(&stretch))
+    });
 }
 
-/// Whatever the record's state: what was taken must not stay so.
+/// Whatever the record's state: what was write-protected must not stay so.
 fn next(start: usize, end: usize) -> Option<Region> {
     let found = mappings::first_in(start, end.saturating_sub(start));
     let found = found.unwrap_or_else(|_| mappings::RECORD.regions.recall(start));
     found.filter(|region| region.start < end && start < region.end)
 }
 
-/// A sync of a part begins: what is stored from now on has a new writer. The caller has published a
+/// A sync of a stretch begins: what is stored from now on has a new writer. The caller has published a
 /// flush.
-pub fn cleaned(part: &Part) {
+pub fn cleaned(stretch: &Stretch) {
     if !on() {
         return;
     }
     spend(0, || {
-        let Some((_, numbers)) = numbers(part) else {
+        let Some((_, numbers)) = numbers(stretch) else {
             return;
         };
         for number in numbers {
@@ -153,26 +162,26 @@ pub fn cleaned(part: &Part) {
             }
         }
         if is_affordable() && signals::arm() {
-            take(part);
+            protect_stretch(stretch);
         }
     });
 }
 
-/// The table of a part's file, and the numbers of its pages.
-fn numbers(part: &Part) -> Option<(&'static Table, &'static Pages)> {
-    let (table, pages) = part.shadow.blame()?;
-    let pages = pages.get(part.offset / PAGE..part.end().div_ceil(PAGE))?;
+/// The table of a stretch's file, and the numbers of its pages.
+fn numbers(stretch: &Stretch) -> Option<(&'static Table, &'static Pages)> {
+    let (table, pages) = stretch.shadow.blame()?;
+    let pages = pages.get(stretch.offset / PAGE..stretch.end().div_ceil(PAGE))?;
     Some((table, pages))
 }
 
-/// Makes a part read-only, but for the pages that the kernel stores to. The caller has published a
-/// flush: who gives everything back waits for it.
-fn take(part: &Part) {
-    let (Some(protection), Some((_, numbers))) = (part.lent, numbers(part)) else {
+/// Makes a stretch read-only, but for the pages that the kernel stores to. The caller has published a
+/// flush: who restores everything waits for it.
+fn protect_stretch(stretch: &Stretch) {
+    let (Some(protection), Some((_, numbers))) = (stretch.own_protection, numbers(stretch)) else {
         return;
     };
-    // Who gives everything back for good waits for us, or has said so before we published.
-    if !part.is_meant() || !signals::is_armed() || !on() {
+    // Who restores everything for good waits for us, or has said so before we published.
+    if !stretch.is_meant() || !signals::is_armed() || !on() {
         return;
     }
     // Somebody's own system call may have put another handler there.
@@ -180,15 +189,15 @@ fn take(part: &Part) {
         give_up();
         return;
     }
-    let taken = protection & !(PROT_WRITE as usize) | PROT_READ as usize;
+    let read_only = protection & !(PROT_WRITE as usize) | PROT_READ as usize;
     // Too many mappings, or threads that cannot be looked at.
-    let mut done = spare();
+    let mut done = leave_kernels();
     let before = kernels(numbers);
-    done = done && protect_runs(part, numbers, taken, |number| number != BY_KERNEL);
-    done = done && spare();
+    done = done && protect_runs(stretch, numbers, read_only, |number| number != BY_KERNEL);
+    done = done && leave_kernels();
     if kernels(numbers) != before {
         // They have become so since they were looked at.
-        done &= protect_runs(part, numbers, protection, |number| number == BY_KERNEL);
+        done &= protect_runs(stretch, numbers, protection, |number| number == BY_KERNEL);
     }
     if !done {
         give_up();
@@ -201,14 +210,14 @@ fn kernels(numbers: &Pages) -> usize {
     numbers.iter().filter(is_kernels).count()
 }
 
-/// Protects each run of a part's pages that are meant; whether that could be done.
+/// Protects each run of a stretch's pages that are meant; whether that could be done.
 fn protect_runs(
-    part: &Part,
+    stretch: &Stretch,
     numbers: &Pages,
     protection: usize,
     is_meant: impl Fn(u16) -> bool,
 ) -> bool {
-    let first = part.address & !(PAGE - 1);
+    let first = stretch.address & !(PAGE - 1);
     let mut page = 0;
     while page < numbers.len() {
         let rest = numbers.get(page..).unwrap_or(&[]).iter();
@@ -224,12 +233,12 @@ fn protect_runs(
 }
 
 /// Leaves to the kernel what it stores to when a thread ends, and stacks; whether that is known.
-fn spare() -> bool {
+fn leave_kernels() -> bool {
     let here = 0u8;
     leave_stack(&raw const here as usize);
-    robust::each_place(|place| match place {
-        robust::Place::Word(word) => leave(word, WORD),
-        robust::Place::Thread(address) => leave_stack(address),
+    robust::each_store(|store| match store {
+        robust::KernelStore::Word(word) => leave(word, WORD),
+        robust::KernelStore::Thread(address) => leave_stack(address),
     })
 }
 
@@ -240,7 +249,9 @@ const WORD: usize = 4;
 fn leave(address: usize, length: usize) {
     if reaches(address, length) {
         let end = page_end(address, length);
-        each_part(address & !(PAGE - 1), end, |part| disown(&part));
+        each_stretch(address & !(PAGE - 1), end, |stretch| {
+            leave_stretch(&stretch)
+        });
     }
 }
 
@@ -253,13 +264,13 @@ pub fn cloning(stack: usize, words: [usize; 2]) {
         leave_stack(stack - 1);
     }
     for word in words {
-        lend_to_kernel(word, WORD);
+        leave_to_kernel(word, WORD);
     }
 }
 
-/// Makes the pages of a part the kernel's: they get writable, if they were not its own already.
-fn disown(part: &Part) {
-    let (Some(protection), Some((_, numbers))) = (part.lent, numbers(part)) else {
+/// Makes the pages of a stretch the kernel's: they get writable, if they were not its own already.
+fn leave_stretch(stretch: &Stretch) {
+    let (Some(protection), Some((_, numbers))) = (stretch.own_protection, numbers(stretch)) else {
         return;
     };
     let mut new = false;
@@ -267,8 +278,8 @@ fn disown(part: &Part) {
         new |= number.swap(BY_KERNEL, Ordering::Relaxed) != BY_KERNEL;
     }
     if new {
-        let start = part.address & !(PAGE - 1);
-        let _ = protect(start, page_end(part.address, part.length), protection);
+        let start = stretch.address & !(PAGE - 1);
+        let _ = protect(start, page_end(stretch.address, stretch.length), protection);
     }
 }
 
@@ -276,42 +287,42 @@ fn disown(part: &Part) {
 /// stack reaches nobody says, and no fault can be handled where there is none to be had.
 pub fn leave_stack(address: usize) {
     if on() && reaches(address, 1) {
-        each_part(0, usize::MAX, |part| {
-            if (part.address..part.address + part.length).contains(&address) {
-                disown(&part);
+        each_stretch(0, usize::MAX, |stretch| {
+            if (stretch.address..stretch.address + stretch.length).contains(&address) {
+                leave_stretch(&stretch);
             }
         });
     }
 }
 
-/// The program is about to change what is mapped in a range: it gets all of it back, for good. Its
-/// protection, 0 where nothing was lent.
-pub fn release(address: usize, length: usize) -> usize {
+/// The program is about to change what is mapped in a range: all of it is restored, for good. Its
+/// protection, 0 where nothing was write-protected.
+pub fn restore(address: usize, length: usize) -> usize {
     if !on() || !reaches(address, length) {
         return 0;
     }
     let mut first = 0;
-    RELEASING.fetch_add(1, Ordering::AcqRel);
+    RESTORING.fetch_add(1, Ordering::AcqRel);
     let end = page_end(address, length);
     let mut cursor = address;
     while let Some(region) = next(cursor, end) {
-        if let Some(protection) = Attributes::of(region).lent() {
+        if let Some(protection) = Attributes::of(region).own_protection() {
             let (from, to) = (region.start.max(address), region.end.min(end));
             first = if first == 0 { protection } else { first };
-            mappings::take_back(from, to);
+            mappings::forget_protection(from, to);
             let _ = protect(from, to, protection);
         }
         cursor = region.end;
     }
-    RELEASED.fetch_add(1, Ordering::Relaxed);
-    RELEASING.fetch_sub(1, Ordering::AcqRel);
+    RESTORED.fetch_add(1, Ordering::Relaxed);
+    RESTORING.fetch_sub(1, Ordering::AcqRel);
     first
 }
 
-/// Nothing is taken any more.
+/// Nothing is write-protected any more.
 pub fn give_up() {
     if ON.swap(false, Ordering::AcqRel) {
-        give_all_back();
+        restore_all();
         // Of what is stored from now on.
         for (table, _) in super::shadows::all().filter_map(Shadow::blame) {
             table.unsampled.fetch_add(1, Ordering::Relaxed);
@@ -327,13 +338,13 @@ pub fn sealing() {
     }
 }
 
-/// Everything is writable again, as far as the program has it so. Whoever takes pages must have been
+/// Everything is writable again, as far as the program has it so. Whoever protects pages must have been
 /// stopped before.
-fn give_all_back() {
+fn restore_all() {
     mappings::drain(0, usize::MAX);
     let mut cursor = 0;
     while let Some(region) = next(cursor, usize::MAX) {
-        if let Some(protection) = Attributes::of(region).lent() {
+        if let Some(protection) = Attributes::of(region).own_protection() {
             let _ = protect(region.start, region.end, protection);
         }
         cursor = region.end;
@@ -348,34 +359,34 @@ fn reaches(address: usize, length: usize) -> bool {
 /// A store was refused: whether that was our doing, and the store is to be tried again.
 fn stored(address: usize) -> bool {
     spend(FAULT, || {
-        // What is lent stays so while this lives.
+        // What the record says of the page stays so while this lives.
         let flush = Flush::publish(mappings::stack_pointer());
         let page = address & !(PAGE - 1);
         let regions = &mappings::RECORD.regions;
         // A writer at work waits for this flush, so it is not waited for.
         let is_changing = regions.at_or_after(page).is_err() && !regions.is_missed();
-        let lent = regions
+        let own_protection = regions
             .recall(page)
             .filter(|region| (region.start..region.end).contains(&page))
-            .and_then(|region| Some((region, Attributes::of(region).lent()?)));
+            .and_then(|region| Some((region, Attributes::of(region).own_protection()?)));
         if flush.is_some()
-            && let Some((region, protection)) = lent
+            && let Some((region, protection)) = own_protection
         {
-            let given = give(region, page, protection);
-            // As one, it needs no room for a mapping more.
-            return given.or_else(|_| protect(region.start, region.end, protection)) == Ok(());
+            let restored = restore_page(region, page, protection);
+            // Restored as a whole, the region is one mapping, for which there is room.
+            return restored.or_else(|_| protect(region.start, region.end, protection)) == Ok(());
         }
         is_changing || is_passing(address)
     })
 }
 
-/// Gives back the page of the first store, or, where time is short, more.
-fn give(region: Region, page: usize, protection: usize) -> Result<(), i32> {
-    let Some(part) = Part::of(region, page, page + PAGE) else {
+/// Restores the page of the first store, or, where time is short, more.
+fn restore_page(region: Region, page: usize, protection: usize) -> Result<(), i32> {
+    let Some(stretch) = Stretch::of(region, page, page + PAGE) else {
         // Behind the file's last page, where a store is SIGBUS.
         return protect(page, page + PAGE, protection);
     };
-    let Some((table, [number])) = numbers(&part) else {
+    let Some((table, [number])) = numbers(&stretch) else {
         return protect(page, page + PAGE, protection);
     };
     if !is_affordable() {
@@ -403,17 +414,16 @@ fn give(region: Region, page: usize, protection: usize) -> Result<(), i32> {
     protect(page, page + PAGE, protection)
 }
 
-/// Whether a fault in what is not lent may have been: it was given back since, or is being so. Then
+/// Whether a fault in what is not protected may have been of ours: it was restored since, or is being restored. Then
 /// the same does not happen again.
 fn is_passing(address: usize) -> bool {
     static LAST: [AtomicUsize; 3] = [const { AtomicUsize::new(0) }; 3];
-    if RELEASING.load(Ordering::Acquire) > 0 {
-        // SAFETY: takes nothing.
-        let _ = unsafe { sys!(SYS_sched_yield) };
+    if RESTORING.load(Ordering::Acquire) > 0 {
+        yield_now();
         return true;
     }
-    let released = RELEASED.load(Ordering::Relaxed);
-    let now = [mappings::thread(), address, released];
+    let restored = RESTORED.load(Ordering::Relaxed);
+    let now = [mappings::thread(), address, restored];
     let mut again = true;
     for (last, now) in LAST.iter().zip(now) {
         again &= last.swap(now, Ordering::Relaxed) == now;
@@ -422,26 +432,27 @@ fn is_passing(address: usize) -> bool {
 }
 
 /// The kernel is about to store to a range, or may do so later: it gets the pages, for good.
-pub fn lend_to_kernel(address: usize, length: usize) {
+pub fn leave_to_kernel(address: usize, length: usize) {
     if !reaches(address, length) {
         return;
     }
     let end = page_end(address, length);
     let mut new = false;
-    each_part(address & !(PAGE - 1), end, |part| {
-        for number in numbers(&part).map_or(&[][..], |(_, numbers)| numbers) {
-            new |= part.lent.is_some() && number.swap(BY_KERNEL, Ordering::Relaxed) != BY_KERNEL;
+    each_stretch(address & !(PAGE - 1), end, |stretch| {
+        for number in numbers(&stretch).map_or(&[][..], |(_, numbers)| numbers) {
+            new |= stretch.own_protection.is_some()
+                && number.swap(BY_KERNEL, Ordering::Relaxed) != BY_KERNEL;
         }
     });
     if !new {
         return;
     }
-    // Whoever takes pages and has not seen that yet.
+    // For whoever protects pages and has not seen that yet.
     mappings::drain(address & !(PAGE - 1), end);
-    each_part(address & !(PAGE - 1), end, |part| {
-        if let Some(protection) = part.lent {
-            let start = part.address & !(PAGE - 1);
-            let _ = protect(start, page_end(part.address, part.length), protection);
+    each_stretch(address & !(PAGE - 1), end, |stretch| {
+        if let Some(protection) = stretch.own_protection {
+            let start = stretch.address & !(PAGE - 1);
+            let _ = protect(start, page_end(stretch.address, stretch.length), protection);
         }
     });
 }

@@ -2,7 +2,7 @@
 //! (handle_futex_death in kernel/futex/core.c). In a page that is read-only it lets that be, and the
 //! mutex's next owner waits for ever.
 //!
-//! A mutex is looked for before pages are taken, and once more after: one that was locked in between is
+//! A mutex is looked for before pages are write-protected, and once more after: one that was locked in between is
 //! found then, as from then on a lock is a store that faults, with the mutex in the list as pending. What
 //! remains is a thread that first locks a page's mutex and is killed, both within these few µs.
 
@@ -38,7 +38,7 @@ impl Head {
 }
 
 /// What a thread's end may store to.
-pub enum Place {
+pub enum KernelStore {
     /// A mutex's word.
     Word(usize),
     /// Somewhere in what libc keeps for the thread, which lies on the thread's stack: there the kernel
@@ -61,7 +61,7 @@ pub fn pending() -> Option<usize> {
 }
 
 /// Calls `look` for each place. Whether all threads could be looked at.
-pub fn each_place(mut look: impl FnMut(Place)) -> bool {
+pub fn each_store(mut look: impl FnMut(KernelStore)) -> bool {
     // If the present thread's can be read, so can all.
     let own = match head_of(0) {
         Ok(0) => true,
@@ -81,20 +81,20 @@ pub fn each_place(mut look: impl FnMut(Place)) -> bool {
 }
 
 /// Whether it could be read.
-fn each_of(head: usize, look: &mut impl FnMut(Place)) -> bool {
-    look(Place::Thread(head));
+fn each_of(head: usize, look: &mut impl FnMut(KernelStore)) -> bool {
+    look(KernelStore::Thread(head));
     let Some(list) = read_value::<Head>(head) else {
         return false;
     };
     if let Some(word) = list.pending() {
-        look(Place::Word(word));
+        look(KernelStore::Word(word));
     }
     let mut entry = list.first;
     for _ in 0..ROBUST_LIST_LIMIT {
         if entry & !IS_PI == head {
             break;
         }
-        look(Place::Word(list.word(entry)));
+        look(KernelStore::Word(list.word(entry)));
         match read_value(entry & !IS_PI) {
             Some(next) => entry = next,
             None => break,

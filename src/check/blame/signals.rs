@@ -1,17 +1,15 @@
-//! SIGSEGV is ours, and the program is not to notice: it sees the disposition that it has set, and gets
-//! its own faults by the kernel's own delivery.
+//! Takes SIGSEGV for itself, unnoticed by the program: it sees the disposition that it has set, and gets its own faults by
+//! the kernel's own delivery.
 //!
-//! A fault while SIGSEGV is blocked kills. So it is left out of every mask that the program sets, by
-//! libc's functions: of a thread, of a handler, of a wait. So does one while it is ignored: what the
-//! program ignores is ignored by our handler, and by the kernel again when another program is executed,
-//! which inherits that.
+//! A fault kills the process while SIGSEGV is blocked or ignored. So SIGSEGV is left out of every mask that the program
+//! sets by libc's functions: of a thread, of a handler, of a wait. Where the program ignores SIGSEGV, our handler does so in
+//! the kernel's place; before another program is executed, which inherits that, the kernel is told to ignore it again.
 
 use super::super::stacks;
-use super::{give_all_back, give_up, stored};
 use crate::entry::slot::{Call, Step};
 use crate::ground::memory::{read_value, write_value};
 use crate::ground::process;
-use crate::ground::real::{SignalsBlocked, sys};
+use crate::ground::real::{SignalsBlocked, sys, yield_now};
 use core::arch::naked_asm;
 use core::ffi::{c_int, c_void};
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -19,6 +17,7 @@ use libc::{
     SA_NODEFER, SA_ONSTACK, SA_RESTART, SA_SIGINFO, SIG_BLOCK, SIG_IGN, SIG_UNBLOCK, SIGSEGV,
     siginfo_t,
 };
+use once_cell::race::OnceRef;
 use parking_lot::lock_api::RawMutex as _;
 
 /// asm/signal.h of x86.
@@ -107,6 +106,29 @@ impl Action {
     }
 }
 
+/// What is to be done about pages, which is the caller of [`arm`]'s to know.
+pub struct Pages {
+    /// A store to this address was refused: whether that was our doing, and the store is to be tried again.
+    pub stored: fn(usize) -> bool,
+    /// Makes every page writable that the program has so.
+    pub restore_all: fn(),
+    /// The same, and no page is protected again.
+    pub give_up: fn(),
+}
+
+static PAGES: OnceRef<Pages> = OnceRef::new();
+
+/// Says what is to be done about pages. Once, by the constructor.
+pub fn start(pages: &'static Pages) {
+    let _ = PAGES.set(pages);
+}
+
+fn give_up() {
+    if let Some(pages) = PAGES.get() {
+        (pages.give_up)();
+    }
+}
+
 /// What the program has set for SIGSEGV.
 static PROGRAM: [AtomicU64; 4] = [const { AtomicU64::new(0) }; 4];
 /// Whether the kernel has ours.
@@ -139,8 +161,7 @@ fn changing<T>(change: impl Fn() -> T) -> T {
         if let Some(result) = try_changing(&change) {
             return result;
         }
-        // SAFETY: takes nothing.
-        let _ = unsafe { sys!(SYS_sched_yield) };
+        yield_now();
     }
 }
 
@@ -163,8 +184,8 @@ pub fn forked() {
     }
 }
 
-/// Takes SIGSEGV over, if it is not ours; whether it is. Waits for nobody: who gives everything back
-/// waits for those who take.
+/// Takes SIGSEGV over, if it is not ours; whether it is. Waits for nobody: who restores everything
+/// waits for those who protect.
 pub fn arm() -> bool {
     if ARMED.load(Ordering::Acquire) {
         return true;
@@ -216,7 +237,9 @@ pub fn hand_over() {
     changing(|| {
         if ARMED.swap(false, Ordering::AcqRel) {
             // First of all: from then on other threads' faults are the program's.
-            give_all_back();
+            if let Some(pages) = PAGES.get() {
+                (pages.restore_all)();
+            }
             let action = program().unblocking(SIGSEGV);
             let _ = Action::exchange(SIGSEGV, Some(action));
         }
@@ -245,7 +268,8 @@ extern "C" fn enter(_: c_int, info: *mut siginfo_t, context: *mut c_void) {
     // SAFETY: a fault's siginfo has its address.
     let address = unsafe { info.si_addr() } as usize;
     let is_store = register(registers, libc::REG_ERR) & IS_STORE != 0;
-    if info.si_code == SEGV_ACCERR && is_store && stored(address) {
+    let stored = |pages: &Pages| (pages.stored)(address);
+    if info.si_code == SEGV_ACCERR && is_store && PAGES.get().is_some_and(stored) {
         return;
     }
     if sent && program().is_ignored() {
@@ -272,7 +296,7 @@ pub fn executing() {
     }
 }
 
-/// It was not.
+/// The execution that [`executing`] was told of has failed.
 pub fn execution_failed() {
     if is_armed() && program().is_ignored() && !process::is_owner() {
         let _ = Action::exchange(SIGSEGV, Some(program().replaced()));

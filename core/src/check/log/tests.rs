@@ -110,9 +110,7 @@ fn who_maps_it_again_takes_the_note_back() {
 #[test]
 fn modules_and_files_are_listed_once() {
     let log = log();
-    let mut parser = super::super::modules::Parser::new();
-    let line = b"1000-3000 r-xp 2000 0:0 1 /lib/a\n";
-    let module = line.iter().find_map(|&b| parser.push(b)).unwrap();
+    let module = crate::maps::Mapping::parse(b"1000-3000 r-xp 2000 0:0 1 /lib/a").unwrap();
     log.add_module(&module);
     log.add_module(&module);
     assert!(log.knows(0x1000) && log.knows(0x2fff) && !log.knows(0x3000));

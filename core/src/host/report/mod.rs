@@ -77,7 +77,7 @@ pub struct Unreadable {
 /// The report files that are in a directory, by name.
 ///
 /// # Errors
-/// Those of reading the directory.
+/// The errors of reading the directory.
 pub fn report_files(directory: &Path) -> io::Result<BTreeSet<OsString>> {
     let mut names = BTreeSet::new();
     for entry in directory.read_dir()? {
@@ -99,7 +99,7 @@ impl Report {
     /// Reads the report files of a directory, save for those named `before`.
     ///
     /// # Errors
-    /// Those of reading the directory; what is wrong with a file goes into `unreadable`.
+    /// The errors of reading the directory; what is wrong with a file goes into `unreadable`.
     pub fn read(directory: &Path, before: &BTreeSet<OsString>) -> io::Result<Report> {
         let mut report = Report::default();
         let mut moments = Vec::new();
