@@ -27,7 +27,7 @@ pub struct Flush(&'static Place);
 impl Flush {
     /// Publishes one, of anything until something is looked up. `None` if there is no place. `frame`: the
     /// stack pointer of who asks, at best as it was when the program called.
-    #[inline]
+    #[inline(always)]
     pub fn publish(frame: usize) -> Option<Flush> {
         let flush = Flush::publish_remembered(frame)?;
         RECORD.reach_anywhere(flush.0);
@@ -44,7 +44,17 @@ impl Flush {
     /// The mapping that holds `address`, or the next above it. Up to its end, or the file's, it may be
     /// touched until another is looked up. `None` also where a writer was in the way: the kernel's way is
     /// always right. What is plainly flushable is remembered for [`quick`](crate::sync::quick).
+    #[inline(always)]
     pub fn at_or_after(&self, address: usize) -> Option<Region> {
+        match self.look_up_at_once(address) {
+            Ok(found) => found,
+            Err(Busy) => self.at_or_after_when_busy(address),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn at_or_after_when_busy(&self, address: usize) -> Option<Region> {
         match self.look_up(address) {
             Ok(found) => found,
             Err(Busy) => {
@@ -86,6 +96,7 @@ impl Flush {
         Err(Busy)
     }
 
+    #[inline(always)]
     fn look_up_at_once(&self, address: usize) -> Result<Option<Region>, Busy> {
         let is_plain = |region: &Region| Attributes::of(*region).is_plainly_flushable();
         RECORD.look_up(self.0, address, is_plain)

@@ -34,7 +34,7 @@ fn owes_nothing(call: &Call) -> bool {
 }
 
 /// A published flush. `None`: there is no place, or what was let through has made the record worthless.
-#[inline]
+#[inline(always)]
 pub(super) fn publish(frame: usize) -> Option<Flush> {
     if audit::was_let_through() {
         return None;

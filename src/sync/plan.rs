@@ -65,6 +65,7 @@ impl Request {
     }
 
     /// The part that begins at `cursor`.
+    #[inline]
     pub(super) fn part(&self, flush: &Flush, cursor: usize) -> Part {
         let kernel_until = |end: usize, how| Part {
             end: end.min(self.end),
