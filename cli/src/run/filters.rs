@@ -93,6 +93,7 @@ const OWN: &[(c_long, &[usize])] = &[
     (SYS_prctl, &[PR_GET_TID_ADDRESS as usize, BAD]),
     (SYS_prctl, &[25, BAD]), // PR_GET_TSC
     (SYS_pread64, &[BAD, BAD, 1, 0]),
+    (SYS_prlimit64, &[0, RLIMIT_FSIZE as usize, 0, BAD]),
     (SYS_prlimit64, &[0, RLIMIT_NOFILE as usize, 0, BAD]),
     (SYS_process_madvise, &[BAD, 0, 0, 0, 0]),
     (SYS_process_vm_readv, &[0, 0, 0, 0, 0, 0]),
@@ -279,6 +280,7 @@ mod tests {
             "core/src/tag/mod.rs",
             // By the constructor, with calls that the loader makes too.
             "core/src/seccomp.rs",
+            "src/ground/allocate.rs",
             "src/ground/logger.rs",
             "src/ground/page.rs",
             "src/tag/audit.rs",
