@@ -8,6 +8,8 @@
 //! cachestat(2) on files of a filesystem without DAX ([`counts_dirty`]). On DAX nothing takes its place: the kernel
 //! tells nobody which lines it would still write back, and cachestat there is an oops (fuzz.c). That what a sync
 //! was given is written back on DAX is for tests/flush.rs, tests/check.rs and tests/crash.rs to see.
+//!
+//! Longer than other files: a program is made, run and shrunk by one state.
 
 use crate::{Failed, Shim, fail, program, scene};
 use daxshim_core::contract::{Effect, Mode, Operation, Policy, Subject, Verdict, verdict};

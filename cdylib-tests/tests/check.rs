@@ -1,5 +1,7 @@
 //! `daxshim check`: each seeded bug of programs/check is found, at its place, and nothing else; and
 //! nothing at all in its corrected twin.
+//!
+//! Longer than other files: the table of seeded bugs, and a test for each thing that the command promises.
 
 use daxshim_tests::{Failed, Outcome, Scene, Shim, Tag, built, fail, program, scene};
 use libtest_mimic::{Arguments, Trial};

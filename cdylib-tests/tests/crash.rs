@@ -1,5 +1,7 @@
 //! `daxshim crash`: each wrong sync order of programs/crash is found, at its place; and nothing in its
 //! corrected twin.
+//!
+//! Longer than other files: a test for each thing that the command promises.
 
 use daxshim_tests::{Failed, Outcome, Scene, Shim, Tag, built, fail, program, scene};
 use libtest_mimic::{Arguments, Trial};

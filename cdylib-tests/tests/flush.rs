@@ -1,4 +1,6 @@
 //! What msync on a sync mapping does to the cache, instruction by instruction.
+//!
+//! Longer than other files: a test for each way that a sync takes.
 
 use daxshim_core::host::report::Report;
 use daxshim_core::report;
@@ -433,7 +435,7 @@ fn contention_is_counted() -> Outcome {
             .with("DAXSHIM_FLUSH", "user")
             .with("DAXSHIM_REPORT", &report);
         trace(
-            shim.command(program("trace_msync"))
+            shim.command(program("sync/trace_msync"))
                 .args(["msync".as_ref(), scene.dir().as_os_str(), case.as_ref()])
                 .current_dir(scene.dir()),
         )?;

@@ -1,5 +1,7 @@
 //! `daxshim ab`, with the real library: `cargo build --release` first. Figures that depend on the
 //! clock are never looked at, only counts.
+//!
+//! Longer than other files: a test for each thing that the command promises.
 
 mod common;
 
@@ -361,7 +363,16 @@ fn fail_if_slower_is_1_where_b_surely_is() {
         &[&options[..], &["--fail-if-slower", "5"]].concat(),
         faster,
     );
-    assert_eq!(ran.code, Some(0), "{ran:?}");
+    // Of a comparison in which nothing was accelerated, that is no success.
+    assert_eq!(ran.code, Some(125), "{ran:?}");
+    ran.says("Nothing was accelerated");
+    let file = scratch.emulated("data");
+    let ran = ab(["--runs", "2", "--warmup", "0", "--flush", "user"])
+        .args(["--fail-if-slower", "100000", "--", actor()])
+        .arg(&file)
+        .arg("msync")
+        .succeeds();
+    ran.says("daxshim ab");
 }
 
 #[test]

@@ -1,4 +1,6 @@
 //! The command on filesystems without DAX: emulated tags, bad input, errors. Needs root.
+//!
+//! Longer than other files: a test for each errno and each thing that is said.
 
 mod common;
 

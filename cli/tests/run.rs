@@ -1,6 +1,8 @@
 //! `daxshim run`, with the real library beside the real command: `cargo build --release` first.
 //!
 //! `DAXSHIM_BIN_DIR` names the directory of both; the default is the workspace's target/release.
+//!
+//! Longer than other files: a test for each thing that the command promises.
 
 mod common;
 

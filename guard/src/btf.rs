@@ -1,6 +1,8 @@
 //! Reads the kernel's own description of its types: `/sys/kernel/btf/vmlinux`
 //! (Documentation/bpf/btf.rst). Only what the programs ask for: where fields of structs lie, and what
 //! functions take.
+//!
+//! Longer than other files: one format, and its tests on a BTF made by hand.
 
 use std::fs;
 

@@ -5,6 +5,8 @@
 //! been tested, and goes by one: whoever is killed in between leaves a directory of another name,
 //! which is [`State::Half`] and is cleared by the next start or stop. Changes are made one at a time,
 //! under a lock on the directory that it lies in.
+//!
+//! Longer than other files: what is pinned is made, tested, taken over and cleared by one state.
 
 use std::fs::{self, DirBuilder, File};
 use std::os::fd::{AsRawFd, OwnedFd};

@@ -1,6 +1,8 @@
 //! The format of a trace: a head, then records, some with content behind (scripts/powercut.d/plugin/trace.h).
 //!
 //! Sizes are its own, too: what judges the library shares no code with it.
+//!
+//! Longer than other files: a reader that trusts nothing, and its tests on traces made by hand.
 
 use std::path::Path;
 

@@ -1,6 +1,8 @@
 //! The table of findings: code, level, title, help, and the page of `daxshim explain`.
 //!
 //! Codes are stable: a number is never given to another finding.
+//!
+//! Longer than other files: the pages are the documentation.
 
 /// How much a finding matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

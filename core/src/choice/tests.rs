@@ -1,5 +1,7 @@
 //! The policy against a model of the kernel, by the instructions that were measured on ext4-dax and
 //! by nanoseconds of a machine whose dirty lines cost more than clean ones.
+//!
+//! Longer than other files: the model of the kernel is part of it.
 
 use super::*;
 use std::collections::HashMap;
