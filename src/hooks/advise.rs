@@ -5,14 +5,12 @@ use crate::entry::slot::{Call, Step};
 use crate::ground::memory::{PAGE, on_own_stack, read_value, vector_error};
 use crate::ground::real::{Errno, SignalsBlocked, is_sealed, sys};
 use crate::mappings::{
-    self, Attributes, Reasons, during, page_end, set_inherited, suspend, suspend_in,
+    self, Attributes, MADV_GUARD_INSTALL, Reasons, during, page_end, set_inherited, suspend,
+    suspend_in,
 };
 use crate::tag::enforce::{Earlier, enforce};
 use crate::tag::listed::subject_in;
 use daxshim_core::contract::{Effect, Operation, Subject};
-
-/// Linux 6.13, asm-generic/mman-common.h.
-const MADV_GUARD_INSTALL: i32 = 102;
 
 /// Linux 6.13, asm-generic/mman-common.h.
 const MADV_GUARD_REMOVE: i32 = 103;
@@ -32,7 +30,7 @@ pub extern "C" fn madvise(call: &mut Call) -> Step {
                 || kernel(call),
                 |regions, result| match result {
                     Ok(_) => suspend_in(regions, range, Reasons::GUARD, now),
-                    Err(libc::EINVAL) if !knows_guards(address) => Ok(()),
+                    Err(libc::EINVAL) if !mappings::knows_guards() => Ok(()),
                     // Of several mappings, the first may have been guarded.
                     Err(_) => suspend_in(regions, range, Reasons::NONE, now),
                 },
@@ -40,12 +38,6 @@ pub extern "C" fn madvise(call: &mut Call) -> Step {
         }
         advice => advise(address, length, advice, || None),
     }
-}
-
-/// Whether the kernel knows of guard pages.
-fn knows_guards(address: usize) -> bool {
-    // SAFETY: advises nothing.
-    unsafe { sys!(SYS_madvise, address & !(PAGE - 1), 0, MADV_GUARD_INSTALL) }.is_ok()
 }
 
 /// process_madvise(2), which from Linux 6.13 on takes any advice about the calling process itself;

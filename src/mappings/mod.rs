@@ -15,7 +15,7 @@ use crate::ground::checking;
 use crate::ground::files;
 use crate::ground::memory::PAGE;
 use crate::ground::page::event;
-use crate::ground::real::{SignalsBlocked, sys};
+use crate::ground::real::{SignalsBlocked, is_sealed, sys};
 use crate::ground::thread::not_alone;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use daxshim_core::record::Change;
@@ -142,10 +142,24 @@ pub fn give_up() {
 /// Whether mappings may be changed where it is not seen.
 static CHANGED_UNSEEN: AtomicBool = AtomicBool::new(false);
 
-/// From now on mappings may be changed where it is not seen: nothing is flushed from user space any more.
+/// Linux 6.13, asm-generic/mman-common.h; in mappings of files since 6.15.
+pub const MADV_GUARD_INSTALL: i32 = 102;
+
+/// Whether the kernel knows of guard pages.
+pub fn knows_guards() -> bool {
+    // SAFETY: advises nothing.
+    is_sealed() || unsafe { sys!(SYS_madvise, 0, 0, MADV_GUARD_INSTALL) }.is_ok()
+}
+
+/// From now on guard pages may be put into mappings where it is not seen: nothing is flushed from user space
+/// any more. Other advice of which nothing is seen keeps no flush from being right: what a page is taken from
+/// comes back with the next load.
 #[cold]
 #[inline(never)]
 pub fn changes_unseen() {
+    if !knows_guards() {
+        return;
+    }
     CHANGED_UNSEEN.store(true, Ordering::SeqCst);
     suspend(0, usize::MAX, Reasons::ELSEWHERE);
 }
