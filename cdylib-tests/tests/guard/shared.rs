@@ -115,7 +115,8 @@ pub fn refusals_of(path: &Path) -> Result<Vec<bool>, Failed> {
     let attempts = [
         opened.write_at(&byte, 0).map(drop),
         fs::set_permissions(path, mode),
-        rustix::fs::setxattr(path, "user.present", b"yes", flags).map_err(Into::into),
+        // Of user attributes tmpfs knows from Linux 6.6 on.
+        rustix::fs::setxattr(path, "trusted.present", b"yes", flags).map_err(Into::into),
         fs::hard_link(path, &beside),
     ];
     let _ = fs::remove_file(&beside);
