@@ -3,12 +3,9 @@
 use crate::entry::slot::{Call, Check, Slot, Step};
 use crate::entry::trampoline::NUMBERS;
 use crate::ground::descriptors;
-use crate::mappings;
 use core::arch::naked_asm;
 use core::mem::offset_of;
 use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
-use daxshim_core::record::offset;
-use daxshim_core::regions::Regions;
 
 /// Of one system call that libc makes itself.
 #[repr(C)]
@@ -153,132 +150,6 @@ pub unsafe extern "C" fn site_enter() {
         slot = const offset_of!(Call, slot),
         ask = sym ask_at_site,
         around = sym site_around,
-    )
-}
-
-/// The types of requests (linux/ioctl.h: the second byte of the number) that ioctl(2)'s hook looks at.
-pub const IOCTL_TYPES: [u8; 7] = [0x94, 0x66, 0x58, 0x76, 0x4c, 0xf5, 0xaa];
-
-/// Before [`site_enter`], where libc makes ioctl(2): requests of other types, which are those about
-/// terminals and sockets, go on at once.
-///
-/// # Safety
-/// Only to be jumped to by a stub.
-#[unsafe(naked)]
-pub unsafe extern "C" fn ioctl_site_enter() {
-    naked_asm!(
-        ".cfi_startproc simple",
-        ".cfi_def_cfa rsp, 0",
-        ".cfi_register rip, rcx",
-        "mov eax, esi",
-        "shr eax, 8",
-        "cmp al, {a}",
-        "je {enter}",
-        "cmp al, {b}",
-        "je {enter}",
-        "cmp al, {c}",
-        "je {enter}",
-        "cmp al, {d}",
-        "je {enter}",
-        "cmp al, {e}",
-        "je {enter}",
-        "cmp al, {f}",
-        "je {enter}",
-        "cmp al, {g}",
-        "je {enter}",
-        "mov eax, [r11 + {number}]",
-        "jmp rcx",
-        ".cfi_endproc",
-        a = const IOCTL_TYPES[0],
-        b = const IOCTL_TYPES[1],
-        c = const IOCTL_TYPES[2],
-        d = const IOCTL_TYPES[3],
-        e = const IOCTL_TYPES[4],
-        f = const IOCTL_TYPES[5],
-        g = const IOCTL_TYPES[6],
-        number = const NUMBER,
-        enter = sym site_enter,
-    )
-}
-
-/// Before [`site_enter`], where a range of mappings is changed: on at once while nothing is recorded, or
-/// where nothing ever was. malloc and its like are that frequent.
-///
-/// # Safety
-/// Only to be jumped to by a stub.
-#[unsafe(naked)]
-pub unsafe extern "C" fn map_site_enter() {
-    naked_asm!(
-        ".cfi_startproc simple",
-        ".cfi_def_cfa rsp, 0",
-        ".cfi_register rip, rcx",
-        "cmp qword ptr [rip + {record} + {len}], 0",
-        "je 2f",
-        "mov rax, rdi",
-        "add rax, rsi",
-        "jc {enter}",
-        "cmp rax, [rip + {lowest}]",
-        "jbe 2f",
-        "cmp rdi, [rip + {highest}]",
-        "jb {enter}",
-        "2:",
-        "mov eax, [r11 + {number}]",
-        "jmp rcx",
-        ".cfi_endproc",
-        record = sym mappings::RECORD,
-        len = const offset::REGIONS + Regions::LEN,
-        lowest = sym mappings::LOWEST,
-        highest = sym mappings::HIGHEST,
-        number = const NUMBER,
-        enter = sym site_enter,
-    )
-}
-
-/// The same for mremap(2), unless it takes another place than a free one, or is to map the pages twice.
-///
-/// # Safety
-/// Only to be jumped to by a stub.
-#[unsafe(naked)]
-pub unsafe extern "C" fn mremap_site_enter() {
-    naked_asm!(
-        ".cfi_startproc simple",
-        ".cfi_def_cfa rsp, 0",
-        ".cfi_register rip, rcx",
-        "test r10b, {fixed}",
-        "jnz {enter}",
-        "test rsi, rsi",
-        "jnz {map_enter}",
-        "jmp {enter}",
-        ".cfi_endproc",
-        fixed = const libc::MREMAP_FIXED,
-        enter = sym site_enter,
-        map_enter = sym map_site_enter,
-    )
-}
-
-/// Before [`site_enter`], where mmap(2) is called: memory of no file goes on at once, as it takes a free
-/// place, if it is not given one. What is recorded there still, another thread's munmap(2) is about to forget,
-/// and has taken from flushes already.
-///
-/// # Safety
-/// Only to be jumped to by a stub.
-#[unsafe(naked)]
-pub unsafe extern "C" fn mmap_site_enter() {
-    naked_asm!(
-        ".cfi_startproc simple",
-        ".cfi_def_cfa rsp, 0",
-        ".cfi_register rip, rcx",
-        "mov eax, r10d",
-        "and eax, {anonymous} | {fixed}",
-        "cmp eax, {anonymous}",
-        "jne {enter}",
-        "mov eax, [r11 + {number}]",
-        "jmp rcx",
-        ".cfi_endproc",
-        anonymous = const libc::MAP_ANONYMOUS,
-        fixed = const libc::MAP_FIXED,
-        number = const NUMBER,
-        enter = sym site_enter,
     )
 }
 

@@ -25,10 +25,11 @@
 //! another thread at work already), nothing is, and the report says so; then the symbols are what is
 //! hooked.
 
-use crate::entry::shortcut::close_site_enter;
+use crate::entry::shortcut::{
+    close_site_enter, ioctl_site_enter, map_site_enter, mmap_site_enter, mremap_site_enter,
+};
 use crate::entry::site::{
-    CANCELLABLE, SITES_BY_NUMBER, SiteSlot, cancellable_enter, ioctl_site_enter, map_site_enter,
-    mmap_site_enter, mremap_site_enter, site_by_number, site_enter,
+    CANCELLABLE, SITES_BY_NUMBER, SiteSlot, cancellable_enter, site_by_number, site_enter,
 };
 use crate::entry::slot::Slot;
 use crate::entry::stubs::{

@@ -6,7 +6,7 @@ use super::descriptors::forget_result;
 use super::flags;
 use super::range::{answer, is_no_range, kernel};
 use super::write::is_open_for_writing;
-use crate::entry::site::IOCTL_TYPES;
+use crate::entry::shortcut::IOCTL_TYPES;
 use crate::entry::slot::{Call, Step};
 use crate::ground::memory::read_value;
 use crate::ground::place::{Place, borrow, open_flags};
