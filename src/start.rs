@@ -77,17 +77,15 @@ extern "C" fn start(_: c_int, _: *const *const c_char, environment: *const *cons
             for family in ["check", "pmem", "pmem2"] {
                 exports::lead_straight(family);
             }
-            for slot in exports::SYMBOLS {
-                match (slot.family, slot.number as libc::c_long) {
-                    (_, libc::SYS_msync) => slot.ask_of_recorded(),
-                    ("sync", _) => slot.ask_of_tagged(),
-                    _ => {}
-                }
-            }
         }
         for slot in exports::SYMBOLS {
-            if slot.number as libc::c_long == libc::SYS_fcntl {
-                slot.ask_of_duplicates();
+            match (slot.family, slot.number as libc::c_long) {
+                (_, libc::SYS_fcntl) => slot.ask_of_duplicates(),
+                // Check looks at syncs of all files.
+                ("sync", _) if check::on() => {}
+                ("sync", libc::SYS_msync) => slot.ask_of_recorded(),
+                ("sync", _) => slot.ask_of_tagged(),
+                _ => {}
             }
         }
         if !config.policy.deny_reads {
