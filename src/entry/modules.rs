@@ -201,9 +201,7 @@ fn look_at_all() {
     {
         page.module(b"(which modules there are is not known)");
     }
-    if on_own_stack(has_ring) != Some(false) {
-        mappings::changes_unseen();
-    }
+    mappings::changes_unseen(|| on_own_stack(has_ring) != Some(false));
     DONE.store(true, Ordering::Release);
 }
 

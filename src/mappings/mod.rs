@@ -151,13 +151,13 @@ pub fn knows_guards() -> bool {
     is_sealed() || unsafe { sys!(SYS_madvise, 0, 0, MADV_GUARD_INSTALL) }.is_ok()
 }
 
-/// From now on guard pages may be put into mappings where it is not seen: nothing is flushed from user space
-/// any more. Other advice of which nothing is seen keeps no flush from being right: what a page is taken from
+/// From now on guard pages may be put into mappings where it is not seen, if the kernel knows of any and `may_be`
+/// says so: then nothing is flushed from user space any more. Other advice of which nothing is seen keeps no flush from being right: what a page is taken from
 /// comes back with the next load.
 #[cold]
 #[inline(never)]
-pub fn changes_unseen() {
-    if !knows_guards() {
+pub fn changes_unseen(may_be: impl FnOnce() -> bool) {
+    if !knows_guards() || !may_be() {
         return;
     }
     CHANGED_UNSEEN.store(true, Ordering::SeqCst);
