@@ -29,26 +29,34 @@ pub(super) enum Piece {
 }
 
 impl Span {
+    /// The lines that need write-back of each mapping of it.
+    fn lines_of_each<'a>(&'a self, flush: &'a Flush) -> impl Iterator<Item = u64> + 'a {
+        let mut address = 0;
+        let regions = core::iter::from_fn(move || {
+            let region = flush.look_up(address).ok()??;
+            address = region.end;
+            Some(region)
+        });
+        regions.filter_map(|region| {
+            let (first, end) = self.of_region(&region)?;
+            let (first, end) = (first.max(self.first), end.min(self.last));
+            let lines = match Attributes::of(region).is_eadr() {
+                false => lines_in(first, end),
+                true => 0,
+            };
+            (first < end).then_some(lines)
+        })
+    }
+
+    /// Whether any of it is mapped.
+    pub(super) fn is_mapped(&self, flush: &Flush) -> bool {
+        self.lines_of_each(flush).next().is_some()
+    }
+
     /// How many lines of it are mapped and need write-back, those twice that are mapped twice; `None`: nothing
     /// is mapped.
     pub(super) fn lines_owed(&self, flush: &Flush) -> Option<u64> {
-        let mut owed = None;
-        let mut address = 0;
-        while let Ok(Some(region)) = flush.look_up(address) {
-            address = region.end;
-            let Some((first, end)) = self.of_region(&region) else {
-                continue;
-            };
-            let (first, end) = (first.max(self.first), end.min(self.last));
-            let lines = match Attributes::of(region).is_eadr() {
-                false if first < end => lines_in(first, end),
-                _ => 0,
-            };
-            if first < end {
-                owed = Some(owed.unwrap_or(0) + lines);
-            }
-        }
-        owed
+        self.lines_of_each(flush).reduce(|sum, lines| sum + lines)
     }
 
     /// Calls `visit` with its pieces, in order.

@@ -238,8 +238,8 @@ impl Target<'_> {
         // Only of a file that has a sync mapping is it known that this suffices.
         let (offset, length) = (self.span.first, self.span.last - self.span.first);
         self.span
-            .lines_owed(flush)
-            .map(|_| self.kernel(offset, length, done))
+            .is_mapped(flush)
+            .then(|| self.kernel(offset, length, done))
     }
 
     /// `DAXSHIM_FLUSH=user`: the lines of what is mapped, and the rest alone by the kernel, if it can be
