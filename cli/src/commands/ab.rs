@@ -152,20 +152,16 @@ impl Ab {
         // With nothing accelerated, B is not slower than A whatever it would cost.
         let is_void =
             self.fail_if_slower.is_some() && comparison.verdict.result == Finding::NotAccelerated;
-        let mut status = stopped.unwrap_or(match comparison.verdict.failed {
+        let status = stopped.unwrap_or(match comparison.verdict.failed {
             true => SLOWER,
             false if is_void => FAILED,
             false => 0,
         });
-        if !comparison.runs.is_empty()
-            && let Err(failure) = Destination::open("-".as_ref(), Content::Text)
+        let shown = (!comparison.runs.is_empty()).then(|| {
+            Destination::open("-".as_ref(), Content::Text)
                 .and_then(|to| to.write(&text::text(&comparison)))
-        {
-            failure.show();
-            if status == 0 {
-                status = FAILED;
-            }
-        }
+        });
+        let status = Failure::after_writing(status, shown);
         Ok(destinations.write(&comparison, status))
     }
 
@@ -258,8 +254,7 @@ struct Destinations {
 }
 
 impl Destinations {
-    /// Writes the documents that are wanted; the exit status. A failure must not hide that of the
-    /// program.
+    /// Writes the documents that are wanted; the exit status.
     fn write(self, comparison: &Comparison, status: u8) -> u8 {
         let written = [
             self.json.map(|to| to.write(&comparison.json())),
@@ -267,14 +262,7 @@ impl Destinations {
                 .map(|to| to.write(&markdown::markdown(comparison))),
             self.html.map(|to| to.write(&html::page(comparison))),
         ];
-        let mut status = status;
-        for failure in written.into_iter().flatten().filter_map(Result::err) {
-            failure.show();
-            if status == 0 {
-                status = FAILED;
-            }
-        }
-        status
+        Failure::after_writing(status, written.into_iter().flatten())
     }
 }
 

@@ -204,8 +204,7 @@ struct Destinations {
 }
 
 impl Destinations {
-    /// Writes the findings wherever they are wanted; the exit status. A failure must not hide that of
-    /// the program.
+    /// Writes the findings wherever they are wanted; the exit status.
     fn write(self, findings: &Findings) -> u8 {
         let text = text::text(findings);
         let shown: Vec<Finding> = findings
@@ -220,14 +219,7 @@ impl Destinations {
             write(self.sarif, || sarif::sarif(findings)),
             write(self.suppressions, || generate(&shown)),
         ];
-        let mut status = findings.exit_status;
-        for failure in written.into_iter().filter_map(Result::err) {
-            failure.show();
-            if status == 0 {
-                status = FAILED;
-            }
-        }
-        status
+        Failure::after_writing(findings.exit_status, written)
     }
 }
 

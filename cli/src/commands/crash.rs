@@ -238,14 +238,7 @@ impl Crash {
             Destination::open("-".as_ref(), Content::Text).and_then(|to| to.write(&text)),
             json.map_or(Ok(()), |to| to.write(&outcome.json())),
         ];
-        let mut status = outcome.exit_status;
-        for failure in written.into_iter().filter_map(Result::err) {
-            failure.show();
-            if status == 0 {
-                status = FAILED;
-            }
-        }
-        Ok(status)
+        Ok(Failure::after_writing(outcome.exit_status, written))
     }
 
     /// The checker, on a copy under the image's own name.

@@ -18,7 +18,7 @@ use crate::run::launch::Image;
 use crate::run::outcome::{Ended, Outcome, SCHEMA};
 use crate::run::program::{announce, cannot_run, inspect, unseen};
 use crate::run::strict::{self, Strict};
-use crate::run::{FAILED, Failure, cannot_wait, library, lookup, program_of, text, words};
+use crate::run::{Failure, cannot_wait, library, lookup, program_of, text, words};
 
 /// Run a program under the shim, and report what that did
 ///
@@ -151,19 +151,12 @@ impl Destinations {
         self.text.is_none() && self.json.is_none()
     }
 
-    /// Writes the report wherever it is wanted; the exit status. A failure must not hide that of
-    /// the program.
+    /// Writes the report wherever it is wanted; the exit status.
     fn write(self, outcome: &Outcome) -> u8 {
         let json = self.json.map(|to| to.write(&outcome.json()));
         let text = self.text.map(|to| to.write(&text::text(outcome)));
-        let mut status = outcome.ended.exit_status;
-        for failure in [json, text].into_iter().flatten().filter_map(Result::err) {
-            failure.show();
-            if status == 0 {
-                status = FAILED;
-            }
-        }
-        status
+        let written = [json, text].into_iter().flatten();
+        Failure::after_writing(outcome.ended.exit_status, written)
     }
 }
 

@@ -61,6 +61,17 @@ impl Failure {
         output::failure(&self.what, &self.why, &self.help);
     }
 
+    /// Shows what could not be written; `status`, unless that is 0 and something could not: a failure must not hide
+    /// that of the program.
+    pub fn after_writing(status: u8, written: impl IntoIterator<Item = Result<(), Failure>>) -> u8 {
+        let failures = written.into_iter().filter_map(Result::err);
+        match failures.inspect(Failure::show).count() {
+            0 => status,
+            _ if status == 0 => FAILED,
+            _ => status,
+        }
+    }
+
     /// What a command ends with; a failure is shown.
     pub fn exit_code(result: Result<u8, Failure>) -> ExitCode {
         ExitCode::from(result.unwrap_or_else(|failure| {
