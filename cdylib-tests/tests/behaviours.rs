@@ -62,6 +62,7 @@ const BEHAVIOURS: &[(&str, &str, bool)] = &[
     ("mprotect_keeps_guard", "msync", true),
     ("mprotect_keeps_key", "msync", true),
     ("mremap_moves_sync_mapping", "msync", true),
+    ("mremap_with_hole", "mremap", true),
     ("msync_after_truncate", "msync", true),
     ("msync_beyond_eof", "msync", true),
     ("msync_mlocked", "msync", true),

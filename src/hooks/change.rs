@@ -71,10 +71,18 @@ pub extern "C" fn mremap(call: &mut Call) -> Step {
     let keeps_old = old_length == 0 || flags & MREMAP_DONTUNMAP != 0;
     let is_there = || is_mapped(old, PAGE);
     let was_there = is_fixed && is_there();
+    let had_hole = replaces && !is_mapped(old, old_length.max(1));
     let settle = |regions: &Writing<'_>, result: &Result<usize, Errno>| match *result {
-        Ok(at) => mappings::relocate_in(regions, from, (at, page_end(at, new_length)), keeps_old),
-        // Of several mappings, the first may have been moved (remap_move in mm/mremap.c, from Linux 6.17 on).
-        Err(_) if was_there && !is_there() => {
+        Ok(at) => {
+            // Of several mappings, each replaces what is where it goes: what is behind a hole stays (remap_move in mm/mremap.c).
+            if had_hole {
+                regions.lose();
+            }
+            mappings::relocate_in(regions, from, (at, page_end(at, new_length)), keeps_old)
+        }
+        // Of several mappings, the first may have been moved (remap_move in mm/mremap.c, from Linux 6.17 on):
+        // then it is gone, or nobody can tell, as what was moved stays there as well.
+        Err(_) if was_there && (keeps_old || !is_there()) => {
             regions.lose();
             forget_in(regions, to.0, to.1).and(forget_unmapped(regions, from.0, from.1))
         }

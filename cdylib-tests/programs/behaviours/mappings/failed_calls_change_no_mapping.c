@@ -131,6 +131,16 @@ int main(int argc, char **argv)
 	STEP(succeeds(mremap(p, 2 * PAGE, 2 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, elsewhere)), "mremap of a page and the segment");
 	STEP(msync(p, 4 * PAGE, MS_SYNC), "msync of where they were");
 	STEP(msync(elsewhere, 2 * PAGE, MS_SYNC), "msync of where they went");
+
+	/* And stays where it was, with MREMAP_DONTUNMAP: of an empty file, of which no page can be read, over the file. */
+	map();
+	char *source = mmap(NULL, 2 * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	int empty = open(".", O_TMPFILE | O_RDWR, 0600);
+	STEP(succeeds(mmap(source, PAGE, RW, MAP_SHARED | MAP_FIXED, empty, 0)), "an empty file");
+	STEP(succeeds(shmat(segment, source + PAGE, SHM_REMAP)), "a segment behind it");
+	STEP(succeeds(mremap(source, 2 * PAGE, 2 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP, p)),
+	     "mremap of both over the file, MREMAP_DONTUNMAP");
+	STEP(msync(p, 4 * PAGE, MS_SYNC), "msync of where they went, and of the file behind");
 	shmctl(segment, IPC_RMID, NULL);
 	return end();
 }
