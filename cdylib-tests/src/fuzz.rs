@@ -494,6 +494,9 @@ impl Files {
             };
             tag(&path, &options).map_err(|e| e.to_string())?;
         }
+        // As tagging does: on ext4 the pages of a large folio that was clean and is then changed and cut short count as
+        // dirty after fdatasync(2) too (Linux 6.18).
+        fs::File::open(&path)?.sync_all()?;
         self.names.push(path);
         Ok(())
     }

@@ -70,6 +70,8 @@ pub struct Place {
     frame: AtomicUsize,
     /// Whether it was ever taken: see [`Record::ever_taken`].
     was_taken: AtomicBool,
+    /// Whether a handler that has interrupted the flush here waits for the writer, see [`OverOwnFlush`].
+    is_held_up: AtomicBool,
 }
 
 /// See [`Place`].
@@ -116,6 +118,7 @@ impl Place {
                 pages: AtomicU32::new(0),
                 frame: AtomicUsize::new(0),
                 was_taken: AtomicBool::new(false),
+                is_held_up: AtomicBool::new(false),
             }
         }
     }
@@ -189,6 +192,13 @@ pub trait Thread {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Undrained;
 
+/// Why a wait for a flush ended before that did.
+enum Cut {
+    Undrained,
+    /// It can't go on before somebody has changed something.
+    HeldUp,
+}
+
 impl Record {
     const_unless_model! {
         /// Of no mapping.
@@ -242,6 +252,7 @@ impl Record {
         end: usize,
         thread: &impl Thread,
     ) -> Result<Option<Region>, Busy> {
+        let mut over_own_flush = None;
         for number in 0..PATIENCE {
             let before = self.regions.sequence();
             if let Ok(found) = self.regions.at_or_after(start) {
@@ -254,15 +265,24 @@ impl Record {
             if self.regions.is_missed() || is_cut_short || writer == thread.number() {
                 break;
             }
+            over_own_flush.get_or_insert_with(|| self.over_own_flush(thread));
             thread.pause(number);
         }
         Err(Busy)
+    }
+
+    /// The thread, whose flush may have been interrupted by this very handler, begins to wait for the writer.
+    fn over_own_flush(&self, thread: &impl Thread) -> OverOwnFlush<'_> {
+        let waiting = OverOwnFlush(self, thread.number());
+        waiting.say(true);
+        waiting
     }
 
     /// Becomes the writer. `None`: not in time; then [`miss`](Record::miss) was called. Never interrupted
     /// by a signal handler that would want to become it, as signals are blocked, and else it misses.
     pub fn change(&self, thread: &impl Thread) -> Option<Change<'_>> {
         let me = thread.number();
+        let mut over_own_flush = None;
         for number in 0..PATIENCE {
             let taken =
                 self.threads
@@ -277,11 +297,34 @@ impl Record {
                 }
                 // Others have waited for it long enough.
                 Err(writer) if writer == me || self.regions.is_missed() => break,
-                Err(_) => thread.pause(number),
+                Err(_) => {
+                    over_own_flush.get_or_insert_with(|| self.over_own_flush(thread));
+                    thread.pause(number);
+                }
             }
         }
         self.miss();
         None
+    }
+
+    /// Becomes the writer as by [`change`](Record::change), and waits for flushes as by [`drain`](Record::drain). Gives
+    /// way to handlers that have interrupted one of these and want to become the writer.
+    pub fn change_drained(
+        &self,
+        (start, end): (usize, usize),
+        thread: &impl Thread,
+    ) -> (Option<Change<'_>>, Result<(), Undrained>) {
+        let mut patience = thread.patience();
+        loop {
+            let change = self.change(thread);
+            let gives_way = change.is_some();
+            match self.wait_for_all(start, end, thread, gives_way, &mut patience) {
+                Ok(()) => return (change, Ok(())),
+                Err(Cut::Undrained) => return (change, Err(Undrained)),
+                Err(Cut::HeldUp) => drop(change),
+            }
+            thread.pause(0);
+        }
     }
 
     /// See the module.
@@ -461,17 +504,30 @@ impl Record {
     /// # Errors
     /// [`Undrained`]: one did not end in time. Nobody waits for that one again.
     pub fn drain(&self, start: usize, end: usize, thread: &impl Thread) -> Result<(), Undrained> {
-        let me = thread.number();
+        let mut patience = thread.patience();
+        let waited = self.wait_for_all(start, end, thread, false, &mut patience);
+        waited.map_err(|_| Undrained)
+    }
+
+    fn wait_for_all(
+        &self,
+        start: usize,
+        end: usize,
+        thread: &impl Thread,
+        gives_way: bool,
+        patience: &mut usize,
+    ) -> Result<(), Cut> {
         // What was changed before is seen by whoever publishes after.
         fence(Ordering::SeqCst);
         let mut outcome = Ok(());
-        let mut patience = thread.patience();
         for (word, places) in self.ever_taken.iter().zip(self.threads.places.chunks(64)) {
             let mut bits = word.load(Ordering::SeqCst);
             while bits != 0 {
                 if let Some(place) = places.get(bits.trailing_zeros() as usize) {
-                    let waited = place.wait(start, end, me, thread, &mut patience);
-                    outcome = outcome.and(waited);
+                    match place.wait(start, end, thread, gives_way, patience) {
+                        Err(Cut::HeldUp) => return Err(Cut::HeldUp),
+                        waited => outcome = outcome.and(waited),
+                    }
                 }
                 bits &= bits - 1;
             }
@@ -487,10 +543,11 @@ impl Place {
         &self,
         start: usize,
         end: usize,
-        me: usize,
         thread: &impl Thread,
+        gives_way: bool,
         left: &mut usize,
-    ) -> Result<(), Undrained> {
+    ) -> Result<(), Cut> {
+        let me = thread.number();
         let mut last = self.pages.load(Ordering::Relaxed);
         let mut pauses = 0;
         loop {
@@ -510,11 +567,34 @@ impl Place {
                     self.sequence.store(1, Ordering::Relaxed);
                     self.end.store(0, Ordering::Relaxed);
                 }
-                return Err(Undrained);
+                return Err(Cut::Undrained);
+            }
+            if gives_way && self.is_held_up.load(Ordering::Relaxed) {
+                return Err(Cut::HeldUp);
             }
             thread.pause(pauses);
             pauses += 1;
         }
+    }
+}
+
+/// While this lives, a thread waits for the writer, which may itself wait for a flush that the thread has
+/// interrupted: whoever waits for one of its flushes is told so. Where a longjmp skips its end, somebody gives way for
+/// nothing.
+struct OverOwnFlush<'a>(&'a Record, usize);
+
+impl OverOwnFlush<'_> {
+    fn say(&self, waits: bool) {
+        let OverOwnFlush(record, me) = self;
+        for place in record.own(*me) {
+            place.is_held_up.store(waits, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Drop for OverOwnFlush<'_> {
+    fn drop(&mut self) {
+        self.say(false);
     }
 }
 

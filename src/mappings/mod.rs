@@ -84,12 +84,27 @@ pub fn page_end(start: usize, length: usize) -> usize {
 
 /// Becomes the writer, with signals blocked, so never in a handler that has interrupted one.
 fn begin() -> Option<Change<'static>> {
+    begin_by(|| RECORD.change(&Me))
+}
+
+/// As [`begin`], when no flush of `[start, end)` is under way any more.
+fn begin_drained(start: usize, end: usize) -> Option<Change<'static>> {
+    begin_by(|| {
+        let (change, drained) = RECORD.change_drained((start, end), &Me);
+        if drained.is_err() {
+            event(Event::DrainTimeout);
+        }
+        change
+    })
+}
+
+fn begin_by(become_writer: impl FnOnce() -> Option<Change<'static>>) -> Option<Change<'static>> {
     settle();
     // Now, as the next writer forgets everything.
     if RECORD.regions.is_missed() {
         checking::missed();
     }
-    let change = RECORD.change(&Me);
+    let change = become_writer();
     if change.is_none() {
         event(Event::LockTimeout);
         checking::missed();
@@ -115,8 +130,7 @@ pub fn during<T>(
     settle: impl FnOnce(&Writing<'static>, &T) -> Result<(), Full>,
 ) -> T {
     let _signals = SignalsBlocked::new();
-    let change = begin();
-    drain(start, end);
+    let change = begin_drained(start, end);
     let result = call();
     if let Some(change) = change
         && settle(&change, &result).is_err()

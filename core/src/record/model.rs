@@ -94,8 +94,8 @@ impl Process {
     /// A call that takes `[start, end)` away, or makes it unreadable, as the hooks carry it out; whether it
     /// did. Where a flush does not end in the model's patience, it is still at it when the model ends.
     fn take(&self, me: Me, start: usize, end: usize, becomes: Option<usize>) -> bool {
-        let change = self.record.change(&me);
-        if self.record.drain(start, end, &me).is_err() {
+        let (change, drained) = self.record.change_drained((start, end), &me);
+        if drained.is_err() {
             core::mem::forget(change);
             return false;
         }
