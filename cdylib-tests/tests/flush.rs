@@ -75,6 +75,14 @@ fn main() {
             flushes(&run(&user(), "large")?, &every_page, &[], 0, best())
         }),
     );
+    for case in ["large, pieces", "large, pieces apart"] {
+        add(format!("auto/{case}"), Box::new(move || in_one(case)));
+    }
+    add("auto/unreadable".into(), Box::new(unreadable));
+    add(
+        "auto/unreadable, thread".into(),
+        Box::new(unreadable_by_threads),
+    );
     add("msync/descriptor kept".into(), Box::new(kept_descriptor));
     for case in ["stale", "reopened"] {
         let name = format!("msync/descriptor {case}");
@@ -183,16 +191,8 @@ fn run(shim: &Shim, case: &str) -> Result<Trace, Failed> {
 
 fn run_on(shim: &Shim, case: &str, tag: Tag) -> Result<Trace, Failed> {
     let scene = Scene::new(tag)?;
-    if [
-        "large",
-        "fsync large",
-        "kept",
-        "kept, thread",
-        "stale",
-        "reopened",
-    ]
-    .contains(&case)
-    {
+    let of_large = ["large", "kept", "stale", "reopened"];
+    if of_large.iter().any(|part| case.contains(part)) {
         std::fs::write(scene.path("large"), scene::pattern(256 * 4096))?;
         scene.tag("large", tag)?;
     }
@@ -471,6 +471,49 @@ fn user_part(which: &str) -> Outcome {
     };
     if !has_mapped_lines(&trace) || !is_right || last_fence(&trace).is_none() {
         fail!("not lines, and the rest by the kernel: {:x?}", trace.events);
+    }
+    Ok(())
+}
+
+/// Adjacent mappings of a file are synced as one: by one call, where the kernel is called.
+fn in_one(case: &str) -> Outcome {
+    let trace = run(&Shim::new(), case)?;
+    let [_, length, ..] = trace.announced;
+    let calls = |wanted: fn(u64, u64) -> bool| {
+        let is_one = |event: &&Event| match event {
+            Event::Call(MSYNC, _, bytes) => wanted(*bytes, length),
+            Event::Call(RANGE, ..) => wanted(length, length),
+            _ => false,
+        };
+        trace.events.iter().filter(is_one).count()
+    };
+    // Others, of one page, are what it measures by.
+    let of_whole = calls(|bytes, length| bytes == length);
+    let of_parts = calls(|bytes, length| bytes > PAGE && bytes < length);
+    if (of_whole, of_parts) != (1, 0) || lines(&trace).is_empty() {
+        fail!("not one sync, whose way is chosen: {:x?}", trace.events);
+    }
+    Ok(())
+}
+
+/// The kernel must be called for a page: it is called once, for all.
+fn unreadable() -> Outcome {
+    kernel_alone(&run(&Shim::new(), "large, unreadable")?)?;
+    kernel_alone(&run(&Shim::new(), "large, unreadable piece")?)
+}
+
+/// Where others may be there, what was called comes first, and then the lines of what can be flushed.
+fn unreadable_by_threads() -> Outcome {
+    let trace = run(&Shim::new(), "large, unreadable, thread")?;
+    let is_line = |event: &Event| matches!(event, Event::WriteBack(..));
+    let whole = Event::Call(MSYNC, trace.announced[0], trace.announced[1]);
+    let called = trace.events.iter().position(|event| *event == whole);
+    let first_line = trace.events.iter().position(is_line);
+    if called.is_none() || first_line.is_some() && first_line < called || trace.result != 0 {
+        fail!(
+            "not the call, and lines after it at most: {:x?}",
+            trace.events
+        );
     }
     Ok(())
 }

@@ -178,18 +178,44 @@ pub fn changes_unseen(may_be: impl FnOnce() -> bool) {
     suspend(0, usize::MAX, Reasons::ELSEWHERE);
 }
 
-/// Records a new mapping in place of whatever was there.
+/// Records a new mapping in place of whatever was there. What goes on without a break in a neighbour is one with it, as
+/// it is for the kernel: a sync of both is one sync.
 pub fn insert(region: Region) {
     widen(region.start, region.end);
     write(|regions| {
         // Read by the writer: who sets it becomes one afterwards.
         let unseen = CHANGED_UNSEEN.load(Ordering::SeqCst);
         let suspended = Reasons::ELSEWHERE.only_if(unseen);
-        regions.insert(Region {
-            attributes: region.attributes | suspended.0,
-            ..region
-        })
+        let attributes = region.attributes | suspended.0;
+        regions.insert(joined(
+            regions,
+            Region {
+                attributes,
+                ..region
+            },
+        ))
     });
+}
+
+/// A region, and its neighbours where they differ in nothing but their place.
+fn joined(regions: &Writing<'_>, region: Region) -> Region {
+    let goes_on = |neighbour: &Region| {
+        neighbour.origin == region.origin
+            && neighbour.data_end == region.data_end
+            && neighbour.attributes == region.attributes
+    };
+    let before = region
+        .start
+        .checked_sub(1)
+        .and_then(|last| regions.at_or_after(last));
+    let before = before.filter(|before| before.start < region.start && goes_on(before));
+    let behind = regions.at_or_after(region.end);
+    let behind = behind.filter(|behind| behind.start == region.end && goes_on(behind));
+    Region {
+        start: before.map_or(region.start, |before| before.start),
+        end: behind.map_or(region.end, |behind| behind.end),
+        ..region
+    }
 }
 
 /// Forgets a range.

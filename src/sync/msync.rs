@@ -3,19 +3,24 @@
 use super::done::{Done, is_skipped};
 use super::part::{Flushable, by_range};
 use super::plan::{How, Request};
+use super::quick;
 use super::tell::{after_msync, begin, finish, measured};
 use crate::check;
 use crate::entry::slot::{Call, Step};
 use crate::ground::memory::PAGE;
 use crate::ground::process;
+use crate::ground::real::Errno;
 use crate::ground::thread::is_alone;
 use crate::mappings::{self, Flush};
-use crate::sync::spared::{ByRange, Spared};
+use crate::sync::spared::{ByRange, Next, Spared};
 use crate::tag::audit;
 use daxshim_core::config::FlushPolicy;
 use daxshim_core::flush::fence;
 use daxshim_core::report::{self, ticks};
 use libc::{MS_ASYNC, MS_INVALIDATE, MS_SYNC};
+
+/// So many msyncs that the kernel must get anyway are passed on to it without a look at what they consist of.
+const UNPLANNED: u32 = 24;
 
 /// Whether the kernel would do nothing for it but find it right: an msync of no bytes, or one that is not
 /// MS_SYNC and of what is recorded from end to end (msync(2) in mm/msync.c).
@@ -89,33 +94,75 @@ pub fn msync(call: &mut Call) -> Step {
             how,
             region,
         };
-        let mut done = Done::default();
-        let outcome = request.sync(&part, &flush, &mut done);
-        part.spare_next(&flush, spared);
-        if !is_skipped() {
-            fence();
-        }
-        drop(flush);
-        if outcome.is_err() {
-            check::sync_failed(request.start, request.end);
-        }
-        return finish(
-            report::SyncCall::Msync,
-            done,
-            request.bytes(),
-            started,
-            outcome,
-        );
+        return in_one(&request, &part, flush, spared, started);
     }
+    if matches!(first.how, How::Untagged) && first.end == request.end {
+        return Step::PASS;
+    }
+    in_several(call, &request, flush, spared, started)
+}
+
+/// A range that is one part.
+#[inline(always)]
+fn in_one(
+    request: &Request,
+    part: &Flushable,
+    flush: Flush,
+    spared: Option<&Spared>,
+    started: u64,
+) -> Step {
+    let mut done = Done::default();
+    let outcome = request.sync(part, &flush, &mut done);
+    part.spare_next(&flush, spared);
+    if !is_skipped() {
+        fence();
+    }
+    drop(flush);
+    told(request, done, started, outcome)
+}
+
+/// A range in several mappings, or that reaches beyond one. What the kernel would be called for in any case it is called
+/// for once: its price is the call's, not the pages'.
+#[cold]
+#[inline(never)]
+fn in_several(
+    call: &mut Call,
+    request: &Request,
+    flush: Flush,
+    spared: Option<&Spared>,
+    started: u64,
+) -> Step {
+    let config = process::config();
+    let sequence = mappings::RECORD.regions.sequence();
     let plan = request.plan(&flush);
     if !plan.tagged {
         return Step::PASS;
     }
-    if !plan.flushable || config.flush == FlushPolicy::Kernel {
+    let Some(lines) = plan.lines.filter(|_| config.flush != FlushPolicy::Kernel) else {
         return measured(call, after_msync);
+    };
+    let is_short = !plan.has_rest && request.bytes() <= quick::LIMIT as u64;
+    if config.flush == FlushPolicy::Auto && !config.deep && !is_short {
+        let reached = |part: &Flushable| flush.reach(part.start, part.end, sequence).is_some();
+        if let Some(part) = plan.whole.filter(reached) {
+            return in_one(request, &part, flush, spared, started);
+        }
+        if is_alone() {
+            if let Some(spared) = spared {
+                spared.next(request.end - request.start, Next::ToKernel(UNPLANNED));
+            }
+            return measured(call, after_msync);
+        }
+        let (done, outcome) = request.once(&flush, lines);
+        drop(flush);
+        return told(request, done, started, outcome);
     }
     let (done, outcome) = request.carry_out(&flush);
     drop(flush);
+    told(request, done, started, outcome)
+}
+
+fn told(request: &Request, done: Done, started: u64, outcome: Result<(), Errno>) -> Step {
     if outcome.is_err() {
         check::sync_failed(request.start, request.end);
     }

@@ -55,8 +55,8 @@ fn persist_by_parts(start: usize, length: usize) -> Result<(), Errno> {
     let flush = publish(stack_pointer());
     let plan = flush.as_ref().map(|flush| request.plan(flush));
     let is_tagged = plan.as_ref().is_none_or(|plan| plan.tagged);
-    let by_parts =
-        plan.is_some_and(|plan| plan.flushable) && process::config().flush != FlushPolicy::Kernel;
+    let by_parts = plan.is_some_and(|plan| plan.lines.is_some())
+        && process::config().flush != FlushPolicy::Kernel;
     let (done, outcome) = match flush.filter(|_| by_parts) {
         Some(flush) => request.carry_out(&flush),
         None => {

@@ -1,16 +1,17 @@
 //! How a range is split by mapping, and what is done about each part.
 
 use super::done::{Done, is_skipped};
-use super::part::{Flushable, Kernel};
+use super::part::{Flushable, Kernel, is_cheaper_than};
 use crate::entry::slot::Call;
 use crate::ground::memory::PAGE;
+use crate::ground::page::event;
 use crate::ground::process;
 use crate::ground::real::{Errno, sys_of_program};
 use crate::ground::thread::is_alone;
 use crate::mappings::{Attributes, Flush};
-use daxshim_core::flush::{WriteBack, fence};
+use daxshim_core::flush::{WriteBack, fence, lines_in};
 use daxshim_core::regions::Region;
-use daxshim_core::report::Kind;
+use daxshim_core::report::{Event, Kind, ticks};
 use libc::{MS_INVALIDATE, MS_SYNC};
 
 /// What a call asks for, once it is known to be valid.
@@ -38,18 +39,17 @@ pub(super) enum How {
     Untagged,
 }
 
-impl How {
-    fn is_any(self) -> bool {
-        matches!(self, How::Any(..))
-    }
-}
-
 /// What a range consists of.
+#[derive(Default)]
 pub(super) struct Plan {
-    /// Whether any of it can be flushed from user space.
-    pub(super) flushable: bool,
     /// Whether there is any tagged file in it.
     pub(super) tagged: bool,
+    /// Whether the kernel must sync any of it.
+    pub(super) has_rest: bool,
+    /// The lines of what can be flushed from user space; `None`: nothing can.
+    pub(super) lines: Option<u64>,
+    /// All of it, if it can be flushed from user space and is a file's from end to end.
+    pub(super) whole: Option<Flushable>,
 }
 
 impl Request {
@@ -85,22 +85,68 @@ impl Request {
         }
     }
 
+    #[cold]
+    #[inline(never)]
     pub(super) fn plan(&self, flush: &Flush) -> Plan {
-        let mut plan = Plan {
-            flushable: false,
-            tagged: false,
-        };
+        let mut plan = Plan::default();
+        let mut whole: Option<Flushable> = None;
+        let mut is_one_file = true;
         let mut cursor = self.start;
         while cursor < self.end {
             let part = self.part(flush, cursor);
-            plan.flushable |= part.how.is_any();
             plan.tagged |= !matches!(part.how, How::Untagged);
-            if plan.flushable {
-                break;
+            match part.how {
+                How::Any(how, region) => {
+                    plan.lines = Some(plan.lines.unwrap_or(0) + lines_in(cursor, part.end));
+                    let whole = whole.get_or_insert(Flushable {
+                        start: self.start,
+                        end: self.end,
+                        how,
+                        region,
+                    });
+                    is_one_file &= region.origin == whole.region.origin
+                        && Attributes::of(region).file() == Attributes::of(whole.region).file();
+                    if how != WriteBack::Nothing {
+                        whole.how = how;
+                    }
+                }
+                How::Kernel | How::Untagged => plan.has_rest = true,
             }
             cursor = part.end;
         }
+        plan.whole = whole.filter(|_| is_one_file && !plan.has_rest);
         plan
+    }
+
+    /// All of it by the kernel, once; and the lines of what can be flushed, where others may be there and these
+    /// cost no more than the kernel took (docs/kernel-race.md).
+    pub(super) fn once(&self, flush: &Flush, lines: u64) -> (Done, Result<(), Errno>) {
+        let mut done = Done {
+            by_kernel: true,
+            ..Done::default()
+        };
+        let before = ticks();
+        let outcome = self.kernel(self.start, self.end);
+        if !is_cheaper_than(lines, ticks().wrapping_sub(before)) {
+            event(Event::Contended);
+            return (done, outcome);
+        }
+        let mut cursor = self.start;
+        while cursor < self.end {
+            let part = self.part(flush, cursor);
+            if let How::Any(how, region) = part.how {
+                let part = Flushable {
+                    start: cursor,
+                    end: part.end,
+                    how,
+                    region,
+                };
+                part.lines(flush, &mut done);
+            }
+            cursor = part.end;
+        }
+        fence();
+        (done, outcome)
     }
 
     pub(super) fn bytes(&self) -> u64 {
@@ -159,7 +205,7 @@ impl Request {
                 // Parts of the kernel's that follow each other are one call.
                 while part.end < self.end {
                     let behind = self.part(flush, part.end);
-                    if behind.how.is_any() {
+                    if matches!(behind.how, How::Any(..)) {
                         next = Some(behind);
                         break;
                     }

@@ -101,6 +101,13 @@ int main(int argc, char **argv)
 
 	if (!strcmp(which, "tail"))
 		eof = p + PAGE + 100;
+	if (strstr(which, "pieces")) {
+		keep_open = false;
+		for (long i = 0; i < pages; i += pages / 4)
+			map(p + i * PAGE, "large", pages / 4, i);
+	}
+	if (strstr(which, "pieces apart")) /* as records they differ */
+		madvise(p + pages / 2 * PAGE, pages / 4 * PAGE, MADV_DONTFORK);
 	if (!strcmp(which, "adjacent"))
 		map(p + 2 * PAGE, "file", 2, 0); /* another mapping, of pages 0 and 1 */
 	for (long i = 0; i < stored; i++)
@@ -130,6 +137,14 @@ int main(int argc, char **argv)
 		reopen_during_sync_file_range();
 	if (!strcmp(which, "hole"))
 		munmap(p + PAGE, PAGE);
+	if (strstr(which, "unreadable piece")) {
+		keep_open = false;
+		protection = PROT_NONE;
+		map(p, "large", 4, 0);
+		protection = RW;
+		map(p + 4 * PAGE, "large", 4, 4);
+	} else if (strstr(which, "unreadable"))
+		mprotect(p + (pages - 1) * PAGE, PAGE, PROT_NONE);
 	if (!strcmp(which, "prot none"))
 		mprotect(p + PAGE, PAGE, PROT_NONE);
 	if (!strcmp(which, "read only"))
