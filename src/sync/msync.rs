@@ -12,7 +12,7 @@ use crate::ground::process;
 use crate::ground::real::Errno;
 use crate::ground::thread::is_alone;
 use crate::mappings::{self, Flush};
-use crate::sync::spared::{ByRange, Next, Spared};
+use crate::sync::spared::{ByRange, Spared};
 use crate::tag::audit;
 use daxshim_core::config::FlushPolicy;
 use daxshim_core::flush::fence;
@@ -58,8 +58,12 @@ pub fn msync(call: &mut Call) -> Step {
         };
     };
     check::sync_begins(request.start, request.end);
+    let length = request.end - request.start;
+    if Spared::of_thread().is_some_and(|spared| spared.kernel(request.start, length)) {
+        return measured(call, after_msync);
+    }
     let Some(flush) = publish(call.frame()) else {
-        return match mappings::first_in(request.start, request.end - request.start) {
+        return match mappings::first_in(request.start, length) {
             Ok(None) => Step::PASS,
             _ => measured(call, after_msync),
         };
@@ -149,7 +153,12 @@ fn in_several(
         }
         if is_alone() {
             if let Some(spared) = spared {
-                spared.next(request.end - request.start, Next::ToKernel(UNPLANNED));
+                spared.to_kernel_at(
+                    request.start,
+                    request.end - request.start,
+                    sequence,
+                    UNPLANNED,
+                );
             }
             return measured(call, after_msync);
         }

@@ -133,6 +133,27 @@ impl Spared {
         self.by_range.store(short(by_range), Ordering::Relaxed);
     }
 
+    /// So many of this one msync to the kernel, also of a short one, of whose length others may be lines; as long as
+    /// the record is what it was at `sequence`.
+    pub fn to_kernel_at(&self, start: usize, length: usize, sequence: usize, count: u32) {
+        self.next(length, Next::ToKernel(count));
+        self.start.store(start, Ordering::Relaxed);
+        self.sequence.store(sequence, Ordering::Relaxed);
+    }
+
+    /// Whether this msync may go to the kernel: one less will afterwards. By any thread, as for [`Spared::call`].
+    pub fn kernel(&self, start: usize, length: usize) -> bool {
+        let left = self.to_kernel.load(Ordering::Relaxed);
+        let may = left != 0
+            && self.start.load(Ordering::Relaxed) == start
+            && self.length.load(Ordering::Relaxed) == length
+            && self.sequence.load(Ordering::Relaxed) == mappings::RECORD.regions.sequence();
+        if may {
+            self.to_kernel.store(left - 1, Ordering::Relaxed);
+        }
+        may
+    }
+
     /// Whether this msync may go the range way: one less will afterwards.
     pub fn range(&self, start: usize, end: usize) -> Option<ByRange> {
         let left = self.by_range.load(Ordering::Relaxed);
