@@ -57,6 +57,7 @@ const BEHAVIOURS: &[(&str, &str, bool)] = &[
     ("maps_by_libc_handle", "munmap", true),
     ("map_fixed_over_sync_mapping", "msync", true),
     ("map_sync_no_longer_granted", "msync", true),
+    ("mapped_again", "msync", true),
     ("mkstemp_untagged", "mkstemp", false),
     ("module_calls", "munmap", true),
     ("mprotect_keeps_guard", "msync", true),
@@ -116,6 +117,11 @@ const WAYS: &[(&str, &[(SyncCall, Way)])] = &[
             (SyncCall::Fsync, Way::Kernel),
             (SyncCall::Fdatasync, Way::Kernel),
         ],
+    ),
+    // The kernel's is what reaches behind the end of the other file.
+    (
+        "mapped_again",
+        &[(SyncCall::Msync, Way::User), (SyncCall::Msync, Way::Kernel)],
     ),
     (
         "msync_beyond_eof",

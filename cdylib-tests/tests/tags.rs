@@ -2,7 +2,7 @@
 //! nothing.
 
 use daxshim_core::tag::Record;
-use daxshim_tests::{Outcome, Run, Scene, Shim, Tag, expectation, fail};
+use daxshim_tests::{Failed, Outcome, Run, Scene, Shim, Tag, expectation, fail, scene};
 use libtest_mimic::{Arguments, Trial};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -12,6 +12,10 @@ type Test = (&'static str, fn() -> Outcome);
 const TRIALS: &[Test] = &[
     ("a copy that carries the attribute is not bound", copied),
     ("a tag taken off binds no longer", taken_off),
+    (
+        "a file that is mapped while its tag comes off keeps it",
+        mapped_while_taken_off,
+    ),
     ("a tag set while the file is open binds", set_while_open),
     (
         "a user's tag means nothing without DAXSHIM_EMULATE",
@@ -76,6 +80,40 @@ fn taken_off() -> Outcome {
     let scene = Scene::new(Tag::Valid)?;
     daxshim_tests::scene::daxshim(&["untag"], &scene.path("file"))?;
     binds(&scene, &Shim::new(), false)
+}
+
+/// As by a process that goes by the look it took before.
+fn mapped_while_taken_off() -> Outcome {
+    let scene = Scene::new(Tag::Valid)?;
+    let path = scene.path("file");
+    let file = fs::OpenOptions::new().read(true).write(true).open(&path)?;
+    let (came_off, untagged) = std::thread::scope(|scope| {
+        let untag = scope.spawn(|| daxshim_tests::scene::daxshim(&["untag"], &path).is_ok());
+        let mut tag = [0u8; Record::MAX_LEN];
+        let mut is_there = || rustix::fs::fgetxattr(&file, attribute(), &mut tag[..]).is_ok();
+        while is_there() && !untag.is_finished() {
+            std::thread::yield_now();
+        }
+        let came_off = !is_there();
+        let protection = rustix::mm::ProtFlags::READ | rustix::mm::ProtFlags::WRITE;
+        let shared = rustix::mm::MapFlags::SHARED;
+        // SAFETY: a new mapping, which nobody touches.
+        let mapped =
+            unsafe { rustix::mm::mmap(std::ptr::null_mut(), 4096, protection, shared, &file, 0) };
+        let untagged = untag.join();
+        // SAFETY: made just before.
+        unsafe { rustix::mm::munmap(mapped?, 4096)? };
+        Ok::<_, Failed>((came_off, untagged.map_err(|_| "untag panicked")?))
+    })?;
+    if untagged {
+        fail!("the tag of a mapped file came off");
+    }
+    // Elsewhere somebody may hide from /proc, who might have the file mapped.
+    if scene::real() && !came_off {
+        fail!("the file was refused at once");
+    }
+    drop(file);
+    binds(&scene, &Shim::new(), true)
 }
 
 /// The descriptor is older than the tag: `dd` holds it as its standard output.

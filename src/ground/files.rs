@@ -5,6 +5,7 @@
 
 use core::sync::atomic::{AtomicI32, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use daxshim_core::choice::Learner;
+use daxshim_core::tag;
 
 /// Places; files beyond them share the first.
 pub const FILES: usize = 256;
@@ -30,6 +31,10 @@ pub struct File {
     /// The descriptor that it was last mapped from; 0 at first, as a table of zeros takes no room in
     /// the library.
     descriptor: AtomicI32,
+    /// When all that lets a mapping be flushed was last looked at and found, ticks; 0: never. The file's size then,
+    /// bytes.
+    found: AtomicU64,
+    size: AtomicU64,
     learners: [Learner; CLASSES],
 }
 
@@ -44,6 +49,8 @@ static TABLE: [File; FILES] = [const {
         whole: AtomicUsize::new(0),
         generation: AtomicU64::new(0),
         descriptor: AtomicI32::new(0),
+        found: AtomicU64::new(0),
+        size: AtomicU64::new(0),
         learners: [const { Learner::new() }; CLASSES],
     }
 }; FILES];
@@ -157,6 +164,37 @@ impl File {
     pub fn set_generation(&self, generation: Option<u32>) {
         let generation = generation.map_or(0, |number| GENERATION | u64::from(number));
         self.generation.store(generation, Ordering::Relaxed);
+    }
+
+    /// Its tag, its extents and MAP_SYNC were looked at, ending now, and found in order.
+    pub fn set_found(&self, size: u64, now: u64) {
+        self.found.store(0, Ordering::Relaxed);
+        self.size.store(size, Ordering::Relaxed);
+        self.found.store(now, Ordering::Release);
+    }
+
+    /// They must be looked at again.
+    pub fn forget_found(&self) {
+        self.found.store(0, Ordering::Relaxed);
+    }
+
+    /// Its size and generation, if they were found so short a time ago that nobody has taken the tag off since:
+    /// [`tag::HOLDS`].
+    pub fn found(&self, now: u64) -> Option<(u64, u32)> {
+        let found = self.found.load(Ordering::Acquire);
+        let is_recent = found != 0 && now.wrapping_sub(found) <= tag::HOLDS;
+        let size = self.size.load(Ordering::Relaxed);
+        self.generation()
+            .filter(|_| is_recent)
+            .map(|generation| (size, generation))
+    }
+
+    /// `st_dev` and `st_ino`.
+    pub fn identity(&self) -> (u64, u64) {
+        (
+            self.device.load(Ordering::Relaxed),
+            self.inode.load(Ordering::Relaxed),
+        )
     }
 
     /// The descriptor that its last sync mapping was made from; whose it is now, must be asked.

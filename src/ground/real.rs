@@ -253,6 +253,16 @@ pub fn sleep_shortly() {
     }
 }
 
+/// Sleeps for so long, less what a signal handler that is let in cuts off.
+pub fn sleep(duration: core::time::Duration) {
+    let time = libc::timespec {
+        tv_sec: duration.as_secs() as i64,
+        tv_nsec: i64::from(duration.subsec_nanos()),
+    };
+    // SAFETY: a timespec of ours; what is left of it is not asked for.
+    let _ = unsafe { sys!(SYS_nanosleep, &raw const time, 0) };
+}
+
 /// CLOCK_MONOTONIC, ns; 0 where there is none or the process is sealed. Not by the vDSO, which reads the
 /// time-stamp counter; and valgrind hides it.
 pub fn monotonic_ns() -> u64 {

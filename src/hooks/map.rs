@@ -22,9 +22,11 @@ use crate::ground::real::{Errno, sys};
 use crate::mappings::eadr;
 use crate::mappings::{self, Attributes, Reasons, forget, page_end};
 use crate::tag::subject::{self, Tag};
+use daxshim_core::contract::Mode;
+use daxshim_core::dax;
 use daxshim_core::line::Line;
 use daxshim_core::regions::Region;
-use daxshim_core::report::{Event, Kind};
+use daxshim_core::report::{Event, Kind, ticks};
 use libc::{
     MAP_ANONYMOUS, MAP_FAILED, MAP_FIXED, MAP_SHARED, MAP_SHARED_VALIDATE, MAP_SYNC, MAP_TYPE,
     PROT_WRITE,
@@ -56,6 +58,12 @@ pub extern "C" fn mmap(call: &mut Call) -> Step {
     let shared = matches!(flags & MAP_TYPE, MAP_SHARED | MAP_SHARED_VALIDATE);
     if shared && flags & MAP_ANONYMOUS == 0 && !descriptors::is_untagged(fd) {
         let look = Look::begin(fd);
+        if let Some(file) = found_before(call, fd)
+            && let Ok(start) = map_sync(call)
+        {
+            mapped_sync(call, start, file, look);
+            return Step::answer(start as isize);
+        }
         if let Some(tag) = subject::tag_of_descriptor(fd) {
             return map_tagged(call, fd, &tag, look);
         }
@@ -129,10 +137,9 @@ fn map_tagged(call: &mut Call, fd: i32, tag: &Tag, look: Look) -> Step {
                     size: tag.record.size,
                     generation: tag.file.generation,
                 };
-                let index = record(call, start, Kind::Sync, Some(file));
+                let index = mapped_sync(call, start, file, look);
                 if index != files::Index::SHARED {
-                    look.found_mapped(index);
-                    index.file().set_descriptor(fd);
+                    index.file().set_found(file.size, ticks());
                 }
                 return Step::answer(start as isize);
             }
@@ -142,6 +149,46 @@ fn map_tagged(call: &mut Call, fd: i32, tag: &Tag, look: Look) -> Step {
         }
     };
     map_as(call, kind)
+}
+
+/// What is known of a file that is to be mapped for writing, if a mapping was made from the same descriptor a moment ago:
+/// the look at the tag and its extents then holds for this one. Of extents it says nothing after it has ended in any
+/// case: what moves them later meets mappings as they are, each of whose first stores to a page then has the kernel
+/// look the block up anew, and commit what it must: XFS writes back and unmaps what it exchanges (xfs_exchrange_prep in
+/// fs/xfs/xfs_exchrange.c), ext4 refuses it for DAX files (EOPNOTSUPP, 6.1 and 6.12). Proven is that the descriptor is still the
+/// file's, as for [`by_range`](crate::sync); and the kernel is asked for MAP_SYNC each time.
+fn found_before(call: &Call, fd: i32) -> Option<MappedFile> {
+    let [_, _, protection, ..] = call.args;
+    let config = config();
+    let looks = check::on()
+        || config.policy.mode != Mode::Enforce
+        || config.force_pmem.is_some()
+        || protection as i32 & PROT_WRITE == 0;
+    if looks {
+        return None;
+    }
+    let known = descriptors::mapped(fd)?;
+    let (size, generation) = known.file.file().found(ticks())?;
+    let now = borrow(fd).and_then(dax::generation);
+    let is_same = dax::is_proof(Some(generation), now) && descriptors::mapped(fd) == Some(known);
+    let (device, inode) = known.file.file().identity();
+    is_same.then_some(MappedFile {
+        device,
+        inode,
+        size,
+        generation: now,
+    })
+}
+
+/// Records a mapping that was granted MAP_SYNC; the file's place.
+fn mapped_sync(call: &Call, start: usize, mapped: MappedFile, look: Look) -> files::Index {
+    let [_, _, _, _, fd, _] = call.args;
+    let index = record(call, start, Kind::Sync, Some(mapped));
+    if index != files::Index::SHARED {
+        look.found_mapped(index);
+        index.file().set_descriptor(fd as i32);
+    }
+    index
 }
 
 /// Maps as the program has asked, and records the mapping.

@@ -7,11 +7,12 @@
 //! our own.
 
 use crate::ground::descriptors;
+use crate::ground::files;
 use crate::ground::memory::on_own_stack;
 use crate::ground::place::{Place, borrow};
 use crate::ground::process;
 use crate::ground::real::numbers::{SYS_FILE_GETATTR, SYS_FILE_SETATTR};
-use crate::ground::real::{Errno, SignalsBlocked, sys, syscall};
+use crate::ground::real::{Errno, SignalsBlocked, sleep, sys, syscall};
 use crate::tag::subject::Tag;
 use daxshim_core::holders::Holding;
 use daxshim_core::lease::Hold;
@@ -274,7 +275,15 @@ fn clear_there(place: Place, wanted: InodeFlags, tag: &Tag) -> Result<(), Errno>
     } else {
         XATTR
     };
-    // Whoever mapped the file until a moment ago took it for tagged.
+    // Whoever mapped the file until a moment ago took it for tagged, and may do so by that for another.
+    if let Some(stat) = Place::Descriptor(file.as_raw_fd()).stat().ok()
+        && let Some(index) = files::find(stat.st_dev, stat.st_ino)
+    {
+        index.file().forget_found();
+    }
+    if lease.hold != Hold::Alone && !is_only_one(&file) {
+        sleep(tag::GOES_BY);
+    }
     let cleared = if is_mapped() {
         Err(libc::EBUSY)
     } else {

@@ -233,7 +233,8 @@ fn clear(path: &Path) -> Result<Untagged, Cause> {
         return Ok(Untagged { removed: tags });
     }
     let lease = opened.lease();
-    if lease.hold != Hold::Alone {
+    let others = lease.hold != Hold::Alone;
+    if others {
         let holders = opened.holders();
         // Somebody refused us the lease: if nobody is found, it is somebody whom /proc hides.
         let hidden = lease.hold != Hold::Unknown && holders == Holders::default();
@@ -244,6 +245,19 @@ fn clear(path: &Path) -> Result<Untagged, Cause> {
     let _undisturbed = Undisturbed::begin();
     for tag in &tags {
         rustix::fs::fremovexattr(&opened.file, tag.name()).map_err(call("fremovexattr"))?;
+    }
+    if others {
+        sleep(tag::GOES_BY);
+        let holders = opened.holders();
+        if !holders.none_maps() {
+            // Mapped by the look before.
+            for tag in tags.iter().filter(|tag| tag.binds()) {
+                if let Some(record) = tag.own_record(&opened.identity) {
+                    change::write(opened.fd(), tag.name(), &record).map_err(call("fsetxattr"))?;
+                }
+            }
+            return Err(Cause::Held(holders));
+        }
     }
     let ours = tags.iter().find_map(|tag| tag.own_record(&opened.identity));
     if let Some(record) = ours {

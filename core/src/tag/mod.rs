@@ -19,6 +19,12 @@ pub const XATTR: &core::ffi::CStr = c"security.dax_immutable";
 /// The attribute of an emulated tag, honoured only with `DAXSHIM_EMULATE=1`.
 pub const XATTR_EMULATED: &core::ffi::CStr = c"user.dax_immutable";
 
+/// How long a process goes by the look that it took at a tag before, ticks of the time-stamp counter, where it maps a
+/// file again by a descriptor that it has kept open: some 0.1 s, and less than [`GOES_BY`] on every CPU with clwb.
+pub const HOLDS: u64 = 1 << 28;
+/// See [`HOLDS`]: so long after a tag was taken off whoever has kept the file open may map it as tagged.
+pub const GOES_BY: core::time::Duration = core::time::Duration::from_millis(500);
+
 /// What an attribute of a file holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Value {
