@@ -86,92 +86,97 @@ pub fn msync(call: &mut Call) -> Step {
     }
     let config = process::config();
     let first = request.part(&flush, request.start);
-    if let How::Any(how, region) = first.how
-        && first.end == request.end
-        && config.flush != FlushPolicy::Kernel
-        && !config.deep
-    {
+    let part = match first.how {
         // Nearly all calls are of this kind.
-        let part = Flushable {
-            start: request.start,
-            end: request.end,
-            how,
-            region,
-        };
-        return in_one(&request, &part, flush, spared, started);
-    }
-    if matches!(first.how, How::Untagged) && first.end == request.end {
-        return Step::PASS;
-    }
-    in_several(call, &request, flush, spared, started)
-}
-
-/// A range that is one part.
-#[inline(always)]
-fn in_one(
-    request: &Request,
-    part: &Flushable,
-    flush: Flush,
-    spared: Option<&Spared>,
-    started: u64,
-) -> Step {
+        How::Any(how, region)
+            if first.end == request.end && config.flush != FlushPolicy::Kernel && !config.deep =>
+        {
+            Flushable {
+                start: request.start,
+                end: request.end,
+                how,
+                region,
+            }
+        }
+        How::Untagged if first.end == request.end => return Step::PASS,
+        _ => match in_several(&request, &flush, spared) {
+            Several::One(part) => part,
+            Several::None => return Step::PASS,
+            Several::AsCalled => return measured(call, after_msync),
+            Several::Once(lines) => {
+                return told(&request, started, request.once(&flush, lines), flush);
+            }
+            Several::Each => return told(&request, started, request.carry_out(&flush), flush),
+        },
+    };
     let mut done = Done::default();
-    let outcome = request.sync(part, &flush, &mut done);
+    let outcome = request.sync(&part, &flush, &mut done);
     part.spare_next(&flush, spared);
     if !is_skipped() {
         fence();
     }
-    drop(flush);
-    told(request, done, started, outcome)
+    told(&request, started, (done, outcome), flush)
 }
 
-/// A range in several mappings, or that reaches beyond one. What the kernel would be called for in any case it is called
-/// for once: its price is the call's, not the pages'.
+/// How a range is synced that is in several mappings, or reaches beyond one.
+enum Several {
+    /// There is nothing of ours in it.
+    None,
+    /// By the kernel, as called.
+    AsCalled,
+    /// As one.
+    One(Flushable),
+    /// By the kernel once, and then so many lines if they are cheap.
+    Once(u64),
+    /// Each part as it is.
+    Each,
+}
+
+/// What the kernel would be called for in any case it is called for once: its price is the call's, not the pages'.
 #[cold]
 #[inline(never)]
-fn in_several(
-    call: &mut Call,
-    request: &Request,
-    flush: Flush,
-    spared: Option<&Spared>,
-    started: u64,
-) -> Step {
+fn in_several(request: &Request, flush: &Flush, spared: Option<&Spared>) -> Several {
     let config = process::config();
     let sequence = mappings::RECORD.regions.sequence();
-    let plan = request.plan(&flush);
+    let plan = request.plan(flush);
     if !plan.tagged {
-        return Step::PASS;
+        return Several::None;
     }
     let Some(lines) = plan.lines.filter(|_| config.flush != FlushPolicy::Kernel) else {
-        return measured(call, after_msync);
+        return Several::AsCalled;
     };
     let is_short = !plan.has_rest && request.bytes() <= quick::LIMIT as u64;
-    if config.flush == FlushPolicy::Auto && !config.deep && !is_short {
-        let reached = |part: &Flushable| flush.reach(part.start, part.end, sequence).is_some();
-        if let Some(part) = plan.whole.filter(reached) {
-            return in_one(request, &part, flush, spared, started);
-        }
-        if is_alone() {
-            if let Some(spared) = spared {
-                spared.to_kernel_at(
-                    request.start,
-                    request.end - request.start,
-                    sequence,
-                    UNPLANNED,
-                );
-            }
-            return measured(call, after_msync);
-        }
-        let (done, outcome) = request.once(&flush, lines);
-        drop(flush);
-        return told(request, done, started, outcome);
+    if config.flush != FlushPolicy::Auto || config.deep || is_short {
+        return Several::Each;
     }
-    let (done, outcome) = request.carry_out(&flush);
-    drop(flush);
-    told(request, done, started, outcome)
+    if let Some(how) = plan.whole
+        && let How::Any(_, region) = request.part(flush, request.start).how
+        && flush.reach(request.start, request.end, sequence).is_some()
+    {
+        return Several::One(Flushable {
+            start: request.start,
+            end: request.end,
+            how,
+            region,
+        });
+    }
+    if !is_alone() {
+        return Several::Once(lines);
+    }
+    if let Some(spared) = spared {
+        let length = request.end - request.start;
+        spared.to_kernel_at(request.start, length, sequence, UNPLANNED);
+    }
+    Several::AsCalled
 }
 
-fn told(request: &Request, done: Done, started: u64, outcome: Result<(), Errno>) -> Step {
+fn told(
+    request: &Request,
+    started: u64,
+    (done, outcome): (Done, Result<(), Errno>),
+    flush: Flush,
+) -> Step {
+    drop(flush);
     if outcome.is_err() {
         check::sync_failed(request.start, request.end);
     }

@@ -3,6 +3,7 @@
 use super::done::{Done, is_skipped};
 use super::part::{Flushable, Kernel, is_cheaper_than};
 use crate::entry::slot::Call;
+use crate::ground::files;
 use crate::ground::memory::PAGE;
 use crate::ground::page::event;
 use crate::ground::process;
@@ -48,8 +49,8 @@ pub(super) struct Plan {
     pub(super) has_rest: bool,
     /// The lines of what can be flushed from user space; `None`: nothing can.
     pub(super) lines: Option<u64>,
-    /// All of it, if it can be flushed from user space and is a file's from end to end.
-    pub(super) whole: Option<Flushable>,
+    /// Whether all of it can be flushed from user space and is a file's from end to end; and how then.
+    pub(super) whole: Option<WriteBack>,
 }
 
 impl Request {
@@ -89,7 +90,7 @@ impl Request {
     #[inline(never)]
     pub(super) fn plan(&self, flush: &Flush) -> Plan {
         let mut plan = Plan::default();
-        let mut whole: Option<Flushable> = None;
+        let mut first: Option<(files::Index, usize)> = None;
         let mut is_one_file = true;
         let mut cursor = self.start;
         while cursor < self.end {
@@ -98,28 +99,25 @@ impl Request {
             match part.how {
                 How::Any(how, region) => {
                     plan.lines = Some(plan.lines.unwrap_or(0) + lines_in(cursor, part.end));
-                    let whole = whole.get_or_insert(Flushable {
-                        start: self.start,
-                        end: self.end,
-                        how,
-                        region,
-                    });
-                    is_one_file &= region.origin == whole.region.origin
-                        && Attributes::of(region).file() == Attributes::of(whole.region).file();
-                    if how != WriteBack::Nothing {
-                        whole.how = how;
+                    let this = (Attributes::of(region).file(), region.origin);
+                    is_one_file &= *first.get_or_insert(this) == this;
+                    // What needs no write-back suffers none from it.
+                    if plan.whole.is_none() || how != WriteBack::Nothing {
+                        plan.whole = Some(how);
                     }
                 }
                 How::Kernel | How::Untagged => plan.has_rest = true,
             }
             cursor = part.end;
         }
-        plan.whole = whole.filter(|_| is_one_file && !plan.has_rest);
+        plan.whole = plan.whole.filter(|_| is_one_file && !plan.has_rest);
         plan
     }
 
     /// All of it by the kernel, once; and the lines of what can be flushed, where others may be there and these
     /// cost no more than the kernel took (docs/kernel-race.md).
+    #[cold]
+    #[inline(never)]
     pub(super) fn once(&self, flush: &Flush, lines: u64) -> (Done, Result<(), Errno>) {
         let mut done = Done {
             by_kernel: true,
@@ -186,6 +184,7 @@ impl Request {
 
     /// Does it all, as the kernel would: in order of addresses; a hole is remembered, and the rest
     /// synced all the same; any other error ends it.
+    #[inline(never)]
     pub(super) fn carry_out(&self, flush: &Flush) -> (Done, Result<(), Errno>) {
         let mut outcome = Ok(());
         let mut done = Done::default();
