@@ -81,6 +81,7 @@ extern "C" fn start(_: c_int, _: *const *const c_char, environment: *const *cons
         for slot in exports::SYMBOLS {
             match (slot.family, slot.number as libc::c_long) {
                 (_, libc::SYS_fcntl) => slot.ask_of_duplicates(),
+                (_, libc::SYS_madvise) => slot.ask_of_advice(),
                 // Check looks at syncs of all files.
                 ("sync", _) if check::on() => {}
                 ("sync", libc::SYS_msync) => slot.ask_of_recorded(),

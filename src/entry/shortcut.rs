@@ -51,6 +51,11 @@ impl Slot {
         self.lead_to(unless_untagged as *mut ());
     }
 
+    /// Advice that neither takes data nor faults, nor keeps pages from children, goes on at once. Of madvise(2).
+    pub fn ask_of_advice(&self) {
+        self.lead_to(if_it_matters as *mut ());
+    }
+
     /// Commands that hand out no descriptor go on at once. Of fcntl(2).
     pub fn ask_of_duplicates(&self) {
         self.lead_to(if_duplicating as *mut ());
@@ -83,6 +88,43 @@ unsafe extern "C" fn unless_untagged() {
         limit = const descriptors::LIMIT,
         table = sym descriptors::TABLE,
         is_untagged = const descriptors::UNTAGGED,
+        enter = sym enter,
+        real = const offset_of!(Slot, real),
+    )
+}
+
+/// The advice of which madvise(2)'s hook wants to know.
+pub const ADVICE: [i32; 5] = [
+    libc::MADV_REMOVE,
+    libc::MADV_DONTFORK,
+    libc::MADV_DOFORK,
+    mappings::MADV_GUARD_INSTALL,
+    mappings::MADV_GUARD_REMOVE,
+];
+
+/// See [`Slot::ask_of_advice`].
+///
+/// # Safety
+/// As for [`unless_recorded`].
+#[unsafe(naked)]
+unsafe extern "C" fn if_it_matters() {
+    naked_asm!(
+        "cmp edx, {a}",
+        "je {enter}",
+        "cmp edx, {b}",
+        "je {enter}",
+        "cmp edx, {c}",
+        "je {enter}",
+        "cmp edx, {d}",
+        "je {enter}",
+        "cmp edx, {e}",
+        "je {enter}",
+        "jmp [r11 + {real}]",
+        a = const ADVICE[0],
+        b = const ADVICE[1],
+        c = const ADVICE[2],
+        d = const ADVICE[3],
+        e = const ADVICE[4],
         enter = sym enter,
         real = const offset_of!(Slot, real),
     )

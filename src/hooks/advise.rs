@@ -5,17 +5,14 @@ use crate::entry::slot::{Call, Step};
 use crate::ground::memory::{PAGE, on_own_stack, read_value, vector_error};
 use crate::ground::real::{Errno, SignalsBlocked, is_sealed, sys};
 use crate::mappings::{
-    self, Attributes, MADV_GUARD_INSTALL, Reasons, during, page_end, set_inherited, suspend,
-    suspend_in,
+    self, Attributes, MADV_GUARD_INSTALL, MADV_GUARD_REMOVE, Reasons, during, page_end,
+    set_inherited, suspend, suspend_in,
 };
 use crate::tag::enforce::{Earlier, enforce};
 use crate::tag::listed::subject_in;
 use daxshim_core::contract::{Effect, Operation, Subject};
 
-/// Linux 6.13, asm-generic/mman-common.h.
-const MADV_GUARD_REMOVE: i32 = 103;
-
-/// madvise(2).
+/// madvise(2), of [`ADVICE`](crate::entry::shortcut::ADVICE).
 pub extern "C" fn madvise(call: &mut Call) -> Step {
     let [address, length, advice, ..] = call.args;
     let range = (address, page_end(address, length));

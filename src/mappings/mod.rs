@@ -158,6 +158,8 @@ static CHANGED_UNSEEN: AtomicBool = AtomicBool::new(false);
 
 /// Linux 6.13, asm-generic/mman-common.h; in mappings of files since 6.15.
 pub const MADV_GUARD_INSTALL: i32 = 102;
+/// The same, and away with them.
+pub const MADV_GUARD_REMOVE: i32 = 103;
 
 /// Whether the kernel knows of guard pages.
 pub fn knows_guards() -> bool {

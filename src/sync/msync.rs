@@ -58,17 +58,18 @@ pub fn msync(call: &mut Call) -> Step {
         };
     };
     check::sync_begins(request.start, request.end);
-    let length = request.end - request.start;
-    if Spared::of_thread().is_some_and(|spared| spared.kernel(request.start, length)) {
-        return measured(call, after_msync);
-    }
     let Some(flush) = publish(call.frame()) else {
-        return match mappings::first_in(request.start, length) {
+        return match mappings::first_in(request.start, request.end - request.start) {
             Ok(None) => Step::PASS,
             _ => measured(call, after_msync),
         };
     };
     let spared = Spared::of(&flush);
+    let length = request.end - request.start;
+    if spared.is_some_and(|spared| spared.kernel(request.start, length)) {
+        drop(flush);
+        return measured(call, after_msync);
+    }
     if spared.is_some_and(|spared| is_spared(&request, spared)) {
         drop(flush);
         fence();
