@@ -112,6 +112,9 @@ fn fill_in(journal: &Journal, shadow: &Shadow) {
         let len = header.path_len.load(Ordering::Relaxed);
         journal.path_len.store(len, Ordering::Relaxed);
     }
+    journal
+        .paged
+        .store(u8::from(shadow.is_paged()), Ordering::Relaxed);
     let length = size_of::<Journal>() as u64;
     journal.length.store(length, Ordering::Relaxed);
     // Last: whoever sees it sees the rest.

@@ -3,7 +3,7 @@
 use anstyle::{AnsiColor, Style};
 use daxshim_core::check::{Code, Level};
 
-use super::finding::{Finding, Findings, Frame, Limits};
+use super::finding::{Finding, Findings, Frame, Limits, Unit};
 use crate::output::{BAD, GOOD, ODD, counted, number, styled};
 
 /// So many of those who stored first are shown.
@@ -21,6 +21,10 @@ pub fn text(findings: &Findings) -> String {
     for policy in &findings.policies {
         text += &format!("{}\n", policy.text());
     }
+    for unused in &findings.unused_suppressions {
+        text += &format!("daxshim check: nothing was found that {unused} suppresses\n");
+    }
+    text += &look_further(findings).unwrap_or_default();
     text + &summary(findings)
 }
 
@@ -132,7 +136,17 @@ fn notes(finding: &Finding) -> Vec<(&'static str, String)> {
     }
     if finding.lines > 0 && !matches!(finding.code, Code::Amplified | Code::Sampled) {
         let plural = if finding.lines == 1 { "" } else { "s" };
-        times.push(format!("{} cache line{plural}", number(finding.lines)));
+        let unit = match finding.unit {
+            Unit::Line => "cache line",
+            Unit::Page => "page",
+        };
+        let behind = match finding.unit {
+            Unit::Page if finding.level > Level::Note => {
+                ", which the kernel writes back at any time, or not at all"
+            }
+            _ => "",
+        };
+        times.push(format!("{} {unit}{plural}{behind}", number(finding.lines)));
     }
     if let Some(process) = finding.process.filter(|_| finding.stack.is_empty()) {
         times.push(format!("process {process}"));
@@ -146,8 +160,47 @@ fn notes(finding: &Finding) -> Vec<(&'static str, String)> {
 
 const NOTHING_WATCHED: &str = "
 daxshim check: nothing was watched: the program mapped no file that has a tag (daxshim status FILE says \
-whether it counts; an emulated one does with --emulate), and no file MAP_SHARED on DAX; --allow-nothing \
-takes that for success";
+whether it counts; an emulated one does with --emulate), no file MAP_SHARED on DAX, and none that --watch \
+names; --allow-nothing takes that for success";
+
+/// What was mapped that could have been watched; then that is what to do.
+fn not_asked(findings: &Findings) -> Option<String> {
+    let all = findings.findings.iter();
+    let mut names: Vec<&str> = all
+        .filter(|finding| finding.code == Code::NotAsked)
+        .filter_map(|finding| finding.file.as_deref())
+        .collect();
+    names.sort_unstable();
+    names.dedup();
+    let [first, ..] = names.as_slice() else {
+        return None;
+    };
+    let more = match names.len() {
+        1 => String::new(),
+        count => format!(" and {} more", number(count as u64 - 1)),
+    };
+    Some(format!(
+        "\ndaxshim check: {first}{more} was mapped shared and writable: --watch shared watches such files"
+    ))
+}
+
+/// What check can't find by its nature, said where it found nothing else and there was something to find.
+fn look_further(findings: &Findings) -> Option<String> {
+    let grave = |finding: &Finding| finding.level > Level::Note || finding.suppressed;
+    if !findings.syncs || findings.findings.iter().any(grave) {
+        return None;
+    }
+    let watch: String = findings
+        .watch
+        .iter()
+        .map(|what| format!("--watch {} ", shell_words::quote(what)))
+        .collect();
+    let command = shell_words::join(&findings.command);
+    Some(format!(
+        "daxshim check: whether what was synced is sound after a power cut in between is not seen here; with a \
+         checker of the file: daxshim crash {watch}--verify 'CHECKER {{}}' -- {command}\n"
+    ))
+}
 
 fn summary(findings: &Findings) -> String {
     let shown = |level: Level| {
@@ -190,6 +243,7 @@ fn summary(findings: &Findings) -> String {
     }
     if is_nothing(&findings.watched, limits) {
         text += NOTHING_WATCHED;
+        text += &not_asked(findings).unwrap_or_default();
     }
     text + "\n"
 }

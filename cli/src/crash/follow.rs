@@ -44,6 +44,8 @@ pub struct Recording {
     pub seen: u64,
     /// Whether recording ended before the program did.
     pub ended_early: bool,
+    /// Whether the file lies in the page cache.
+    pub paged: bool,
 }
 
 impl Recording {
@@ -123,6 +125,7 @@ impl Following {
             seen: watched.chain.seen(),
             points: watched.chain.into_points(),
             ended_early: watched.ended_early,
+            paged: watched.reader.paged,
         });
         let mut recordings: Vec<Recording> = recordings.collect();
         recordings.sort_by(|a, b| a.path.cmp(&b.path));

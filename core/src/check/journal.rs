@@ -123,7 +123,9 @@ pub struct Journal {
     pub ready: AtomicU8,
     /// Bytes of `path`.
     pub path_len: AtomicU8,
-    padding: [u8; 2],
+    /// 1 if the file lies in the page cache.
+    pub paged: AtomicU8,
+    padding: u8,
     /// [`Journal::close`].
     closed: AtomicU32,
     /// Entries written, ever.

@@ -170,7 +170,9 @@ pub fn cleaned(stretch: &Stretch) {
 /// The table of a stretch's file, and the numbers of its pages.
 fn numbers(stretch: &Stretch) -> Option<(&'static Table, &'static Pages)> {
     let (table, pages) = stretch.shadow.blame()?;
-    let pages = pages.get(stretch.offset / PAGE..stretch.end().div_ceil(PAGE))?;
+    // What a file has grown by is blamed on nobody.
+    let end = stretch.end().div_ceil(PAGE).min(pages.len());
+    let pages = pages.get(stretch.offset / PAGE..end)?;
     Some((table, pages))
 }
 
