@@ -72,6 +72,9 @@ const TRIALS: &[Test] = &[
     ("pages", pages),
     ("nothing is refused", nothing_refused),
     ("what could be watched is named", not_asked),
+    ("a pattern that names nothing", unmatched),
+    ("databases as they are shipped", databases),
+    ("sqlite", sqlite),
     ("a shadow goes where there is room", spilled),
     ("scratch", scratch),
     ("a root that is read-only", read_only),
@@ -323,6 +326,104 @@ fn not_asked() -> Outcome {
     let named = said.contains("/file was mapped shared and writable: --watch shared");
     if codes(&document) != ["DAX407"] || done.status.code() != Some(125) || !named {
         fail!("{said}{document:#}");
+    }
+    Ok(())
+}
+
+/// One of two files is watched, and the other was to be.
+fn unmatched() -> Outcome {
+    let files = Files::in_place(Place::Disk)?;
+    let words = words("check/unmapped", "right", files.directory.path());
+    for (options, wanted) in [
+        (&["--watch", "file"][..], 0),
+        (&["--watch", "file", "--watch", "*.db"], 125),
+        (
+            &["--watch", "file", "--watch", "*.db", "--allow-nothing"],
+            0,
+        ),
+    ] {
+        let done = run(&files, Place::Disk, options, &words)?;
+        let said = String::from_utf8_lossy(&done.stderr);
+        let is_said = said.contains("--watch *.db has named no file that was watched");
+        if done.status.code() != Some(wanted) || is_said != (options.len() > 2) {
+            fail!("{options:?}: {}: {said}", done.status);
+        }
+    }
+    Ok(())
+}
+
+/// Nothing but notes, on files without a tag: docs/programs.md says why they are there. With an msync left out, an error.
+fn databases() -> Outcome {
+    for (name, notes) in [
+        ("lmdb", &["DAX102", "DAX306"][..]),
+        ("tdb", &["DAX101", "DAX103"]),
+        ("gdbm", &["DAX101"]),
+    ] {
+        for place in PLACES {
+            let files = Files::in_place(place)?;
+            let directory = files.directory.path();
+            let words = |what: &str| {
+                let program = program("crash").join(name);
+                vec![program, what.into(), directory.to_owned()]
+            };
+            let made = run(&files, Place::Disk, &["--watch", "shared"], &words("make"))?;
+            if !made.status.success() {
+                fail!("{name}: {}", String::from_utf8_lossy(&made.stderr));
+            }
+            let options = ["--watch", "shared", "--exact", "--json", "-"];
+            let done = run(&files, place, &options, &words("right"))?;
+            let document = document(&done)?;
+            if codes(&document) != notes || done.status.code() != Some(0) {
+                fail!("{name}, {place:?}: {:?} {document:#}", codes(&document));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// It maps its database to read, and writes to it by write(2): whether that is made durable is seen where the database
+/// is named.
+fn sqlite() -> Outcome {
+    let files = Files::in_place(Place::Disk)?;
+    let script = "import os, sqlite3, sys\n\
+                  journal, synchronous = sys.argv[2:]\n\
+                  c = sqlite3.connect(sys.argv[1])\n\
+                  c.execute('pragma mmap_size=268435456')\n\
+                  c.execute('pragma journal_mode=' + journal)\n\
+                  c.execute('pragma synchronous=' + synchronous)\n\
+                  c.execute('create table t(a, b)')\n\
+                  for i in range(100):\n    \
+                  c.execute('insert into t values(?, ?)', (i, 'x' * 300)); c.commit()\n\
+                  assert c.execute('select count(*) from t').fetchone() == (100,)\n\
+                  c.close()\n";
+    for (journal, synchronous, errors) in [
+        ("wal", "full", false),
+        ("delete", "full", false),
+        ("delete", "off", true),
+    ] {
+        let database = files.path(&format!("{journal}-{synchronous}.db"));
+        let words = [
+            "python3".into(),
+            "-c".into(),
+            script.into(),
+            database,
+            journal.into(),
+            synchronous.into(),
+        ];
+        let options = [
+            "--watch", "*.db", "--watch", "shared", "--exact", "--json", "-",
+        ];
+        let done = run(&files, Place::Disk, &options, &words)?;
+        let document = document(&done)?;
+        let grave = findings(&document)
+            .iter()
+            .any(|finding| finding["level"] == "error");
+        if grave != errors || document["ended"]["exit_status"] != 0 {
+            fail!(
+                "{journal} {synchronous}: {:?} {document:#}",
+                codes(&document)
+            );
+        }
     }
     Ok(())
 }

@@ -10,9 +10,10 @@ use crate::ground::place::{Place, Stat, borrow};
 use crate::ground::process;
 use core::sync::atomic::Ordering;
 use daxshim_core::check::Code;
+use daxshim_core::check::lines;
 use daxshim_core::check::lines::{Dirty, LINE};
 use daxshim_core::check::log::Finding;
-use daxshim_core::check::{lines, watch};
+use daxshim_core::check::watch::{self, Watched};
 use daxshim_core::contract::Operation;
 use daxshim_core::filesystem::Filesystem;
 use daxshim_core::report::{Kind, PATH_LEN};
@@ -34,13 +35,13 @@ pub fn kind_of_untagged(fd: i32, is_writable: bool) -> Option<Kind> {
         return Some(Kind::Untagged);
     }
     let mut kind = None;
-    if is_writable {
-        stacks::spacious(|| kind = kind_of_paged(fd));
+    if is_writable || !process::watch().is_empty() {
+        stacks::spacious(|| kind = kind_of_paged(fd, is_writable));
     }
     kind
 }
 
-fn kind_of_paged(fd: i32) -> Option<Kind> {
+fn kind_of_paged(fd: i32, is_writable: bool) -> Option<Kind> {
     let stat = Place::Descriptor(fd).stat().ok()?;
     // What has no name outlives nothing: memory that is passed on, and files that were removed.
     let may_last = stat.st_mode & libc::S_IFMT == libc::S_IFREG && stat.st_nlink > 0;
@@ -50,8 +51,12 @@ fn kind_of_paged(fd: i32) -> Option<Kind> {
     let mut path = [0; PATH_LEN];
     let len = super::log::path_of(fd, &mut path);
     let path = path.get(..len).unwrap_or(&[]);
-    if watch::why(process::watch(), path).is_some() {
-        return Some(Kind::Untagged);
+    match watch::why(process::watch(), path) {
+        // It may be mapped to be read, and stored to by write(2).
+        Some(Watched::Named) => return Some(Kind::Untagged),
+        Some(Watched::Shared) if is_writable => return Some(Kind::Untagged),
+        None if is_writable => {}
+        _ => return None,
     }
     note(&Finding {
         code: Code::NotAsked,

@@ -21,7 +21,7 @@ use crate::run::directory::{self, ReportDirectory};
 use crate::run::launch::Image;
 use crate::run::outcome::Ended;
 use crate::run::program::{announce, cannot_run, inspect, unseen};
-use crate::run::{FAILED, Failure, cannot_wait, library, lookup, program_of, words};
+use crate::run::{FAILED, Failure, cannot_wait, library, lookup, program_of, watching, words};
 
 /// Run a program and report what it does wrong with its persistent memory
 ///
@@ -76,7 +76,8 @@ pub struct Check {
     #[arg(long, value_name = "WHAT", default_value = "warning", value_delimiter = ',', value_parser = threshold)]
     fail_on: Vec<Threshold>,
 
-    /// Exit as the program did even if it mapped nothing that could be watched; without this, 125
+    /// Exit as the program did even if it mapped nothing that could be watched, or nothing that a --watch pattern
+    /// names; without this, 125
     #[arg(long)]
     allow_nothing: bool,
 
@@ -198,6 +199,12 @@ impl Check {
             !finding.suppressed && self.fail_on.iter().any(reached)
         });
         let is_nothing = text::is_nothing(&names, &limits);
+        let paths = checked.shadows.iter().map(|shadow| shadow.path.clone());
+        let unmatched = watching::unmatched(&self.watching.watch, &paths.collect::<Vec<PathBuf>>());
+        if !is_nothing {
+            watching::warn_unmatched(&unmatched);
+        }
+        let is_green = self.allow_nothing || !is_nothing && unmatched.is_empty();
         let here = || std::env::current_dir().unwrap_or_default();
         let root = self.source_root.clone();
         let root = root.and_then(|root| root.canonicalize().ok());
@@ -208,7 +215,7 @@ impl Check {
             ended,
             exit_status: match ended.exit_status {
                 _ if fails => 1,
-                0 if is_nothing && !self.allow_nothing || !is_restored => FAILED,
+                0 if !is_green || !is_restored => FAILED,
                 status => status,
             },
             findings,

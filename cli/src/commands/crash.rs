@@ -34,7 +34,7 @@ use crate::run::directory::{self, ReportDirectory};
 use crate::run::launch::Image;
 use crate::run::outcome::Ended;
 use crate::run::program::{announce, cannot_run, inspect};
-use crate::run::{FAILED, Failure, library, lookup, program_of, words};
+use crate::run::{FAILED, Failure, library, lookup, program_of, watching, words};
 
 /// Run a program, and have its own checker look at what power cuts would leave of its files
 ///
@@ -196,6 +196,8 @@ impl Crash {
         let names = recordings.iter().flatten().map(|file| shown(&file.path));
         let is_restored = before.put_back(Some(&names.collect::<Vec<_>>()));
         let recordings = recordings?;
+        let paths = recordings.iter().map(|file| file.path.clone());
+        let unmatched = watching::unmatched(&self.watching.watch, &paths.collect::<Vec<_>>());
         let ended = Ended::from(status.map_err(cannot_record)?);
         // What ended the program is not meant for the verification.
         while crate::run::signals::asked_to_end().is_some() {}
@@ -209,8 +211,9 @@ impl Crash {
         }
         .outcome(&recordings, ended, &report)?;
         let status = self.write(&outcome, json)?;
+        watching::warn_unmatched(&unmatched);
         Ok(match status {
-            0 if !is_restored => FAILED,
+            0 if !is_restored || !unmatched.is_empty() => FAILED,
             status => status,
         })
     }

@@ -4,9 +4,9 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
 
-use daxshim_core::check::watch::{ALWAYS, SHARED};
+use daxshim_core::check::watch::{ALWAYS, SHARED, Watched, why};
 
-use super::{Failure, named};
+use super::{Failure, named, warn};
 
 /// What the library is told by.
 pub const VARIABLE: &str = "DAXSHIM_WATCH";
@@ -43,6 +43,35 @@ pub fn patterns(options: &[OsString]) -> Vec<OsString> {
         .filter(|line| daxshim_core::check::watch::is_pattern(line))
         .map(|line| OsStr::from_bytes(line).to_owned())
         .collect()
+}
+
+/// The patterns that name none of these files, as they were given.
+pub fn unmatched<'a>(options: &'a [OsString], watched: &[PathBuf]) -> Vec<&'a OsString> {
+    let names_none = |option: &&OsString| {
+        let line = patterns(std::slice::from_ref(option));
+        line.iter().any(|line| {
+            let names = |path: &PathBuf| {
+                let path = path.as_os_str().as_bytes();
+                why(line.as_bytes(), path) == Some(Watched::Named)
+            };
+            !watched.iter().any(names)
+        })
+    };
+    options.iter().filter(names_none).collect()
+}
+
+/// Says that nothing was watched of what was to be.
+pub fn warn_unmatched(options: &[&OsString]) {
+    for option in options {
+        warn(
+            &format!(
+                "--watch {} has named no file that was watched",
+                named(option)
+            ),
+            "the program has mapped none of that name MAP_SHARED, or there was no room",
+            "see what it maps with --watch shared; a pattern with a slash is a whole path",
+        );
+    }
 }
 
 /// The library knows whole paths: one that is there by its real name, any other from the working directory. What
@@ -87,7 +116,6 @@ fn escaped(path: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use daxshim_core::check::watch::{Watched, why};
 
     #[test]
     fn words_are_words_and_all_else_is_a_pattern() {
@@ -102,6 +130,14 @@ mod tests {
         let here = std::env::current_dir().unwrap();
         let expected = format!("{}/data/*.db", here.display());
         assert_eq!(variable(&["./data/*.db"]).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_pattern_that_names_nothing_is_told() {
+        let options = ["shared", "*.db", "other", "tagged,dax"].map(OsString::from);
+        let watched = [PathBuf::from("/tmp/a.db"), PathBuf::from("/tmp/lock")];
+        assert_eq!(unmatched(&options, &watched), ["other"]);
+        assert_eq!(unmatched(&options, &[]), ["*.db", "other"]);
     }
 
     #[test]
