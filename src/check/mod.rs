@@ -52,7 +52,12 @@ pub fn start() {
     stack::start();
     budget::start();
     match log::open() {
-        Ok(()) => checking::begin(missed),
+        Ok(()) => {
+            if !stack::is_usable() {
+                log::stackless();
+            }
+            checking::begin(missed);
+        }
         Err(errno) => log::warn(errno),
     }
 }

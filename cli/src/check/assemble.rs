@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use daxshim_core::check::Code;
-use daxshim_core::check::log::Ending;
+use daxshim_core::check::log::{self, Ending};
 use daxshim_core::contract::Operation;
 use daxshim_core::host::check::{Checked, LogEntry, ProcessLog, ShadowFile, lines_of, pages_of};
 use daxshim_core::host::report::Report;
@@ -420,6 +420,12 @@ impl Assembly<'_> {
             answers_not_compared: sum(|process| process.uncompared),
             processes_sealed: sum(|process| process.sealed.into()),
             children_not_watched: sum(|process| process.unwatched),
+            processes_without_stacks: sum(|process| process.stackless.into()),
+            processes_without_blame: sum(|process| (process.blameless != 0).into()),
+            why_without_blame: {
+                let mut processes = self.checked.processes.iter();
+                processes.find_map(|process| why_without_blame(process.blameless))
+            },
         }
     }
 }
@@ -438,6 +444,18 @@ fn own_calls(path: &Path) -> u64 {
     let code = code.filter_map(|section| section.data().ok());
     code.map(|code| sites(code).filter(Result::is_ok).count() as u64)
         .sum()
+}
+
+/// Why a process takes no pages from its program.
+fn why_without_blame(number: u64) -> Option<&'static str> {
+    Some(match number {
+        log::NOT_TURNED => {
+            "the places where its libc calls the kernel could not all be turned, and system calls would fail"
+        }
+        log::NO_STACK => "no stack can be taken: that needs glibc 2.35 or newer",
+        log::NO_SIGNAL => "SIGSEGV could not be taken",
+        _ => return None,
+    })
 }
 
 fn syncs(count: u64) -> String {

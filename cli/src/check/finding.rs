@@ -67,6 +67,12 @@ pub struct Limits {
     pub processes_sealed: u64,
     /// Forked children of which nothing was looked at, as there was no room for their logs.
     pub children_not_watched: u64,
+    /// Processes in which no stack can be taken: their glibc is too old.
+    pub processes_without_stacks: u64,
+    /// With `--blame`: processes in which nobody is blamed.
+    pub processes_without_blame: u64,
+    /// Why.
+    pub why_without_blame: Option<&'static str>,
 }
 
 /// One finding.

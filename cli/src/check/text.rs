@@ -24,6 +24,9 @@ pub fn text(findings: &Findings) -> String {
     for unused in &findings.unused_suppressions {
         text += &format!("daxshim check: nothing was found that {unused} suppresses\n");
     }
+    for limit in blind(&findings.limits) {
+        text += &format!("daxshim check: {limit}\n");
+    }
     text += &look_further(findings).unwrap_or_default();
     text + &summary(findings)
 }
@@ -184,6 +187,29 @@ fn not_asked(findings: &Findings) -> Option<String> {
     ))
 }
 
+/// What was asked for, and can't be had.
+fn blind(limits: &Limits) -> Vec<String> {
+    let mut blind = Vec::new();
+    if let Some(why) = limits.why_without_blame {
+        let count = counted_processes(limits.processes_without_blame);
+        blind.push(format!("--blame names nobody in {count}: {why}"));
+    }
+    if limits.processes_without_stacks > 0 {
+        let count = counted_processes(limits.processes_without_stacks);
+        blind.push(format!(
+            "no stacks in {count}: taking them needs glibc 2.35 or newer"
+        ));
+    }
+    blind
+}
+
+fn counted_processes(count: u64) -> String {
+    match count {
+        1 => "1 process".to_owned(),
+        count => format!("{} processes", number(count)),
+    }
+}
+
 /// What check can't find by its nature, said where it found nothing else and there was something to find.
 fn look_further(findings: &Findings) -> Option<String> {
     let grave = |finding: &Finding| finding.level > Level::Note || finding.suppressed;
@@ -251,4 +277,23 @@ fn summary(findings: &Findings) -> String {
 /// Whether nothing can have been found. Where there was no room to watch a file, that was found.
 pub fn is_nothing(watched: &[String], limits: &Limits) -> bool {
     watched.is_empty() && limits.files_not_watched == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_asked_for_and_is_not_there_is_said() {
+        assert!(blind(&Limits::default()).is_empty());
+        let limits = Limits {
+            processes_without_blame: 1,
+            why_without_blame: Some("of old age"),
+            processes_without_stacks: 3,
+            ..Limits::default()
+        };
+        let [blame, stacks] = blind(&limits).try_into().unwrap();
+        assert_eq!(blame, "--blame names nobody in 1 process: of old age");
+        assert!(stacks.starts_with("no stacks in 3 processes: "), "{stacks}");
+    }
 }

@@ -26,7 +26,7 @@ use crate::crash::follow::{Follower, Recording, Wanted};
 use crate::crash::outcome::{self, Example, Outcome, SCHEMA, ranges};
 use crate::crash::states::{Choice, Planner, State, overlay};
 use crate::crash::verify::{Failures, Options, Place, Task, Verified, copy_siblings};
-use crate::crash::{room, text};
+use crate::crash::{aside, room, text};
 use crate::output::progress::Count;
 use crate::output::{self, note};
 use crate::run::destination::{Content, Destination};
@@ -56,7 +56,7 @@ pub struct Crash {
     #[arg(long, value_name = "CHECKER")]
     verify: String,
 
-    /// States to verify, of each file
+    /// States to verify, of each file: some at each point, at a quarter as many syncs at most
     #[arg(long, value_name = "N", default_value = "200", value_parser = clap::value_parser!(u32).range(1..))]
     states: u32,
 
@@ -89,7 +89,7 @@ pub struct Crash {
     #[arg(long, value_name = "DIR")]
     scratch: Option<PathBuf>,
 
-    /// Where images of failed states are kept
+    /// Where images of failed states are kept; those of earlier runs are moved to DIR/before-N
     #[arg(long, value_name = "DIR", default_value = "daxshim-crash")]
     images: PathBuf,
 
@@ -429,11 +429,30 @@ impl Verification<'_> {
         } = verified.map_err(cannot_build)?;
         outcome.verified += count;
         outcome.interrupted = interrupted.map(|signal| signal as i32);
+        if outcome.failures.is_empty() && !failures.is_empty() {
+            self.set_aside();
+        }
         for (place, failures) in &failures {
             outcome.failed += failures.failed;
             outcome.failures.push(self.failure(task, place, failures));
         }
         Ok(())
+    }
+
+    /// Moves what earlier runs have kept out of the way, so that what is there is today's.
+    fn set_aside(&self) {
+        match aside::set_aside(&self.crash.images) {
+            Ok(None) => {}
+            Ok(Some(to)) => note(&format!("images of earlier runs are in {}", shown(&to))),
+            Err(error) => output::warning(
+                &format!(
+                    "images of earlier runs are still in {}",
+                    shown(&self.crash.images)
+                ),
+                &error.to_string(),
+                "look at the dates of their state.json, or name another directory by --images",
+            ),
+        }
     }
 
     fn failure(&self, task: &Task<'_>, place: &Place, failures: &Failures) -> outcome::Failure {
@@ -515,7 +534,7 @@ impl Verification<'_> {
 
 /// Beside a kept image: what it is.
 fn describe(image: &Path, failure: &outcome::Failure) {
-    let path = image.with_file_name("state.json");
+    let path = image.with_file_name(aside::DESCRIPTION);
     let text = serde_json::to_string_pretty(failure).unwrap_or_default();
     if let Err(error) = std::fs::write(&path, text + "\n") {
         output::warning(

@@ -49,6 +49,10 @@ pub struct ProcessLog {
     pub sealed: bool,
     /// Forked children of which nothing was looked at.
     pub unwatched: u64,
+    /// Why nobody is blamed, [`Log::blameless`].
+    pub blameless: u64,
+    /// Whether no stack could be taken.
+    pub stackless: bool,
 }
 
 /// A file that a process used.
@@ -281,6 +285,8 @@ fn read_log(file: &Path, numbers: &str) -> Option<ProcessLog> {
         uncompared: wide(&log.uncompared),
         sealed: wide(&log.sealed) != 0,
         unwatched: wide(&log.unwatched),
+        blameless: wide(&log.blameless),
+        stackless: wide(&log.stackless) != 0,
     })
 }
 
