@@ -66,7 +66,10 @@ fn remap(shadow: &'static Shadow, size: usize) -> Option<()> {
     };
     let _signals = SignalsBlocked::new();
     wait(|| !MAPPING.swap(true, Ordering::Acquire))?;
-    let mapped = locked(shadow, || lengthen(kept, size).ok()).flatten();
+    // Twice as much as there was, where there is room: each new mapping stays, and their number is limited.
+    let ample = size.max(2 * shadow.length.load(Ordering::Relaxed));
+    let longer = || lengthen(kept, ample).or_else(|_| lengthen(kept, size));
+    let mapped = locked(shadow, || longer().ok()).flatten();
     if let Some((header, length)) = mapped
         && length > shadow.length.load(Ordering::Relaxed)
     {

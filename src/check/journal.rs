@@ -81,6 +81,14 @@ pub fn attach(shadow: &Shadow, fd: i32, length: usize) -> Result<(), Errno> {
     Ok(())
 }
 
+/// Ends a journal, as another goes on with the file.
+pub fn supersede(shadow: &Shadow) {
+    if let Some(journal) = shadow.journal() {
+        journal.superseded.store(1, Ordering::Relaxed);
+        journal.close();
+    }
+}
+
 fn map(file: &OwnedFd, new: bool) -> Result<&'static Journal, Errno> {
     let length = size_of::<Journal>();
     if new {

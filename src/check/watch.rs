@@ -98,7 +98,7 @@ fn watch_here(fd: i32, stat: &Stat, kind: Kind) -> Option<usize> {
     let found = known().or_else(|| {
         let _signals = SignalsBlocked::new();
         wait(|| ADDING.try_lock())?;
-        let found = known().or_else(|| add(fd, stat, (kept, paged), length));
+        let found = known().or_else(|| add(fd, stat, kind, (kept, paged), length));
         // SAFETY: locked by this thread, above.
         unsafe { ADDING.unlock() };
         found
@@ -125,7 +125,13 @@ fn watch_here(fd: i32, stat: &Stat, kind: Kind) -> Option<usize> {
     found
 }
 
-fn add(fd: i32, stat: &Stat, (kept, paged): (Kept, bool), length: usize) -> Option<usize> {
+fn add(
+    fd: i32,
+    stat: &Stat,
+    kind: Kind,
+    (kept, paged): (Kept, bool),
+    length: usize,
+) -> Option<usize> {
     let number = SHADOWS
         .iter()
         .position(|shadow| shadow.header.load(Ordering::Relaxed).is_null())?;
@@ -150,6 +156,12 @@ fn add(fd: i32, stat: &Stat, (kept, paged): (Kept, bool), length: usize) -> Opti
         // What nobody records needs no wait.
         shadow.journal.store(ptr::null_mut(), Ordering::Relaxed);
         return None;
+    }
+    if journal::on() && kind == Kind::Untagged {
+        // In its former size the file is no more.
+        all()
+            .filter(|other| !ptr::eq(*other, shadow) && other.identity() == shadow.identity())
+            .for_each(journal::supersede);
     }
     Some(number)
 }

@@ -182,7 +182,7 @@ impl Watched {
     /// Takes what is there; whether there was something. The last time nothing more may come.
     fn read(&mut self, last: bool) -> io::Result<bool> {
         if last {
-            self.ended_early = self.reader.is_closed();
+            self.ended_early = self.reader.is_closed() && !self.reader.is_superseded();
             self.reader.close();
         }
         let mut moved = false;

@@ -258,7 +258,9 @@ fn not_sync(mappings: &[Mapping]) -> String {
 
 fn no_msync(total: &Tally) -> String {
     if total.syncs.is_empty() {
-        "a tagged file was mapped, but neither msync nor fsync was called on it".into()
+        "a tagged file was mapped, but neither msync nor fsync was called on it (msync without MS_SYNC makes \
+         nothing durable, and does not count)"
+            .into()
     } else {
         "fsync and fdatasync were called on tagged files, msync was not".into()
     }

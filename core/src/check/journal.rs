@@ -125,7 +125,8 @@ pub struct Journal {
     pub path_len: AtomicU8,
     /// 1 if the file lies in the page cache.
     pub paged: AtomicU8,
-    padding: u8,
+    /// 1 once the file was mapped in another size, and another journal goes on.
+    pub superseded: AtomicU8,
     /// [`Journal::close`].
     closed: AtomicU32,
     /// Entries written, ever.

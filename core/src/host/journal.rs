@@ -146,6 +146,12 @@ impl Reader {
         self.journal.is_closed()
     }
 
+    /// Whether another journal of the file goes on where this ends.
+    #[must_use]
+    pub fn is_superseded(&self) -> bool {
+        self.journal.superseded.load(Ordering::Relaxed) != 0
+    }
+
     /// Nobody reads it any more: whoever still runs need not write.
     pub fn close(&self) {
         self.journal.close();
