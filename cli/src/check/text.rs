@@ -1,5 +1,7 @@
 //! Findings for people, as compilers show theirs.
 
+use std::path::Path;
+
 use anstyle::{AnsiColor, Style};
 use daxshim_core::check::{Code, Level};
 
@@ -71,17 +73,56 @@ pub fn arrow(place: &str) -> String {
     format!("  {} {place}\n", styled(FRAME, "-->"))
 }
 
-/// A stack, a line for each frame.
+/// A stack, a line for each frame; of an interpreter's or a virtual machine's own, which are the same in every
+/// program, the innermost, and how many follow it.
 pub fn stack(frames: &[Frame]) -> String {
-    let functions: Vec<String> = of_program(frames).iter().map(function).collect();
+    let frames = of_program(frames);
+    let functions: Vec<String> = frames.iter().map(function).collect();
     let width = functions.iter().map(|name| name.chars().count()).max();
     let width = width.unwrap_or(0).min(40);
     let mut text = String::new();
-    for (frame, function) in frames.iter().zip(&functions) {
-        let line = format!("{function:width$}  {}", source(frame));
+    let mut line = |line: &str| {
         text += &format!("   {} {}\n", styled(FRAME, "|"), line.trim_end());
+    };
+    let mut rest = frames.iter().zip(&functions).peekable();
+    while let Some((frame, function)) = rest.next() {
+        line(&format!("{function:width$}  {}", source(frame)));
+        let Some(owner) = runtime(frame) else {
+            continue;
+        };
+        let mut run = 0;
+        let mut followers = rest.clone();
+        while followers
+            .next_if(|(next, _)| runtime(next) == Some(owner))
+            .is_some()
+        {
+            run += 1;
+        }
+        if run >= FOLDED {
+            line(&format!("… {run} frames of {owner}"));
+            rest = followers;
+        }
     }
     text
+}
+
+/// So many frames of a runtime are worth no more than a line.
+const FOLDED: usize = 3;
+
+/// Whose frame it is, if it is an interpreter's or a virtual machine's.
+fn runtime(frame: &Frame) -> Option<&'static str> {
+    let module = Path::new(frame.module.as_deref()?);
+    let name = module.file_name()?.to_str()?;
+    let starts = |words: &[&str]| words.iter().any(|word| name.starts_with(word));
+    if starts(&["libpython", "python3", "python2"]) || name == "python" {
+        Some("CPython")
+    } else if name == "libjvm.so" {
+        Some("the JVM")
+    } else if name == "node" || starts(&["libnode.so"]) {
+        Some("node")
+    } else {
+        None
+    }
 }
 
 /// What is said below a finding.
@@ -282,6 +323,37 @@ pub fn is_nothing(watched: &[String], limits: &Limits) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn frame(module: &str, function: &str) -> Frame {
+        Frame {
+            address: 1,
+            module: Some(module.to_owned()),
+            offset: 0,
+            function: Some(function.to_owned()),
+            source: None,
+            line: None,
+            inlined: false,
+        }
+    }
+
+    #[test]
+    fn frames_of_an_interpreter_are_one_line() {
+        let python = |name| frame("/usr/bin/python3.11", name);
+        let mut frames = vec![frame("/usr/lib/mmap.cpython-311.so", "flush")];
+        frames.extend(["a", "b", "c", "d", "e"].map(python));
+        frames.push(frame("/usr/lib/libc.so.6", "__libc_start_main"));
+        let text = stack(&frames);
+        let lines: Vec<&str> = text.lines().map(str::trim).collect();
+        let [flush, first, folded] = lines.as_slice() else {
+            panic!("{text}");
+        };
+        assert!(flush.contains("flush") && first.contains('a') && !text.contains(" b "));
+        assert!(folded.ends_with("… 4 frames of CPython"), "{folded}");
+        // Of few, all are shown; others are nobody's runtime.
+        assert_eq!(stack(&frames[..4]).lines().count(), 4);
+        let own = ["a", "b", "c", "d", "e"].map(|name| frame("/opt/app/libpy.so", name));
+        assert_eq!(stack(&own).lines().count(), 5);
+    }
 
     #[test]
     fn what_was_asked_for_and_is_not_there_is_said() {
