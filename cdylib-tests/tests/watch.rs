@@ -76,6 +76,7 @@ const TRIALS: &[Test] = &[
     ("nothing is refused", nothing_refused),
     ("what could be watched is named", not_asked),
     ("a pattern that names nothing", unmatched),
+    ("a file that is elsewhere", elsewhere),
     ("databases as they are shipped", databases),
     ("sqlite", sqlite),
     ("a shadow goes where there is room", spilled),
@@ -357,6 +358,26 @@ fn unmatched() -> Outcome {
         if done.status.code() != Some(wanted) || is_said != (options.len() > 2) {
             fail!("{options:?}: {}: {said}", done.status);
         }
+    }
+    Ok(())
+}
+
+fn elsewhere() -> Outcome {
+    let files = Files::in_place(Place::Disk)?;
+    let words = words("watch/moved_away", "wrong", files.directory.path());
+    let done = run(
+        &files,
+        Place::Disk,
+        &["--watch", "shared", "--json", "-"],
+        &words,
+    )?;
+    let said = String::from_utf8_lossy(&done.stderr).into_owned();
+    let document = document(&done)?;
+    let gone = document["limits"]["files_gone"]
+        .as_array()
+        .map_or(0, Vec::len);
+    if gone != 1 || !said.contains("/file was not compared, as it is not there any more") {
+        fail!("{said}{document:#}");
     }
     Ok(())
 }

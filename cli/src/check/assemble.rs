@@ -26,6 +26,7 @@ pub fn findings(checked: &Checked, report: &Report, unseen: &[Unseen]) -> (Vec<F
         symbols: Symbols::default(),
         findings: Vec::new(),
         lost: BTreeSet::new(),
+        gone: BTreeSet::new(),
     };
     for shadow in &checked.shadows {
         all.never_synced(shadow);
@@ -51,6 +52,8 @@ struct Assembly<'a> {
     findings: Vec<Finding>,
     /// Files of which something was never synced.
     lost: BTreeSet<(u64, u64)>,
+    /// Files that were synced, and are not there any more.
+    gone: BTreeSet<String>,
 }
 
 /// Lines that belong to one finding.
@@ -93,8 +96,13 @@ impl Assembly<'_> {
     fn never_synced(&mut self, shadow: &ShadowFile) {
         let unsynced = match shadow.unsynced() {
             Ok(unsynced) => unsynced,
-            // A file that was removed has nothing to lose.
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return,
+            // A file that was removed has nothing to lose; but it may only be elsewhere.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                if shadow.meant {
+                    self.gone.insert(shown(&shadow.path));
+                }
+                return;
+            }
             Err(error) => {
                 let text = format!("{} cannot be compared: {error}", shown(&shadow.path));
                 self.findings.push(Finding::of_run(Code::Unshadowed, text));
@@ -420,6 +428,7 @@ impl Assembly<'_> {
             answers_not_compared: sum(|process| process.uncompared),
             processes_sealed: sum(|process| process.sealed.into()),
             children_not_watched: sum(|process| process.unwatched),
+            files_gone: self.gone.iter().cloned().collect(),
             processes_without_stacks: sum(|process| process.stackless.into()),
             processes_without_blame: sum(|process| (process.blameless != 0).into()),
             why_without_blame: {

@@ -67,6 +67,9 @@ pub struct Limits {
     pub processes_sealed: u64,
     /// Forked children of which nothing was looked at, as there was no room for their logs.
     pub children_not_watched: u64,
+    /// Watched files that were not there any more when all was over, by path: what of them was never synced is not
+    /// known.
+    pub files_gone: Vec<String>,
     /// Processes in which no stack can be taken: their glibc is too old.
     pub processes_without_stacks: u64,
     /// With `--blame`: processes in which nobody is blamed.

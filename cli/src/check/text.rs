@@ -231,6 +231,16 @@ fn not_asked(findings: &Findings) -> Option<String> {
 /// What was asked for, and can't be had.
 fn blind(limits: &Limits) -> Vec<String> {
     let mut blind = Vec::new();
+    if let [first, others @ ..] = limits.files_gone.as_slice() {
+        let more = match others.len() {
+            0 => String::new(),
+            count => format!(" and {} more", number(count as u64)),
+        };
+        blind.push(format!(
+            "{first}{more} was not compared, as it is not there any more: removed, moved to another directory, or \
+             to be seen by the program alone"
+        ));
+    }
     if let Some(why) = limits.why_without_blame {
         let count = counted_processes(limits.processes_without_blame);
         blind.push(format!("--blame names nobody in {count}: {why}"));
@@ -362,9 +372,11 @@ mod tests {
             processes_without_blame: 1,
             why_without_blame: Some("of old age"),
             processes_without_stacks: 3,
+            files_gone: vec!["/a".to_owned(), "/b".to_owned()],
             ..Limits::default()
         };
-        let [blame, stacks] = blind(&limits).try_into().unwrap();
+        let [gone, blame, stacks] = blind(&limits).try_into().unwrap();
+        assert!(gone.starts_with("/a and 1 more was not compared"), "{gone}");
         assert_eq!(blame, "--blame names nobody in 1 process: of old age");
         assert!(stacks.starts_with("no stacks in 3 processes: "), "{stacks}");
     }
