@@ -48,9 +48,34 @@ fn main() {
     // As a program of somebody else's would be compiled: by any standard, without extensions.
     example(&out, "ask", &["-std=c99"]);
     example(&out, "ask_cpp", &["-x", "c++", "-std=c++98"]);
+    exceptions(&out);
     foreign(&out);
     early(&out);
     raw(&out);
+}
+
+/// The one program in C++.
+fn exceptions(out: &Path) {
+    fs::create_dir_all(out.join("watch")).expect("OUT_DIR is ours");
+    let compiler = env::var("CXX").unwrap_or_else(|_| "c++".into());
+    let status = Command::new(compiler)
+        .args([
+            "-std=c++17",
+            "-O1",
+            "-g",
+            "-Wall",
+            "-Wextra",
+            "-Werror",
+            "-pthread",
+        ])
+        .args(["programs/watch/exceptions.cpp", "-o"])
+        .arg(out.join("watch/exceptions"))
+        .status()
+        .expect("a C++ compiler is installed (Debian: apt-get install g++)");
+    assert!(
+        status.success(),
+        "c++: programs/watch/exceptions.cpp: {status}"
+    );
 }
 
 /// A static program without libc, which no library can hold.

@@ -39,7 +39,9 @@ extern "C" fn start(_: c_int, _: *const *const c_char, environment: *const *cons
         report_directory = None;
     }
     let report_directory = report_directory.and_then(copied);
-    let setup = Setup::new(config, misunderstood, report_directory);
+    let watch = lookup(c"DAXSHIM_WATCH").filter(|_| config.check != Checking::Off);
+    let watch = watch.and_then(copied);
+    let setup = Setup::new(config, misunderstood, report_directory, watch);
     // Until here there were none but the loader's.
     filters::begin(is_filtered);
     if setup.is_some_and(|setup| process::start(setup, forked)) {

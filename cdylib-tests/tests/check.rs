@@ -270,6 +270,8 @@ fn codes(document: &Value) -> Vec<String> {
     let mut codes: Vec<String> = findings(document)
         .iter()
         .map(|finding| text_of(&finding["code"]))
+        // Where nothing is watched, what could have been is named; elsewhere than on DAX.
+        .filter(|code| code != "DAX407")
         .collect();
     codes.sort();
     codes.dedup();
@@ -395,7 +397,7 @@ fn sampled() -> Outcome {
     Ok(())
 }
 
-/// An emulated tag elsewhere than on tmpfs or DAX.
+/// An emulated tag elsewhere than on tmpfs or DAX stands for one on DAX: that it is none is no news.
 fn not_dax() -> Outcome {
     let scene = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;
     let on_disk = |name: &str| scene.path().join(name);
@@ -423,7 +425,8 @@ fn not_dax() -> Outcome {
         .arg(scene.path())
         .output()?;
     let document: Value = serde_json::from_slice(&done.stdout)?;
-    if codes(&document) != ["DAX301"] {
+    let watched = document["watched"].as_array().map_or(0, Vec::len);
+    if !codes(&document).is_empty() || watched != 1 {
         fail!("{document:#}");
     }
     Ok(())

@@ -423,7 +423,9 @@ fn too_large() -> Outcome {
     let output = command.args(["sh", "-c", "touch started"]).output()?;
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     let started = scene.path("started").exists();
-    if output.status.code() != Some(125) || started || !said.contains("a copy in memory is needed")
+    if output.status.code() != Some(125)
+        || started
+        || !said.contains("a copy and room for records are needed")
     {
         fail!("{}: {said}", output.status);
     }

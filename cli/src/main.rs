@@ -15,6 +15,7 @@ use std::process::ExitCode;
 mod ab;
 mod check;
 mod commands;
+mod copy;
 mod crash;
 mod output;
 mod run;

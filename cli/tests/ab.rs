@@ -80,7 +80,7 @@ fn kernel_sync_and_user_flush_are_counted_call_by_call() {
         .succeeds();
     assert_eq!(ran.stdout, "");
     ran.says("A: kernel sync").says("B: user flush (user)");
-    ran.says("enter the kernel 5 times with A and 0 times with B: 5 saved");
+    ran.says("Of a run's sync calls 5 enter the kernel with A and 0 with B: 5 saved");
     let document = document(&json);
     let runs = document["runs"].as_array().unwrap();
     assert_eq!(runs.len(), 12);

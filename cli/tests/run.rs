@@ -1051,3 +1051,21 @@ fn processes_that_still_run_are_read_as_they_are() {
     assert!(text.contains("still running"), "{text}");
     assert!(text.contains("1 of 1 msync calls"), "{text}");
 }
+
+#[test]
+fn what_fsync_flushed_is_no_msync() {
+    let tagged = Tagged::new();
+    let script = "import mmap, os, sys\n\
+                  file = open(sys.argv[1], 'r+b')\n\
+                  memory = mmap.mmap(file.fileno(), 0)\n\
+                  memory[0] = 7\n\
+                  os.fsync(file.fileno())\n";
+    let output = daxshim()
+        .args(["run", "--emulate", "--flush", "user", "--report", "-", "--"])
+        .args(["python3", "-c", script, &tagged.path()])
+        .output()
+        .unwrap();
+    let text = stderr(&output);
+    let said = "1 of 1 calls of fsync and its like were user flushes";
+    assert!(text.contains(said) && !text.contains("0 of 0"), "{text}");
+}

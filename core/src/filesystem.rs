@@ -53,6 +53,24 @@ impl Filesystem {
         )
     }
 
+    /// Whether what is stored to its files is meant to be found again: neither huge pages nor files by which the
+    /// kernel and its devices are spoken to, to read which may do something (linux/magic.h).
+    #[must_use]
+    pub fn keeps_files(fd: BorrowedFd<'_>) -> bool {
+        const OTHERS: [u32; 8] = [
+            0x9584_58f6, // hugetlbfs
+            0x6265_6572, // sysfs
+            0x9fa0,      // proc
+            0x6462_6720, // debugfs
+            0x7472_6163, // tracefs
+            0xde5e_81e4, // efivarfs
+            0xcafe_4a11, // bpffs
+            0x1cd1,      // devpts
+        ];
+        let found = rustix::fs::fstatfs(fd).map(|statfs| statfs.f_type as u32);
+        found.is_ok_and(|found| !OTHERS.contains(&found))
+    }
+
     /// Whether it writes to new places: there a mapped store moves extents by design, so an
     /// emulated tag can't remember them.
     #[must_use]

@@ -7,6 +7,7 @@ use super::judge::report;
 use super::log::log;
 use super::shadows::each_stretch;
 use super::stacks;
+use super::syncs;
 use crate::ground::checking;
 use crate::ground::place::Place;
 use crate::mappings;
@@ -15,10 +16,11 @@ use daxshim_core::check::Code;
 use daxshim_core::check::journal::Moment;
 use daxshim_core::check::lines::Dirty;
 
-/// Whether writes to a descriptor have to be looked at each time.
+/// Whether writes to a descriptor have to be looked at each time: somebody is answered by it, or it may be of a
+/// watched file.
 #[inline]
-pub fn is_answered_through(fd: i32) -> bool {
-    checking::on() && is_channel(fd)
+pub fn is_looked_at(fd: i32) -> bool {
+    checking::on() && (is_channel(fd) || syncs::is_watched(fd))
 }
 
 #[cold]

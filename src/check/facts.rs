@@ -2,17 +2,20 @@
 
 use super::log::last_looked_at;
 use super::note::note;
-use super::shadows::{self, each_stretch};
+use super::shadows::{self, each_chunk_of, each_stretch};
 use super::stacks;
 use crate::ground::checking;
-use crate::ground::memory::{HUGE, PAGE};
+use crate::ground::memory::{self, HUGE, PAGE};
 use crate::ground::place::{Place, Stat, borrow};
-use crate::mappings;
+use crate::ground::process;
 use core::sync::atomic::Ordering;
 use daxshim_core::check::Code;
-use daxshim_core::check::lines::Dirty;
+use daxshim_core::check::lines;
+use daxshim_core::check::lines::{Dirty, LINE};
 use daxshim_core::check::log::Finding;
+use daxshim_core::check::watch::{self, Watched};
 use daxshim_core::contract::Operation;
+use daxshim_core::filesystem::Filesystem;
 use daxshim_core::report::{Kind, PATH_LEN};
 use daxshim_core::{dax, extents};
 use extents::Flaw;
@@ -22,12 +25,51 @@ pub const BY_ADDRESS: u8 = 1;
 /// See [`BY_ADDRESS`].
 pub const BY_EXTENTS: u8 = 2;
 
-/// What to record an untagged file's mapping as; `None`: it is not watched.
+/// What to record an untagged file's mapping as; `None`: it is not watched, which is noted where stores to it
+/// would reach the file.
 #[cold]
 #[inline(never)]
-pub fn kind_of_untagged(fd: i32) -> Option<Kind> {
+pub fn kind_of_untagged(fd: i32, is_writable: bool) -> Option<Kind> {
     let is_dax = || borrow(fd).is_some_and(|fd| dax::is_active(fd) == Ok(true));
-    is_dax().then_some(Kind::Untagged)
+    if is_dax() {
+        return Some(Kind::Untagged);
+    }
+    let mut kind = None;
+    if is_writable || !process::watch().is_empty() {
+        stacks::spacious(|| kind = kind_of_paged(fd, is_writable));
+    }
+    kind
+}
+
+fn kind_of_paged(fd: i32, is_writable: bool) -> Option<Kind> {
+    let stat = Place::Descriptor(fd).stat().ok()?;
+    // What has no name outlives nothing: memory that is passed on, and files that were removed.
+    let may_last = stat.st_mode & libc::S_IFMT == libc::S_IFREG && stat.st_nlink > 0;
+    if !may_last || !borrow(fd).is_some_and(Filesystem::keeps_files) {
+        return None;
+    }
+    let mut path = [0; PATH_LEN];
+    let len = super::log::path_of(fd, &mut path);
+    let path = path.get(..len).unwrap_or(&[]);
+    match watch::why(process::watch(), path) {
+        // It may be mapped to be read, and stored to by write(2).
+        Some(Watched::Named) => return Some(Kind::Untagged),
+        Some(Watched::Shared) if is_writable => return Some(Kind::Untagged),
+        None if is_writable => {}
+        _ => return None,
+    }
+    note(&Finding {
+        code: Code::NotAsked,
+        detail: 0,
+        device: stat.st_dev,
+        inode: stat.st_ino,
+        path,
+        address: 0,
+        range: (0, 0),
+        asked: 0,
+        dirty: Dirty::default(),
+    });
+    None
 }
 
 /// A file was mapped: `length` bytes from `offset` on.
@@ -59,7 +101,8 @@ fn mapped_here(fd: i32, stat: &Stat, kind: Kind, address: usize, length: usize, 
     let is_dax = dax::is_active(file) == Ok(true);
     match kind {
         Kind::NotGranted if is_dax => fact(Code::NotSync, 0),
-        Kind::NotGranted | Kind::NotTmpfs => fact(Code::NotDax, 0),
+        // An emulated tag stands for one on DAX.
+        Kind::NotGranted => fact(Code::NotDax, 0),
         Kind::Broken => fact(Code::Moved, 0),
         _ => {}
     }
@@ -112,7 +155,7 @@ fn refuses(operation: Operation, code: Code) {
 /// A file is about to get a new size.
 #[inline]
 pub fn truncating(place: Place, size: usize) {
-    if checking::on() && !mappings::is_empty() {
+    if checking::on() {
         truncates(place, size);
     }
 }
@@ -124,6 +167,10 @@ fn truncates(place: Place, size: usize) {
     let Some(shadow) = shadows::find(stat.st_dev, stat.st_ino) else {
         return;
     };
+    let now = stat.st_size as usize;
+    if size >= now {
+        return;
+    }
     let end = size.next_multiple_of(PAGE);
     let mut cut = None;
     each_stretch(0, usize::MAX, |stretch| {
@@ -131,19 +178,59 @@ fn truncates(place: Place, size: usize) {
             cut = Some(stretch);
         }
     });
-    // Nothing behind it is read any more.
-    if let Some(header) = shadow.header() {
-        header.size.fetch_min(size as u64, Ordering::Relaxed);
-    }
-    if let Some(stretch) = cut {
-        let range = (end as u64, stretch.end() as u64);
-        let lost = stretch.end() - end.max(stretch.offset);
+    stacks::spacious(|| shortens(shadow, place, size));
+    let Some(stretch) = cut else { return };
+    // A mapping may reach behind the end of the file, before and after.
+    let behind = stretch.end().min(now.next_multiple_of(PAGE));
+    if behind > end {
+        let lost = behind - end.max(stretch.offset);
         super::judge::report(
             Code::Truncated,
             &stretch,
-            range,
+            (end as u64, behind as u64),
             lost as u64,
             Dirty::default(),
         );
     }
+}
+
+/// Nothing behind the new end is read any more. If the file grows again, zeros are there.
+fn shortens(shadow: &'static shadows::Shadow, place: Place, size: usize) {
+    let Some(header) = shadow.header() else {
+        return;
+    };
+    let before = header.size.fetch_min(size as u64, Ordering::Relaxed) as usize;
+    if header.grows.load(Ordering::Relaxed) == 0 || before <= size {
+        return;
+    }
+    // The part of a line that stays was durable if the line was, which is all that is known.
+    let first = size / LINE * LINE;
+    let mut kept = None;
+    if let Place::Descriptor(fd) = place {
+        let _ = each_chunk_of(fd, first, size, |_, digests| {
+            kept = digests.first().copied();
+            Ok(())
+        });
+    }
+    let mut line = [0; LINE];
+    each_stretch(0, usize::MAX, |stretch| {
+        let is_it = core::ptr::eq(stretch.shadow, shadow) && kept.is_none();
+        if is_it && let Some(part) = stretch.clip(first, size) {
+            let copied = line.get_mut(..part.length);
+            if copied.is_some_and(|line| memory::copy(part.address, line)) {
+                kept = lines::digests(&line).next();
+            }
+        }
+    });
+    let _ = super::compare::locked(shadow, || {
+        for offset in (first..before).step_by(LINE) {
+            let digest = kept
+                .filter(|_| offset == first && size > first)
+                .unwrap_or(0);
+            if let Some(durable) = shadow.digests(offset, LINE) {
+                // SAFETY: of a line of the shadow.
+                unsafe { durable.write_volatile(digest) };
+            }
+        }
+    });
 }

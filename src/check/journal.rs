@@ -81,6 +81,14 @@ pub fn attach(shadow: &Shadow, fd: i32, length: usize) -> Result<(), Errno> {
     Ok(())
 }
 
+/// Ends a journal, as another goes on with the file.
+pub fn supersede(shadow: &Shadow) {
+    if let Some(journal) = shadow.journal() {
+        journal.superseded.store(1, Ordering::Relaxed);
+        journal.close();
+    }
+}
+
 fn map(file: &OwnedFd, new: bool) -> Result<&'static Journal, Errno> {
     let length = size_of::<Journal>();
     if new {
@@ -112,6 +120,9 @@ fn fill_in(journal: &Journal, shadow: &Shadow) {
         let len = header.path_len.load(Ordering::Relaxed);
         journal.path_len.store(len, Ordering::Relaxed);
     }
+    journal
+        .paged
+        .store(u8::from(shadow.is_paged()), Ordering::Relaxed);
     let length = size_of::<Journal>() as u64;
     journal.length.store(length, Ordering::Relaxed);
     // Last: whoever sees it sees the rest.

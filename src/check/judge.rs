@@ -33,7 +33,10 @@ impl Found {
         if self.first.is_none() {
             self.first = Some(*stretch);
         }
-        self.asked += stretch.length as u64;
+        // What reaches behind the end of the file asks for nothing.
+        let behind = stretch.shadow.size().next_multiple_of(PAGE);
+        let asked = behind.saturating_sub(stretch.offset).min(stretch.length);
+        self.asked += asked as u64;
         match dirty {
             Some(dirty) => self.dirty = self.dirty.with(dirty, stretch.offset as u64),
             None => self.uncertain = true,
@@ -60,6 +63,14 @@ fn report_here(code: Code, stretch: &Stretch, range: (u64, u64), asked: u64, dir
     let mut path = [0; PATH_LEN];
     let len = stretch.shadow.path(&mut path);
     let (device, inode) = stretch.shadow.identity();
+    // Of what the kernel writes back by pages, these are counted.
+    let dirty = match stretch.shadow.is_paged() {
+        true => Dirty {
+            lines: dirty.pages,
+            ..dirty
+        },
+        false => dirty,
+    };
     note(&Finding {
         code,
         detail: 0,

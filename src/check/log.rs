@@ -60,6 +60,20 @@ pub fn sealed() {
     }
 }
 
+/// Notes why nobody can be blamed.
+pub fn blameless(why: u64) {
+    if let Some(log) = log() {
+        log.blameless.store(why, Ordering::Relaxed);
+    }
+}
+
+/// Notes that no stack can be taken.
+pub fn stackless() {
+    if let Some(log) = log() {
+        log.stackless.store(1, Ordering::Relaxed);
+    }
+}
+
 /// Notes that something of the mappings could not be looked at.
 pub fn unlooked() {
     if let Some(log) = log() {

@@ -1,7 +1,7 @@
 //! `daxshim check`: looks at what a program does to its mappings, as it happens.
 //!
 //! Off unless `DAXSHIM_CHECK` says otherwise; then each event below costs one load. On, watched
-//! files (tagged, or on DAX and mapped shared) have a shadow of what is durable
+//! files (tagged, on DAX and mapped shared, or as `DAXSHIM_WATCH` says) have a shadow of what is durable
 //! ([`daxshim_core::check::shadow`]), and what is found goes into the log
 //! ([`daxshim_core::check::log`]). Whether lines were *never* synced is not decided here: the
 //! command compares shadow and file when all is over. For `daxshim crash` nothing is judged, and what
@@ -13,10 +13,12 @@ mod budget;
 mod compare;
 mod facts;
 mod flushes;
+mod grown;
 mod journal;
 mod judge;
 mod log;
 mod note;
+mod shadow_file;
 mod shadows;
 mod stack;
 mod stacks;
@@ -31,11 +33,14 @@ use core::sync::atomic::Ordering;
 use daxshim_core::config::Checking;
 
 pub use crate::ground::checking::on;
-pub use acknowledge::{answering, is_answered_through};
+pub use acknowledge::{answering, is_looked_at};
 pub use facts::{kind_of_untagged, mapped, refused, truncating};
 pub use flushes::{drained, flushed};
 pub use log::looked_at;
-pub use syncs::{all_files, file_range_sync_begins, file_sync_begins, sync_begins, sync_failed};
+pub use syncs::{
+    all_files, asked_only, file_range_sync_begins, file_sync_begins, is_written_through,
+    sync_begins, sync_failed, written_through,
+};
 pub use unmap::{ending, executing, execution_failed, holding, unmapping};
 pub use watch::watch;
 
@@ -47,7 +52,12 @@ pub fn start() {
     stack::start();
     budget::start();
     match log::open() {
-        Ok(()) => checking::begin(missed),
+        Ok(()) => {
+            if !stack::is_usable() {
+                log::stackless();
+            }
+            checking::begin(missed);
+        }
         Err(errno) => log::warn(errno),
     }
 }
@@ -91,6 +101,7 @@ pub fn forked() {
     if on() {
         watch::forked();
         shadows::forked();
+        grown::forked();
         flushes::forked();
         stacks::forked();
         blame::forked();

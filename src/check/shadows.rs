@@ -16,12 +16,15 @@ use rustix::io::Errno;
 /// A watched file.
 pub struct Shadow {
     pub(super) header: AtomicPtr<Header>,
-    /// Bytes of the file, to the end of its last page.
+    /// Bytes of the file, to the end of its last page, for which there are digests here. Grows after `header`
+    /// has become the longer mapping.
     pub(super) length: AtomicUsize,
     pub(super) device: AtomicU64,
     pub(super) inode: AtomicU64,
     /// For [`blame`]: who stores to its pages.
     pub blame: AtomicPtr<Table>,
+    /// Pages in that table.
+    pub(super) blamed: AtomicUsize,
     /// For [`journal`]: the file, all of it, mapped by us.
     pub live: AtomicPtr<u8>,
     /// For [`journal`].
@@ -40,6 +43,7 @@ pub(super) static SHADOWS: [Shadow; 255] = [const {
         device: AtomicU64::new(0),
         inode: AtomicU64::new(0),
         blame: AtomicPtr::new(ptr::null_mut()),
+        blamed: AtomicUsize::new(0),
         live: AtomicPtr::new(ptr::null_mut()),
         journal: AtomicPtr::new(ptr::null_mut()),
         records: AtomicU64::new(0),
@@ -57,6 +61,12 @@ impl Shadow {
         unsafe { self.header.load(Ordering::Acquire).as_ref() }
     }
 
+    /// Whether it lies in the page cache, and not on DAX.
+    pub fn is_paged(&self) -> bool {
+        let header = self.header();
+        header.is_some_and(|header| header.paged.load(Ordering::Relaxed) != 0)
+    }
+
     /// Its journal, if states are recorded.
     pub fn journal(&self) -> Option<&'static Journal> {
         // SAFETY: null, or a mapping of a whole journal that is never unmapped.
@@ -66,7 +76,7 @@ impl Shadow {
     /// Who stores to its pages, and the pages' numbers, if that is asked.
     pub fn blame(&self) -> Option<(&'static Table, &'static Pages)> {
         let table = self.blame.load(Ordering::Acquire);
-        let pages = self.length.load(Ordering::Relaxed) / PAGE;
+        let pages = self.blamed.load(Ordering::Relaxed);
         // SAFETY: null, or a mapping of a whole table and the numbers of all pages behind it, that is
         // never unmapped.
         unsafe {
@@ -94,9 +104,11 @@ impl Shadow {
     /// The digests of `length` bytes from `offset` on, which is that of a line. `None` where it has
     /// fewer.
     pub fn digests(&self, offset: usize, length: usize) -> Option<*mut Digest> {
+        // First: a header that is seen after it has as many.
+        let known = self.length.load(Ordering::Acquire);
         let header = self.header.load(Ordering::Acquire);
         let end = offset.checked_add(length)?;
-        let inside = !header.is_null() && end <= self.length.load(Ordering::Relaxed);
+        let inside = !header.is_null() && end <= known;
         let digests = || header.cast::<u8>().wrapping_add(DIGESTS).cast::<Digest>();
         inside.then(|| digests().wrapping_add(offset / LINE))
     }
@@ -319,11 +331,22 @@ pub fn skip_all() {
 /// Bytes that are read at once: they and their digests are what a CPU keeps in its own cache.
 const CHUNK: usize = 256 << 10;
 
-/// Calls `take` with the digests of a file's first `size` bytes, in pieces, and the offset of each.
-/// The kernel copies them out of a mapping of our own: nothing can fault, and nobody who watches the file
-/// is told of a read(2).
+/// As [`each_chunk_of`], from the beginning.
 pub fn each_chunk(
     fd: i32,
+    size: usize,
+    take: impl FnMut(usize, &[Digest]) -> Result<(), Errno>,
+) -> Result<(), Errno> {
+    each_chunk_of(fd, 0, size, take)
+}
+
+/// Calls `take` with the digests of a file's bytes from `start`, which is that of a line, to `size`, in pieces, and
+/// the offset of each.
+/// The kernel copies them out of a mapping of our own: nothing can fault, and nobody who watches the file
+/// is told of a read(2).
+pub fn each_chunk_of(
+    fd: i32,
+    start: usize,
     size: usize,
     mut take: impl FnMut(usize, &[Digest]) -> Result<(), Errno>,
 ) -> Result<(), Errno> {
@@ -334,7 +357,7 @@ pub fn each_chunk(
     let (bytes, digests) = room.bytes().split_at_mut(CHUNK);
     // SAFETY: the second part of pages, aligned for integers, which any bytes are.
     let digests = unsafe { &mut *digests.as_mut_ptr().cast::<[Digest; DIGESTED]>() };
-    (0..size).step_by(CHUNK).try_for_each(|offset| {
+    (start..size).step_by(CHUNK).try_for_each(|offset| {
         let bytes = bytes
             .get_mut(..CHUNK.min(size - offset))
             .unwrap_or_default();

@@ -1,14 +1,15 @@
 //! Follows each sync: what was dirty in its range, and what its outcome says.
 
 use super::compare::locked;
-use super::judge::{Found, count_as_durable, judge, private};
-use super::shadows::{self, Shadow, all, each_chunk, each_stretch};
-use super::{budget, flushes, journal, stacks};
+use super::judge::{Found, count_as_durable, judge, private, report};
+use super::shadows::{self, Shadow, all, each_chunk_of, each_stretch};
+use super::{budget, flushes, grown, journal, stacks};
 use crate::ground::checking;
 use crate::ground::memory::PAGE;
+use crate::ground::real::sys;
 use core::sync::atomic::Ordering;
 use daxshim_core::check::Code;
-use daxshim_core::check::lines::LINE;
+use daxshim_core::check::lines::{Dirty, LINE};
 use daxshim_core::report::Kind;
 use rustix::io::Errno;
 
@@ -38,6 +39,7 @@ fn msync(start: usize, end: usize, drains: bool) {
             private(&stretch);
             return;
         }
+        grown::look(stretch.shadow);
         let dirty = count_as_durable(&stretch);
         if let Some(header) = stretch.shadow.header() {
             header.msyncs.fetch_add(1, Ordering::Relaxed);
@@ -72,8 +74,97 @@ fn fsync(fd: i32) {
     let stat = crate::ground::place::Place::Descriptor(fd).stat();
     let Ok(stat) = stat else { return };
     if let Some(shadow) = shadows::find(stat.st_dev, stat.st_ino) {
-        stacks::spacious(|| whole_file(shadow, Some(fd)));
+        stacks::spacious(|| {
+            grown::is_of_size(shadow, stat.st_size as usize);
+            whole_file(shadow, Some(fd));
+        });
     }
+}
+
+/// msync(2) of a range without MS_SYNC: it makes nothing durable.
+#[cold]
+#[inline(never)]
+pub fn asked_only(start: usize, length: usize) {
+    // Unaligned is EINVAL.
+    if journal::on() || !start.is_multiple_of(PAGE) {
+        return;
+    }
+    stacks::spacious(|| {
+        each_stretch(start, start.saturating_add(length), |stretch| {
+            if stretch.is_shared()
+                && let Some(header) = stretch.shadow.header()
+            {
+                header.asyncs.fetch_add(1, Ordering::Relaxed);
+                let range = (stretch.offset as u64, stretch.end() as u64);
+                let asked = stretch.length as u64;
+                report(Code::AsyncOnly, &stretch, range, asked, Dirty::default());
+            }
+        });
+    });
+}
+
+/// Whether what is written through a descriptor may be durable when the call returns, and what of is watched: of a
+/// regular file, opened so or with these flags of pwritev2(2).
+#[inline]
+pub fn is_written_through(fd: i32, flags: u32) -> bool {
+    checking::on() && writes_through(fd, flags)
+}
+
+#[cold]
+#[inline(never)]
+fn writes_through(fd: i32, flags: u32) -> bool {
+    let opened = crate::ground::place::open_flags(fd).unwrap_or(0);
+    let is_sync = opened & libc::O_DSYNC != 0 || flags & (RWF_DSYNC | RWF_SYNC) != 0;
+    is_sync && is_watched(fd)
+}
+
+const RWF_DSYNC: u32 = libc::RWF_DSYNC as u32;
+const RWF_SYNC: u32 = libc::RWF_SYNC as u32;
+
+/// Whether a descriptor is of an untagged file that is watched.
+#[cold]
+#[inline(never)]
+pub fn is_watched(fd: i32) -> bool {
+    crate::ground::place::Place::Descriptor(fd)
+        .stat()
+        .is_ok_and(|stat| shadows::find(stat.st_dev, stat.st_ino).is_some())
+}
+
+/// So many bytes were written through a descriptor, and are durable: from `offset` on, or up to where the descriptor
+/// is now.
+#[cold]
+#[inline(never)]
+pub fn written_through(fd: i32, offset: Option<usize>, length: usize) {
+    let Ok(stat) = crate::ground::place::Place::Descriptor(fd).stat() else {
+        return;
+    };
+    let size = stat.st_size as usize;
+    let appends = crate::ground::place::open_flags(fd).unwrap_or(0) & libc::O_APPEND != 0;
+    let start = match offset {
+        _ if appends => size.saturating_sub(length),
+        Some(offset) => offset,
+        // SAFETY: asks where it is.
+        None => unsafe { sys!(SYS_lseek, fd, 0, libc::SEEK_CUR) }
+            .map_or(0, |end| end.saturating_sub(length)),
+    };
+    let (start, end) = (start & !(LINE - 1), start.saturating_add(length).min(size));
+    let Some(shadow) = shadows::find(stat.st_dev, stat.st_ino) else {
+        return;
+    };
+    stacks::spacious(|| {
+        if journal::on() {
+            journal::fsync(fd, start..end.next_multiple_of(LINE));
+            return;
+        }
+        grown::is_of_size(shadow, size);
+        let end = end.next_multiple_of(LINE).min(shadow.size());
+        let digested = locked(shadow, || digest_file(shadow, fd, start, end).is_ok());
+        if digested != Some(true)
+            && let Some(header) = shadow.header()
+        {
+            header.skip(start as u64, end as u64);
+        }
+    });
 }
 
 /// sync_file_range(2) begins, with the arguments of the call; it makes something durable only with `all`
@@ -104,6 +195,10 @@ fn file_range(fd: i32, start: usize, end: usize) {
     else {
         return;
     };
+    // It writes pages, and neither what leads to them nor what the device keeps (sync_file_range(2)).
+    if shadow.is_paged() {
+        return;
+    }
     let end = end.min(shadow.size()).next_multiple_of(PAGE);
     let mut found = Found::default();
     let complete = each_stretch(0, usize::MAX, |stretch| {
@@ -141,7 +236,10 @@ pub fn all_files(filesystem: Option<i32>) {
         };
         match meant {
             true if journal::on() => stacks::spacious(|| journal::sync(shadow)),
-            true => stacks::spacious(|| whole_file(shadow, None)),
+            true => stacks::spacious(|| {
+                grown::look(shadow);
+                whole_file(shadow, None);
+            }),
             false => {}
         }
     }
@@ -160,7 +258,10 @@ fn whole_file(shadow: &'static Shadow, fd: Option<i32>) {
         }
     });
     found.uncertain |= !complete;
-    if !complete || header.elsewhere.load(Ordering::Relaxed) != 0 || found.first.is_none() {
+    let elsewhere = header.elsewhere.load(Ordering::Relaxed) != 0;
+    // write(2) may have stored to an untagged file where nothing is mapped.
+    let written = || header.grows.load(Ordering::Relaxed) != 0 && !is_mapped_whole(shadow);
+    if !complete || elsewhere || found.first.is_none() || written() {
         // What lies where nothing is mapped here is taken from the file, uncompared.
         found.uncertain = true;
         if complete && is_mapped_whole(shadow) {
@@ -205,9 +306,9 @@ fn is_mapped_whole(shadow: &Shadow) -> bool {
     true
 }
 
-/// All of the shadow's lines, as the file has them. Its digests must be locked.
-fn digest_file(shadow: &Shadow, fd: i32) -> Result<(), Errno> {
-    each_chunk(fd, shadow.size(), |offset, digests| {
+/// The shadow's lines from `start`, which is that of one, to `end`, as the file has them. Its digests must be locked.
+fn digest_file(shadow: &Shadow, fd: i32, start: usize, end: usize) -> Result<(), Errno> {
+    each_chunk_of(fd, start, end, |offset, digests| {
         let durable = shadow.digests(offset, digests.len() * LINE);
         let durable = durable.ok_or(Errno::INVAL)?;
         for (line, digest) in digests.iter().enumerate() {
@@ -228,7 +329,7 @@ fn take_rest(shadow: &'static Shadow, fd: Option<i32>) {
     let digested = affordable
         && locked(shadow, || {
             budget::spend(|| match fd {
-                Some(fd) if digest_file(shadow, fd).is_ok() => true,
+                Some(fd) if digest_file(shadow, fd, 0, size).is_ok() => true,
                 _ => digest_by_another(shadow),
             })
         }) == Some(true);
@@ -252,7 +353,7 @@ fn digest_by_another(shadow: &'static Shadow) -> bool {
     };
     let mut found = (0..DESCRIPTORS).filter(is_it);
     // Another thread may have put another file there meanwhile: then it is not known what was read.
-    found.any(|fd| digest_file(shadow, fd).is_ok() && is_it(&fd))
+    found.any(|fd| digest_file(shadow, fd, 0, shadow.size()).is_ok() && is_it(&fd))
 }
 
 /// A sync failed: what it was to make durable may be so or not.

@@ -17,6 +17,8 @@ pub struct Setup {
     /// `DAXSHIM_REPORT`. A copy: programs that change their title write over the environment they were
     /// started with.
     report_directory: Option<&'static CStr>,
+    /// `DAXSHIM_WATCH`, a copy as well.
+    watch: Option<&'static CStr>,
 }
 
 impl Setup {
@@ -25,11 +27,13 @@ impl Setup {
         config: Config,
         misunderstood: Misunderstood,
         report_directory: Option<&'static CStr>,
+        watch: Option<&'static CStr>,
     ) -> Option<&'static Setup> {
         leak(Setup {
             config,
             misunderstood,
             report_directory,
+            watch,
         })
     }
 }
@@ -114,6 +118,12 @@ pub fn misunderstood() -> u32 {
 /// `DAXSHIM_REPORT`.
 pub fn report_directory_name() -> Option<&'static CStr> {
     SETUP.get()?.report_directory
+}
+
+/// `DAXSHIM_WATCH`: which untagged files check watches; nothing said is nothing.
+pub fn watch() -> &'static [u8] {
+    let asked = SETUP.get().and_then(|setup| setup.watch);
+    asked.map_or(&[], CStr::to_bytes)
 }
 
 /// Whether the constructor has run.

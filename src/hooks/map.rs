@@ -93,13 +93,14 @@ fn fixed_over(call: &Call) -> Option<Range> {
     concerned.then(|| (address, page_end(address, length)))
 }
 
-/// What only `DAXSHIM_CHECK` wants to know of: untagged files on DAX, private mappings of tagged ones.
+/// What only `DAXSHIM_CHECK` wants to know of: untagged files on DAX, or that it was asked to watch, and private
+/// mappings of tagged ones.
 fn watched_kind(call: &Call, fd: i32, shared: bool) -> Option<Kind> {
     let [_, _, protection, ..] = call.args;
-    if shared {
-        return check::kind_of_untagged(fd);
-    }
     let writable = protection as i32 & PROT_WRITE != 0;
+    if shared {
+        return check::kind_of_untagged(fd, writable);
+    }
     (writable && subject::is_tagged(fd)).then_some(Kind::Private)
 }
 
@@ -301,7 +302,11 @@ fn record(call: &Call, start: usize, kind: Kind, mapped: Option<MappedFile>) -> 
     // MAP_SHARED_VALIDATE fails where it is not granted.
     let asked_for_sync = flags & MAP_TYPE == MAP_SHARED_VALIDATE && flags & MAP_SYNC != 0;
     let size = mapped.map_or(0, |mapped| mapped.size as usize);
-    let data = page_end(0, size).saturating_sub(offset);
+    let data = match kind {
+        // It may grow.
+        Kind::Untagged => page_end(0, length),
+        _ => page_end(0, size).saturating_sub(offset),
+    };
     let device = mapped.map_or(0, |mapped| mapped.device);
     let eadr = kind == Kind::Sync && eadr::covers(device);
     let huge = start % HUGE == offset % HUGE;

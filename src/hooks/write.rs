@@ -1,7 +1,7 @@
 //! write(2) and its kin: a tagged file's data changes by mmap only.
 
 use crate::check;
-use crate::entry::slot::{Call, Step};
+use crate::entry::slot::{After, Call, Step};
 use crate::ground::descriptors;
 use crate::ground::memory;
 use crate::ground::place::open_flags;
@@ -12,14 +12,14 @@ use libc::{O_ACCMODE, O_PATH, O_RDONLY};
 
 /// write(2).
 pub extern "C" fn write(call: &mut Call) -> Step {
-    let [fd, buffer, length, ..] = call.args;
-    change(fd, || bad_buffer(buffer, length))
+    let [_, buffer, length, ..] = call.args;
+    change(call, here, 0, || bad_buffer(buffer, length))
 }
 
 /// pwrite(2).
 pub extern "C" fn pwrite(call: &mut Call) -> Step {
-    let [fd, buffer, length, offset, ..] = call.args;
-    change(fd, || {
+    let [_, buffer, length, offset, ..] = call.args;
+    change(call, at, 0, || {
         negative(offset)
             .or_else(|| too_far(offset, length))
             .or_else(|| bad_buffer(buffer, length))
@@ -28,24 +28,25 @@ pub extern "C" fn pwrite(call: &mut Call) -> Step {
 
 /// writev(2).
 pub extern "C" fn writev(call: &mut Call) -> Step {
-    let [fd, vector, count, ..] = call.args;
-    change(fd, || bad_vector(vector, count))
+    let [_, vector, count, ..] = call.args;
+    change(call, here, 0, || bad_vector(vector, count))
 }
 
 /// pwritev(2).
 pub extern "C" fn pwritev(call: &mut Call) -> Step {
-    let [fd, vector, count, offset, ..] = call.args;
-    change(fd, || {
+    let [_, vector, count, offset, ..] = call.args;
+    change(call, at, 0, || {
         negative(offset).or_else(|| bad_vector_at(offset, vector, count))
     })
 }
 
 /// pwritev2(2), whose offset may be -1: the present one.
 pub extern "C" fn pwritev2(call: &mut Call) -> Step {
-    let [fd, vector, count, offset, ..] = call.args;
+    let [_, vector, count, offset, ..] = call.args;
     let refused = || negative(offset).filter(|_| offset as isize != -1);
     let flags = vectored_flags(call);
-    change(fd, || {
+    let after = if offset as isize == -1 { here } else { at };
+    change(call, after, flags, || {
         refused()
             .or_else(|| bad_vector_at(offset, vector, count))
             .or_else(|| unknown_flags(flags))
@@ -74,13 +75,20 @@ pub fn unknown_flags(flags: u32) -> Option<i32> {
     }
 }
 
-fn change(fd: usize, arguments: impl FnOnce() -> Option<i32>) -> Step {
+/// `written`: what is told of a write that was durable when it returned, and `flags` are those of the call.
+fn change(
+    call: &mut Call,
+    written: After,
+    flags: u32,
+    arguments: impl FnOnce() -> Option<i32>,
+) -> Step {
+    let [fd, ..] = call.args;
     let fd = fd as i32;
     if descriptors::is_untagged(fd) {
         return Step::PASS;
     }
     check::answering(fd);
-    enforce(
+    let step = enforce(
         Operation::Write,
         subject::of_descriptor(fd),
         || {
@@ -91,7 +99,29 @@ fn change(fd: usize, arguments: impl FnOnce() -> Option<i32>) -> Step {
             }
         },
         || Effect::Changes,
-    )
+    );
+    match step.is_pass() && check::is_written_through(fd, flags) {
+        true => call.then(written),
+        false => step,
+    }
+}
+
+/// After a write at an offset.
+extern "C" fn at(call: &Call, result: isize) -> isize {
+    let [fd, _, _, offset, ..] = call.args;
+    if result > 0 {
+        check::written_through(fd as i32, Some(offset), result as usize);
+    }
+    result
+}
+
+/// After a write where the descriptor was.
+extern "C" fn here(call: &Call, result: isize) -> isize {
+    let [fd, ..] = call.args;
+    if result > 0 {
+        check::written_through(fd as i32, None, result as usize);
+    }
+    result
 }
 
 /// Whether the kernel lets data through this descriptor at all.

@@ -182,7 +182,7 @@ fn find_of_descriptor(fd: i32, tag: &mut Tag) -> bool {
             true
         }
         Found::Nothing => {
-            if !check::is_answered_through(fd) {
+            if !check::is_looked_at(fd) {
                 look.found_untagged();
             }
             false

@@ -9,6 +9,8 @@ int main(int argc, char **argv)
 {
 	begin(argc, argv);
 	char *p = mapped("file", 4);
+	p[PAGE] ^= 1;
+	must(fdatasync(opened("file")) == 0, "fdatasync");
 	if (!wrong)
 		p[0] ^= 1;
 	bug(opened("file"));

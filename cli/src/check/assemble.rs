@@ -1,19 +1,19 @@
 //! Findings from what the library left in the report directory.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use daxshim_core::check::Code;
-use daxshim_core::check::log::Ending;
+use daxshim_core::check::log::{self, Ending};
 use daxshim_core::contract::Operation;
-use daxshim_core::host::check::{Checked, LogEntry, ProcessLog, ShadowFile, lines_of};
+use daxshim_core::host::check::{Checked, LogEntry, ProcessLog, ShadowFile, lines_of, pages_of};
 use daxshim_core::host::report::Report;
 use daxshim_core::host::shown;
 use daxshim_core::report::Event;
 use daxshim_core::sites::sites;
 use object::{Object, ObjectSection, SectionKind};
 
-use super::finding::{Finding, Limits, Writer};
+use super::finding::{Finding, Frame, Limits, Unit, Writer};
 use super::letting_go::{self, LetGo};
 use super::symbols::Symbols;
 use crate::output::{counted, number};
@@ -25,17 +25,20 @@ pub fn findings(checked: &Checked, report: &Report, unseen: &[Unseen]) -> (Vec<F
         checked,
         symbols: Symbols::default(),
         findings: Vec::new(),
+        lost: BTreeSet::new(),
+        gone: BTreeSet::new(),
     };
     for shadow in &checked.shadows {
         all.never_synced(shadow);
     }
     for process in &checked.processes {
         for entry in &process.entries {
-            if !matches!(entry.code, Code::Unmapped | Code::MappedOver) {
+            if all.is_told(entry) {
                 all.logged(process, entry, Vec::new());
             }
         }
     }
+    all.idle();
     all.coverage(report, unseen);
     let limits = all.limits();
     let mut findings = all.findings;
@@ -47,6 +50,10 @@ struct Assembly<'a> {
     checked: &'a Checked,
     symbols: Symbols,
     findings: Vec<Finding>,
+    /// Files of which something was never synced.
+    lost: BTreeSet<(u64, u64)>,
+    /// Files that were synced, and are not there any more.
+    gone: BTreeSet<String>,
 }
 
 /// Lines that belong to one finding.
@@ -67,6 +74,21 @@ impl Lines {
         self.end = range.1;
         self.ranges.push(range);
     }
+
+    fn units(&self, unit: Unit) -> u64 {
+        match unit {
+            Unit::Line => self.count,
+            Unit::Page => pages_of(&self.ranges),
+        }
+    }
+}
+
+/// What of a file may be written back alone.
+fn unit(shadow: &ShadowFile) -> Unit {
+    match shadow.paged {
+        true => Unit::Page,
+        false => Unit::Line,
+    }
 }
 
 impl Assembly<'_> {
@@ -74,14 +96,22 @@ impl Assembly<'_> {
     fn never_synced(&mut self, shadow: &ShadowFile) {
         let unsynced = match shadow.unsynced() {
             Ok(unsynced) => unsynced,
-            // A file that was removed has nothing to lose.
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return,
+            // A file that was removed has nothing to lose; but it may only be elsewhere.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                if shadow.meant {
+                    self.gone.insert(shown(&shadow.path));
+                }
+                return;
+            }
             Err(error) => {
                 let text = format!("{} cannot be compared: {error}", shown(&shadow.path));
                 self.findings.push(Finding::of_run(Code::Unshadowed, text));
                 return;
             }
         };
+        if !unsynced.ranges.is_empty() {
+            self.lost.insert(shadow.file);
+        }
         if !shadow.meant && !unsynced.ranges.is_empty() {
             self.never_meant(shadow, &unsynced.ranges);
             return;
@@ -102,7 +132,7 @@ impl Assembly<'_> {
             };
             let found = LogEntry {
                 range: (lines.start, lines.end),
-                lines: lines.count,
+                lines: lines.units(unit(shadow)),
                 ..entry.clone()
             };
             let written_first = self.written_first(shadow, &lines);
@@ -134,13 +164,63 @@ impl Assembly<'_> {
     fn never_meant(&mut self, shadow: &ShadowFile, ranges: &[(u64, u64)]) {
         let mut lines = Lines::default();
         ranges.iter().for_each(|&range| lines.add(range));
+        let synced = |of: &ShadowFile| of.msyncs.calls + of.fsyncs.calls + of.asyncs > 0;
+        // Where a program syncs other files it may well know what it does.
+        let code = match shadow.paged && !self.checked.shadows.iter().any(synced) {
+            true => Code::NothingSynced,
+            false => Code::NeverMeant,
+        };
         self.findings.push(Finding {
             detail: None,
             file: Some(shown(&shadow.path)),
             bytes: Some((lines.start, lines.end)),
-            lines: lines.count,
-            ..Finding::of_run(Code::NeverMeant, String::new())
+            lines: lines.units(unit(shadow)),
+            unit: unit(shadow),
+            ..Finding::of_run(code, String::new())
         });
+    }
+
+    /// Whether an entry of a log says something by itself, now that all is known.
+    fn is_told(&self, entry: &LogEntry) -> bool {
+        let shadow = self.shadow(entry.file);
+        match entry.code {
+            Code::Unmapped | Code::MappedOver => false,
+            // Where it was another sync that did it, or nothing was left.
+            Code::AsyncOnly => {
+                let alone = |shadow: &ShadowFile| shadow.msyncs.calls + shadow.fsyncs.calls == 0;
+                self.lost.contains(&entry.file) && shadow.is_some_and(alone)
+            }
+            // What was asked for was there; else it is what could have been asked for.
+            Code::NotAsked => self.checked.shadows.is_empty(),
+            // Of a lock file nothing is to be durable.
+            Code::Hole => shadow.is_none_or(|shadow| shadow.meant),
+            _ => true,
+        }
+    }
+
+    fn shadow(&self, file: (u64, u64)) -> Option<&ShadowFile> {
+        let mut shadows = self.checked.shadows.iter();
+        shadows.find(|shadow| shadow.file == file)
+    }
+
+    /// Whether all syncs were compared, and none found anything.
+    fn idle(&mut self) {
+        let syncs = self.checked.shadows.iter();
+        let syncs = syncs.flat_map(|shadow| [shadow.msyncs, shadow.fsyncs]);
+        let (mut calls, mut idle) = (0, 0);
+        for sync in syncs {
+            calls += sync.calls;
+            idle += sync.idle;
+        }
+        let nothing_dirty = self.lost.is_empty() && calls > 0 && calls == idle;
+        let looked_at = self.checked.shadows.iter().all(|shadow| !shadow.unwatched);
+        if nothing_dirty && looked_at {
+            let text = match calls {
+                1 => "1 sync".to_owned(),
+                calls => format!("{} syncs", number(calls)),
+            };
+            self.findings.push(Finding::of_run(Code::AllIdle, text));
+        }
     }
 
     /// Lines that were mapped to the end of a process.
@@ -157,7 +237,8 @@ impl Assembly<'_> {
             detail: None,
             file: Some(shown(&shadow.path)),
             bytes: Some((lines.start, lines.end)),
-            lines: lines.count,
+            lines: lines.units(unit(shadow)),
+            unit: unit(shadow),
             process: Some(process.pid),
             written_first,
             ..Finding::of_run(code, String::new())
@@ -195,13 +276,15 @@ impl Assembly<'_> {
         let (start, end) = entry.range;
         let code = entry.code;
         let concerns_bytes = start < end;
+        let unit = self.shadow(entry.file).map_or(Unit::Line, unit);
         let finding = Finding {
-            detail: detail(entry),
+            detail: detail(entry, unit),
             file: Some(shown(&entry.path)).filter(|_| !entry.path.as_os_str().is_empty()),
             bytes: Some((start, end)).filter(|_| concerns_bytes),
             address: Some(entry.address).filter(|&address| address != 0),
             count: entry.count,
             lines: entry.lines,
+            unit,
             asked: entry.asked,
             process: Some(process.pid),
             stack,
@@ -211,15 +294,13 @@ impl Assembly<'_> {
         self.add(finding);
     }
 
-    /// Processes that find the same at the same place count together.
+    /// Processes that find the same at the same place count together, and so do copies of an inlined function: it is
+    /// the same line for who reads it.
     fn add(&mut self, finding: Finding) {
         let same = self.findings.iter_mut().find(|known| {
-            let place = |of: &Finding| {
-                let frames = of.stack.iter();
-                let frames: Vec<_> = frames.map(|f| (f.module.clone(), f.offset)).collect();
-                (of.code, of.file.clone(), of.detail.clone(), frames)
-            };
-            place(known) == place(&finding)
+            let fields = |of: &Finding| (of.code, of.file.clone(), of.detail.clone());
+            let places = known.stack.iter().map(Frame::place);
+            fields(known) == fields(&finding) && places.eq(finding.stack.iter().map(Frame::place))
         });
         let Some(known) = same else {
             self.findings.push(finding);
@@ -347,6 +428,13 @@ impl Assembly<'_> {
             answers_not_compared: sum(|process| process.uncompared),
             processes_sealed: sum(|process| process.sealed.into()),
             children_not_watched: sum(|process| process.unwatched),
+            files_gone: self.gone.iter().cloned().collect(),
+            processes_without_stacks: sum(|process| process.stackless.into()),
+            processes_without_blame: sum(|process| (process.blameless != 0).into()),
+            why_without_blame: {
+                let mut processes = self.checked.processes.iter();
+                processes.find_map(|process| why_without_blame(process.blameless))
+            },
         }
     }
 }
@@ -367,6 +455,18 @@ fn own_calls(path: &Path) -> u64 {
         .sum()
 }
 
+/// Why a process takes no pages from its program.
+fn why_without_blame(number: u64) -> Option<&'static str> {
+    Some(match number {
+        log::NOT_TURNED => {
+            "the places where its libc calls the kernel could not all be turned, and system calls would fail"
+        }
+        log::NO_STACK => "no stack can be taken: that needs glibc 2.35 or newer",
+        log::NO_SIGNAL => "SIGSEGV could not be taken",
+        _ => return None,
+    })
+}
+
 fn syncs(count: u64) -> String {
     let plural = if count == 1 { " was" } else { "s were" };
     format!("{} sync{plural}", number(count))
@@ -385,7 +485,7 @@ fn lines(count: u64) -> String {
 }
 
 /// What the code does not say.
-fn detail(entry: &LogEntry) -> Option<String> {
+fn detail(entry: &LogEntry, unit: Unit) -> Option<String> {
     match entry.code {
         Code::Refused | Code::RefusedIdle | Code::Audited => {
             let operation = Operation::ALL
@@ -401,11 +501,15 @@ fn detail(entry: &LogEntry) -> Option<String> {
             .to_owned(),
         ),
         Code::Amplified => {
-            let asked = entry.asked.div_ceil(64);
+            let (size, asked_for): (u64, fn(u64) -> String) = match unit {
+                Unit::Line => (64, lines),
+                Unit::Page => (4096, |pages| counted(pages, "page")),
+            };
+            let asked = entry.asked.div_ceil(size);
             let times = asked / entry.lines.max(1);
             Some(format!(
                 "{} asked for and {} dirty, in all: {} to each",
-                lines(asked),
+                asked_for(asked),
                 number(entry.lines),
                 number(times)
             ))

@@ -27,10 +27,21 @@ pub struct Findings {
     pub findings: Vec<Finding>,
     /// The files whose mappings were watched, by path; each once.
     pub watched: Vec<String>,
+    /// The suppressions that no finding needed.
+    pub unused_suppressions: Vec<String>,
     /// What was not looked at.
     pub limits: Limits,
     /// Whether a cheaper sync policy would do, by file.
     pub policies: Vec<Policy>,
+    /// Whether a watched file was synced.
+    #[serde(skip)]
+    pub syncs: bool,
+    /// What `--watch` said.
+    #[serde(skip)]
+    pub watch: Vec<String>,
+    /// Whose sources matter: those below.
+    #[serde(skip)]
+    pub source_root: std::path::PathBuf,
 }
 
 /// What was not looked at.
@@ -56,6 +67,15 @@ pub struct Limits {
     pub processes_sealed: u64,
     /// Forked children of which nothing was looked at, as there was no room for their logs.
     pub children_not_watched: u64,
+    /// Watched files that were not there any more when all was over, by path: what of them was never synced is not
+    /// known.
+    pub files_gone: Vec<String>,
+    /// Processes in which no stack can be taken: their glibc is too old.
+    pub processes_without_stacks: u64,
+    /// With `--blame`: processes in which nobody is blamed.
+    pub processes_without_blame: u64,
+    /// Why.
+    pub why_without_blame: Option<&'static str>,
 }
 
 /// One finding.
@@ -81,8 +101,10 @@ pub struct Finding {
     pub address: Option<u64>,
     /// How often.
     pub count: u64,
-    /// Dirty cache lines, added up over all times.
+    /// Dirty cache lines, or pages, added up over all times.
     pub lines: u64,
+    /// What these are: what the kernel or the CPU may write back by itself.
+    pub unit: Unit,
     /// Bytes that the calls asked for, added up over all times.
     pub asked: u64,
     /// The process; none where it concerns the run.
@@ -93,6 +115,16 @@ pub struct Finding {
     pub written_first: Vec<Writer>,
     /// Whether a suppression covers it.
     pub suppressed: bool,
+}
+
+/// What may be written back alone, at any time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Unit {
+    /// A cache line, by the CPU: pmem.
+    Line,
+    /// A page, by the kernel: the page cache.
+    Page,
 }
 
 fn as_id<S: serde::Serializer>(code: &Code, serializer: S) -> Result<S::Ok, S::Error> {
@@ -117,6 +149,7 @@ impl Finding {
             address: None,
             count: 1,
             lines: 0,
+            unit: Unit::Line,
             asked: 0,
             process: None,
             stack: Vec::new(),
@@ -154,4 +187,23 @@ pub struct Frame {
     pub line: Option<u32>,
     /// Whether it is inlined into the next.
     pub inlined: bool,
+}
+
+/// Where a frame is, as people tell it.
+#[derive(PartialEq, Eq)]
+pub enum Place<'a> {
+    /// A line of a function.
+    Line(Option<&'a str>, &'a str, u32),
+    /// An offset in a module.
+    Code(Option<&'a str>, u64),
+}
+
+impl Frame {
+    /// Where it is: by its line, where that is known.
+    pub fn place(&self) -> Place<'_> {
+        match (&self.source, self.line) {
+            (Some(source), Some(line)) => Place::Line(self.function.as_deref(), source, line),
+            _ => Place::Code(self.module.as_deref(), self.offset),
+        }
+    }
 }

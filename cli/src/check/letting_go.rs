@@ -103,6 +103,8 @@ mod tests {
             uncompared: 0,
             sealed: false,
             unwatched: 0,
+            blameless: 0,
+            stackless: false,
         }
     }
 

@@ -1,5 +1,6 @@
 //! Suppressions: findings that are known and not to be shown again, in a TOML file.
 
+use std::cell::Cell;
 use std::path::Path;
 
 use daxshim_core::check::Code;
@@ -33,6 +34,9 @@ struct Entry {
 
 /// A suppression.
 struct Suppression {
+    /// What people know it by.
+    name: String,
+    used: Cell<bool>,
     code: Code,
     file: Option<Pattern>,
     functions: Vec<Pattern>,
@@ -74,6 +78,8 @@ impl Suppressions {
             |glob: String| Pattern::new(&glob).map_err(|error| format!("{glob}: {error}"));
         let suppression = |entry: Entry| {
             Ok(Suppression {
+                name: name(&entry),
+                used: Cell::new(false),
                 code: Code::parse(&entry.code)
                     .ok_or_else(|| format!("there is no code {}", entry.code))?,
                 file: entry.file.map(pattern).transpose()?,
@@ -90,8 +96,33 @@ impl Suppressions {
 
     /// Whether a finding is not to be shown.
     pub fn cover(&self, finding: &Finding) -> bool {
-        self.0.iter().any(|suppression| suppression.covers(finding))
+        // Each that covers it is of use.
+        let covers = self
+            .0
+            .iter()
+            .filter(|suppression| suppression.covers(finding));
+        covers.fold(false, |_, suppression| {
+            suppression.used.set(true);
+            true
+        })
     }
+
+    /// Those that have covered nothing.
+    pub fn unused(&self) -> impl Iterator<Item = &str> {
+        let unused = self.0.iter().filter(|suppression| !suppression.used.get());
+        unused.map(|suppression| suppression.name.as_str())
+    }
+}
+
+fn name(entry: &Entry) -> String {
+    let mut name = format!("the suppression of {}", entry.code);
+    if let Some(file) = &entry.file {
+        name += &format!(" in {file}");
+    }
+    if !entry.functions.is_empty() {
+        name += &format!(" by {}", entry.functions.join(", "));
+    }
+    name
 }
 
 impl Suppression {
@@ -165,6 +196,17 @@ mod tests {
         assert!(!fits(Code::Acknowledged, "/tmp/a", &["log_x", "main"]));
         assert!(!fits(Code::Acknowledged, "/pmem/a", &["main", "log_x"]));
         assert!(!fits(Code::Acknowledged, "/pmem/a", &["log_x"]));
+        assert_eq!(known.unused().count(), 0);
+    }
+
+    #[test]
+    fn what_covers_nothing_is_named() {
+        let text =
+            "[[suppress]]\ncode = \"DAX008\"\nfile = \"/a\"\n[[suppress]]\ncode = \"DAX101\"\n";
+        let known = Suppressions::parse(text).unwrap();
+        assert!(known.cover(&finding(Code::Redundant, "/a", &[])));
+        let unused: Vec<&str> = known.unused().collect();
+        assert_eq!(unused, ["the suppression of DAX008 in /a"]);
     }
 
     #[test]

@@ -1,9 +1,11 @@
 //! Findings for people, as compilers show theirs.
 
+use std::path::Path;
+
 use anstyle::{AnsiColor, Style};
 use daxshim_core::check::{Code, Level};
 
-use super::finding::{Finding, Findings, Frame, Limits};
+use super::finding::{Finding, Findings, Frame, Limits, Unit};
 use crate::output::{BAD, GOOD, ODD, counted, number, styled};
 
 /// So many of those who stored first are shown.
@@ -21,6 +23,13 @@ pub fn text(findings: &Findings) -> String {
     for policy in &findings.policies {
         text += &format!("{}\n", policy.text());
     }
+    for unused in &findings.unused_suppressions {
+        text += &format!("daxshim check: nothing was found that {unused} suppresses\n");
+    }
+    for limit in blind(&findings.limits) {
+        text += &format!("daxshim check: {limit}\n");
+    }
+    text += &look_further(findings).unwrap_or_default();
     text + &summary(findings)
 }
 
@@ -64,17 +73,56 @@ pub fn arrow(place: &str) -> String {
     format!("  {} {place}\n", styled(FRAME, "-->"))
 }
 
-/// A stack, a line for each frame.
+/// A stack, a line for each frame; of an interpreter's or a virtual machine's own, which are the same in every
+/// program, the innermost, and how many follow it.
 pub fn stack(frames: &[Frame]) -> String {
-    let functions: Vec<String> = of_program(frames).iter().map(function).collect();
+    let frames = of_program(frames);
+    let functions: Vec<String> = frames.iter().map(function).collect();
     let width = functions.iter().map(|name| name.chars().count()).max();
     let width = width.unwrap_or(0).min(40);
     let mut text = String::new();
-    for (frame, function) in frames.iter().zip(&functions) {
-        let line = format!("{function:width$}  {}", source(frame));
+    let mut line = |line: &str| {
         text += &format!("   {} {}\n", styled(FRAME, "|"), line.trim_end());
+    };
+    let mut rest = frames.iter().zip(&functions).peekable();
+    while let Some((frame, function)) = rest.next() {
+        line(&format!("{function:width$}  {}", source(frame)));
+        let Some(owner) = runtime(frame) else {
+            continue;
+        };
+        let mut run = 0;
+        let mut followers = rest.clone();
+        while followers
+            .next_if(|(next, _)| runtime(next) == Some(owner))
+            .is_some()
+        {
+            run += 1;
+        }
+        if run >= FOLDED {
+            line(&format!("… {run} frames of {owner}"));
+            rest = followers;
+        }
     }
     text
+}
+
+/// So many frames of a runtime are worth no more than a line.
+const FOLDED: usize = 3;
+
+/// Whose frame it is, if it is an interpreter's or a virtual machine's.
+fn runtime(frame: &Frame) -> Option<&'static str> {
+    let module = Path::new(frame.module.as_deref()?);
+    let name = module.file_name()?.to_str()?;
+    let starts = |words: &[&str]| words.iter().any(|word| name.starts_with(word));
+    if starts(&["libpython", "python3", "python2"]) || name == "python" {
+        Some("CPython")
+    } else if name == "libjvm.so" {
+        Some("the JVM")
+    } else if name == "node" || starts(&["libnode.so"]) {
+        Some("node")
+    } else {
+        None
+    }
 }
 
 /// What is said below a finding.
@@ -132,7 +180,17 @@ fn notes(finding: &Finding) -> Vec<(&'static str, String)> {
     }
     if finding.lines > 0 && !matches!(finding.code, Code::Amplified | Code::Sampled) {
         let plural = if finding.lines == 1 { "" } else { "s" };
-        times.push(format!("{} cache line{plural}", number(finding.lines)));
+        let unit = match finding.unit {
+            Unit::Line => "cache line",
+            Unit::Page => "page",
+        };
+        let behind = match finding.unit {
+            Unit::Page if finding.level > Level::Note => {
+                ", which the kernel writes back at any time, or not at all"
+            }
+            _ => "",
+        };
+        times.push(format!("{} {unit}{plural}{behind}", number(finding.lines)));
     }
     if let Some(process) = finding.process.filter(|_| finding.stack.is_empty()) {
         times.push(format!("process {process}"));
@@ -146,8 +204,80 @@ fn notes(finding: &Finding) -> Vec<(&'static str, String)> {
 
 const NOTHING_WATCHED: &str = "
 daxshim check: nothing was watched: the program mapped no file that has a tag (daxshim status FILE says \
-whether it counts; an emulated one does with --emulate), and no file MAP_SHARED on DAX; --allow-nothing \
-takes that for success";
+whether it counts; an emulated one does with --emulate), no file MAP_SHARED on DAX, and none that --watch \
+names; --allow-nothing takes that for success";
+
+/// What was mapped that could have been watched; then that is what to do.
+fn not_asked(findings: &Findings) -> Option<String> {
+    let all = findings.findings.iter();
+    let mut names: Vec<&str> = all
+        .filter(|finding| finding.code == Code::NotAsked)
+        .filter_map(|finding| finding.file.as_deref())
+        .collect();
+    names.sort_unstable();
+    names.dedup();
+    let [first, ..] = names.as_slice() else {
+        return None;
+    };
+    let more = match names.len() {
+        1 => String::new(),
+        count => format!(" and {} more", number(count as u64 - 1)),
+    };
+    Some(format!(
+        "\ndaxshim check: {first}{more} was mapped shared and writable: --watch shared watches such files"
+    ))
+}
+
+/// What was asked for, and can't be had.
+fn blind(limits: &Limits) -> Vec<String> {
+    let mut blind = Vec::new();
+    if let [first, others @ ..] = limits.files_gone.as_slice() {
+        let more = match others.len() {
+            0 => String::new(),
+            count => format!(" and {} more", number(count as u64)),
+        };
+        blind.push(format!(
+            "{first}{more} was not compared, as it is not there any more: removed, moved to another directory, or \
+             to be seen by the program alone"
+        ));
+    }
+    if let Some(why) = limits.why_without_blame {
+        let count = counted_processes(limits.processes_without_blame);
+        blind.push(format!("--blame names nobody in {count}: {why}"));
+    }
+    if limits.processes_without_stacks > 0 {
+        let count = counted_processes(limits.processes_without_stacks);
+        blind.push(format!(
+            "no stacks in {count}: taking them needs glibc 2.35 or newer"
+        ));
+    }
+    blind
+}
+
+fn counted_processes(count: u64) -> String {
+    match count {
+        1 => "1 process".to_owned(),
+        count => format!("{} processes", number(count)),
+    }
+}
+
+/// What check can't find by its nature, said where it found nothing else and there was something to find.
+fn look_further(findings: &Findings) -> Option<String> {
+    let grave = |finding: &Finding| finding.level > Level::Note || finding.suppressed;
+    if !findings.syncs || findings.findings.iter().any(grave) {
+        return None;
+    }
+    let watch: String = findings
+        .watch
+        .iter()
+        .map(|what| format!("--watch {} ", shell_words::quote(what)))
+        .collect();
+    let command = shell_words::join(&findings.command);
+    Some(format!(
+        "daxshim check: whether what was synced is sound after a power cut in between is not seen here; with a \
+         checker of the file: daxshim crash {watch}--verify 'CHECKER {{}}' -- {command}\n"
+    ))
+}
 
 fn summary(findings: &Findings) -> String {
     let shown = |level: Level| {
@@ -190,6 +320,7 @@ fn summary(findings: &Findings) -> String {
     }
     if is_nothing(&findings.watched, limits) {
         text += NOTHING_WATCHED;
+        text += &not_asked(findings).unwrap_or_default();
     }
     text + "\n"
 }
@@ -197,4 +328,56 @@ fn summary(findings: &Findings) -> String {
 /// Whether nothing can have been found. Where there was no room to watch a file, that was found.
 pub fn is_nothing(watched: &[String], limits: &Limits) -> bool {
     watched.is_empty() && limits.files_not_watched == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(module: &str, function: &str) -> Frame {
+        Frame {
+            address: 1,
+            module: Some(module.to_owned()),
+            offset: 0,
+            function: Some(function.to_owned()),
+            source: None,
+            line: None,
+            inlined: false,
+        }
+    }
+
+    #[test]
+    fn frames_of_an_interpreter_are_one_line() {
+        let python = |name| frame("/usr/bin/python3.11", name);
+        let mut frames = vec![frame("/usr/lib/mmap.cpython-311.so", "flush")];
+        frames.extend(["a", "b", "c", "d", "e"].map(python));
+        frames.push(frame("/usr/lib/libc.so.6", "__libc_start_main"));
+        let text = stack(&frames);
+        let lines: Vec<&str> = text.lines().map(str::trim).collect();
+        let [flush, first, folded] = lines.as_slice() else {
+            panic!("{text}");
+        };
+        assert!(flush.contains("flush") && first.contains('a') && !text.contains(" b "));
+        assert!(folded.ends_with("… 4 frames of CPython"), "{folded}");
+        // Of few, all are shown; others are nobody's runtime.
+        assert_eq!(stack(&frames[..4]).lines().count(), 4);
+        let own = ["a", "b", "c", "d", "e"].map(|name| frame("/opt/app/libpy.so", name));
+        assert_eq!(stack(&own).lines().count(), 5);
+    }
+
+    #[test]
+    fn what_was_asked_for_and_is_not_there_is_said() {
+        assert!(blind(&Limits::default()).is_empty());
+        let limits = Limits {
+            processes_without_blame: 1,
+            why_without_blame: Some("of old age"),
+            processes_without_stacks: 3,
+            files_gone: vec!["/a".to_owned(), "/b".to_owned()],
+            ..Limits::default()
+        };
+        let [gone, blame, stacks] = blind(&limits).try_into().unwrap();
+        assert!(gone.starts_with("/a and 1 more was not compared"), "{gone}");
+        assert_eq!(blame, "--blame names nobody in 1 process: of old age");
+        assert!(stacks.starts_with("no stacks in 3 processes: "), "{stacks}");
+    }
 }

@@ -6,34 +6,41 @@ use std::process::ExitCode;
 
 use clap::Args;
 use daxshim_core::check::{Code, Level};
-use daxshim_core::host::check::Checked;
+use daxshim_core::host::check::{Checked, ShadowFile};
 use daxshim_core::host::report::Report;
 use daxshim_core::host::shown;
 
-use super::options::ShimOptions;
+use super::options::{ShimOptions, WatchOptions};
 use crate::check::finding::{Finding, Findings, SCHEMA};
 use crate::check::policy::Policy;
 use crate::check::suppress::{Suppressions, generate};
 use crate::check::{assemble, sarif, text};
-use crate::output;
+use crate::output::{self, note};
 use crate::run::destination::{Content, Destination};
 use crate::run::directory::{self, ReportDirectory};
 use crate::run::launch::Image;
 use crate::run::outcome::Ended;
 use crate::run::program::{announce, cannot_run, inspect, unseen};
-use crate::run::{FAILED, Failure, cannot_wait, library, lookup, program_of, words};
+use crate::run::{FAILED, Failure, cannot_wait, library, lookup, program_of, watching, words};
 
 /// Run a program and report what it does wrong with its persistent memory
 ///
 /// Finds stores that were never synced, syncs of the wrong range, answers that were given before the
 /// data was durable, refused operations, and facts about its mappings, each with the call stack.
-/// `daxshim explain CODE` says more about each. Watched are tagged files, and files on DAX that are
-/// mapped shared.
+/// `daxshim explain CODE` says more about each. Watched are tagged files, files on DAX that are
+/// mapped shared, and with --watch any others.
 #[derive(Args)]
 #[command(after_long_help = AFTER_HELP)]
 pub struct Check {
     #[command(flatten)]
     shim: ShimOptions,
+
+    #[command(flatten)]
+    watching: WatchOptions,
+
+    /// Keep what is durable of the files in a directory here, instead of in memory
+    #[arg(long, value_name = "DIR")]
+    scratch: Option<PathBuf>,
 
     /// Compare at each sync, however long that takes; without it large ranges are compared as often as
     /// a thirty-second part of the run time allows
@@ -53,6 +60,10 @@ pub struct Check {
     #[arg(long, value_name = "FILE")]
     sarif: Option<PathBuf>,
 
+    /// Whose sources SARIF points to: those below this directory [default: the working directory]
+    #[arg(long, value_name = "DIR")]
+    source_root: Option<PathBuf>,
+
     /// Leave out what this file suppresses
     #[arg(long, value_name = "FILE")]
     suppressions: Vec<PathBuf>,
@@ -65,7 +76,8 @@ pub struct Check {
     #[arg(long, value_name = "WHAT", default_value = "warning", value_delimiter = ',', value_parser = threshold)]
     fail_on: Vec<Threshold>,
 
-    /// Exit as the program did even if it mapped nothing that could be watched; without this, 125
+    /// Exit as the program did even if it mapped nothing that could be watched, or nothing that a --watch pattern
+    /// names; without this, 125
     #[arg(long)]
     allow_nothing: bool,
 
@@ -79,9 +91,12 @@ Findings go to standard error. Exit status: 1 if there are findings as --fail-on
 suppressed; else the program's, 128+N if signal N ended it, 127 if it is not found, 126 if it cannot be
 executed, 125 if daxshim itself fails or is used wrongly, or if nothing was watched.
 
-Of each watched file an eighth of its size goes to memory (/dev/shm): that much must be free.
+Of each watched file an eighth of its size goes to memory (/dev/shm), and where there is no room to TMPDIR, or all of
+it where --scratch says.
 
 Examples:
+  daxshim check --watch shared -- ./tests
+  daxshim check --watch '*.db' --setup 'rm -f test.db' -- python3 app.py test.db
   daxshim check -- ./server /mnt/pmem/data
   daxshim check --emulate --exact -- python3 app.py /dev/shm/data
   daxshim check --blame -- ./server /mnt/pmem/data
@@ -128,6 +143,7 @@ impl Check {
         let mut environment = self.shim.environment(&library::find()?);
         environment.set("DAXSHIM_CHECK", if self.exact { "exact" } else { "1" });
         environment.set("DAXSHIM_BLAME", if self.blame { "1" } else { "0" });
+        self.watching.set(&mut environment)?;
         let name = program_of(&self.command, "check")?;
         let path = environment.get("PATH");
         let file = lookup::find(name, path)?;
@@ -140,26 +156,58 @@ impl Check {
         let destinations = self.destinations()?;
         environment.examine();
         announce(&inspection, &mut environment);
-        let directory = ReportDirectory::temporary()?;
+        let directory = match &self.scratch {
+            None => ReportDirectory::temporary()?.with_spill(),
+            chosen => ReportDirectory::temporary_in(chosen.as_deref())?,
+        };
         environment.set(directory::VARIABLE, directory.path());
         let failed = |error: std::io::Error| cannot_run(&file, &error, &inspection);
         let by_shell = inspection.by_shell;
         let image = Image::new(&file, &self.command, environment, by_shell).map_err(failed)?;
-        let status = image.run().map_err(failed)?.map_err(cannot_wait)?;
-        let ended = Ended::from(status);
+        let before = self.watching.begin(&self.command)?;
+        let ran = image.run();
+        if ran.is_err() {
+            before.put_back(None);
+        }
+        let status = ran.map_err(failed)?;
         let report = directory.read().unwrap_or_else(|_| Report::default());
-        let checked = Checked::read(directory.path()).map_err(unreadable)?;
+        let checked = Checked::read(directory.path()).map_err(unreadable);
+        let names = checked.as_ref().map(watched).unwrap_or_default();
+        if let Some(spilled) = directory.spilled() {
+            note(&format!(
+                "what is durable of a file was kept in {}, as there was no room in {} (--scratch chooses)",
+                shown(spilled),
+                shown(directory.path())
+            ));
+        }
+        let checked = checked.inspect_err(|_| {
+            before.put_back(None);
+        })?;
         let unseen = unseen(inspection.unseen, &report.total.unseen);
         let (mut findings, limits) = assemble::findings(&checked, &report, &unseen);
+        // Once the files were compared.
+        let is_restored = before.put_back(Some(&names));
+        let status = status.map_err(cannot_wait)?;
+        let ended = Ended::from(status);
         for finding in &mut findings {
-            finding.suppressed = suppressions.iter().any(|known| known.cover(finding));
+            let covered = suppressions.iter().filter(|known| known.cover(finding));
+            finding.suppressed = covered.count() > 0;
         }
+        let unused = suppressions.iter().flat_map(Suppressions::unused);
         let fails = findings.iter().any(|finding| {
             let reached = |threshold: &Threshold| threshold.is_reached_by(finding);
             !finding.suppressed && self.fail_on.iter().any(reached)
         });
-        let watched = watched(&checked);
-        let is_nothing = text::is_nothing(&watched, &limits);
+        let is_nothing = text::is_nothing(&names, &limits);
+        let paths = checked.shadows.iter().map(|shadow| shadow.path.clone());
+        let unmatched = watching::unmatched(&self.watching.watch, &paths.collect::<Vec<PathBuf>>());
+        if !is_nothing {
+            watching::warn_unmatched(&unmatched);
+        }
+        let is_green = self.allow_nothing || !is_nothing && unmatched.is_empty();
+        let here = || std::env::current_dir().unwrap_or_default();
+        let root = self.source_root.clone();
+        let root = root.and_then(|root| root.canonicalize().ok());
         Ok(destinations.write(&Findings {
             schema: SCHEMA,
             version: env!("CARGO_PKG_VERSION"),
@@ -167,11 +215,15 @@ impl Check {
             ended,
             exit_status: match ended.exit_status {
                 _ if fails => 1,
-                0 if is_nothing && !self.allow_nothing => FAILED,
+                0 if !is_green || !is_restored => FAILED,
                 status => status,
             },
             findings,
-            watched,
+            watched: names,
+            unused_suppressions: unused.map(str::to_owned).collect(),
+            syncs: checked.shadows.iter().any(is_synced),
+            watch: self.watching.words(),
+            source_root: root.unwrap_or_else(here),
             limits,
             policies: checked.shadows.iter().filter_map(Policy::of).collect(),
         }))
@@ -187,6 +239,10 @@ impl Check {
             suppressions,
         })
     }
+}
+
+fn is_synced(shadow: &ShadowFile) -> bool {
+    shadow.msyncs.calls + shadow.fsyncs.calls > 0
 }
 
 /// A file that was mapped in several sizes has several shadows.

@@ -16,17 +16,17 @@ use daxshim_core::host::shown;
 use daxshim_core::report::Event;
 use tempfile::TempDir;
 
-use super::options::ShimOptions;
+use super::options::{ShimOptions, WatchOptions};
 use crate::check::finding::Frame;
 use crate::check::symbols::Symbols;
+use crate::copy::copy_sparsely;
 use crate::crash::chain::Point;
 use crate::crash::checker::{Checker, Output};
 use crate::crash::follow::{Follower, Recording, Wanted};
-use crate::crash::image::copy_sparsely;
 use crate::crash::outcome::{self, Example, Outcome, SCHEMA, ranges};
 use crate::crash::states::{Choice, Planner, State, overlay};
 use crate::crash::verify::{Failures, Options, Place, Task, Verified, copy_siblings};
-use crate::crash::{room, text};
+use crate::crash::{aside, room, text};
 use crate::output::progress::Count;
 use crate::output::{self, note};
 use crate::run::destination::{Content, Destination};
@@ -34,26 +34,29 @@ use crate::run::directory::{self, ReportDirectory};
 use crate::run::launch::Image;
 use crate::run::outcome::Ended;
 use crate::run::program::{announce, cannot_run, inspect};
-use crate::run::{FAILED, Failure, library, lookup, program_of, words};
+use crate::run::{FAILED, Failure, library, lookup, program_of, watching, words};
 
 /// Run a program, and have its own checker look at what power cuts would leave of its files
 ///
 /// At each sync (its start and its end), each answer to a pipe or socket, and at the end, the file is
 /// what the syncs made durable, and any part of what they did not, in cache lines, torn at 8 bytes.
-/// Such files are built, at random, and given to the checker. Watched are tagged files, and files on
-/// DAX that are mapped shared; each state is of one file, and all others are as they are.
+/// Such files are built, at random, and given to the checker. Watched are tagged files, files on
+/// DAX that are mapped shared, and with --watch any others; each state is of one file, and all others are as they are.
 #[derive(Args)]
 #[command(after_long_help = AFTER_HELP)]
 pub struct Crash {
     #[command(flatten)]
     shim: ShimOptions,
 
+    #[command(flatten)]
+    watching: WatchOptions,
+
     /// The checker: words as the shell has them, {} is the image; exit status 0 means that the file is
     /// sound, or was made so by the checker
     #[arg(long, value_name = "CHECKER")]
     verify: String,
 
-    /// States to verify, of each file
+    /// States to verify, of each file: some at each point, at a quarter as many syncs at most
     #[arg(long, value_name = "N", default_value = "200", value_parser = clap::value_parser!(u32).range(1..))]
     states: u32,
 
@@ -62,9 +65,9 @@ pub struct Crash {
     seed: u64,
 
     /// What the medium writes whole or not at all, bytes: 8 for persistent memory, and 512 or 4096 for
-    /// what a program expects of a disk
-    #[arg(long, value_name = "BYTES", default_value = "8", value_parser = atomic)]
-    atomic: u64,
+    /// what a program expects of a disk [default: 8; 4096 for files in the page cache]
+    #[arg(long, value_name = "BYTES", value_parser = atomic)]
+    atomic: Option<u64>,
 
     /// Only this file; may be repeated
     #[arg(long, value_name = "FILE")]
@@ -82,11 +85,11 @@ pub struct Crash {
     #[arg(long)]
     with_siblings: bool,
 
-    /// Where images are built [default: in memory]
+    /// Where the copies of watched files are kept and images are built [default: in memory]
     #[arg(long, value_name = "DIR")]
     scratch: Option<PathBuf>,
 
-    /// Where images of failed states are kept
+    /// Where images of failed states are kept; those of earlier runs are moved to DIR/before-N
     #[arg(long, value_name = "DIR", default_value = "daxshim-crash")]
     images: PathBuf,
 
@@ -117,7 +120,7 @@ sync_file_range, sync, syncfs and libpmem made so, in processes under the shim. 
 back by its own instructions, or syncs by raw system calls, counts as lost. A line that was stored to several times between two syncs is
 taken as it is at the second.
 
-Each watched file is copied into memory (/dev/shm), as are images, unless --scratch says otherwise.
+Each watched file is copied into memory (/dev/shm), as are images, or to where --scratch says.
 
 Exit status: 1 if a state fails; else 125 if not all of the run could be recorded; else the program's, 128+N if signal N ended it (or ended the
 verification), 127 if it or the checker is not found, 126 if one of them cannot be executed, 125 if
@@ -125,6 +128,7 @@ daxshim itself fails, is used wrongly, or had nothing to verify.
 
 Examples:
   daxshim crash --verify './fsck {}' -- ./server /mnt/pmem/data
+  daxshim crash --watch '*.db' --setup 'rm -f test.db' --verify './fsck {}' -- ./server test.db
   daxshim crash --emulate --states 1000 --seed 7 --verify 'python3 check.py {}' -- ./app /dev/shm/data
   daxshim crash --verify './fsck {}' --replay daxshim-crash/17/data";
 
@@ -157,6 +161,7 @@ impl Crash {
     fn start(self) -> Result<u8, Failure> {
         let mut environment = self.shim.environment(&library::find()?);
         environment.set("DAXSHIM_CHECK", "crash");
+        self.watching.set(&mut environment)?;
         let name = program_of(&self.command, "crash --verify 'CHECKER {}'")?;
         let path = environment.get("PATH");
         let file = lookup::find(name, path)?;
@@ -170,7 +175,7 @@ impl Crash {
         };
         environment.examine();
         announce(&inspection, &mut environment);
-        let directory = ReportDirectory::temporary()?;
+        let directory = ReportDirectory::temporary_in(self.scratch.as_deref())?;
         let mut files = room::tagged(&self.command);
         files.extend(self.file.iter().cloned());
         room::for_watching(&files, directory.path())?;
@@ -179,11 +184,20 @@ impl Crash {
         let failed = |error: io::Error| cannot_run(&file, &error, &inspection);
         let by_shell = inspection.by_shell;
         let image = Image::new(&file, &self.command, environment, by_shell).map_err(failed)?;
-        let running = image.start().map_err(failed)?;
+        let before = self.watching.begin(&self.command)?;
+        let running = image.start().map_err(failed);
+        let running = running.inspect_err(|_| {
+            before.put_back(None);
+        })?;
         let follower =
             Follower::start(directory.path(), scratch.path(), wanted).map_err(cannot_record)?;
         let status = running.wait();
-        let recordings = follower.finish().map_err(cannot_record)?;
+        let recordings = follower.finish().map_err(cannot_record);
+        let names = recordings.iter().flatten().map(|file| shown(&file.path));
+        let is_restored = before.put_back(Some(&names.collect::<Vec<_>>()));
+        let recordings = recordings?;
+        let paths = recordings.iter().map(|file| file.path.clone());
+        let unmatched = watching::unmatched(&self.watching.watch, &paths.collect::<Vec<_>>());
         let ended = Ended::from(status.map_err(cannot_record)?);
         // What ended the program is not meant for the verification.
         while crate::run::signals::asked_to_end().is_some() {}
@@ -196,13 +210,21 @@ impl Crash {
             checked: &checked,
         }
         .outcome(&recordings, ended, &report)?;
-        self.write(&outcome, json)
+        let status = self.write(&outcome, json)?;
+        watching::warn_unmatched(&unmatched);
+        Ok(match status {
+            0 if !is_restored || !unmatched.is_empty() => FAILED,
+            status => status,
+        })
     }
 
-    fn choice(&self) -> Choice {
+    fn choice(&self, recording: &Recording) -> Choice {
         Choice {
             seed: self.seed,
-            atomic: self.atomic,
+            atomic: self.atomic.unwrap_or(match recording.paged {
+                true => 4096,
+                false => 8,
+            }),
         }
     }
 
@@ -301,7 +323,10 @@ impl Verification<'_> {
             ended,
             exit_status: ended.exit_status,
             seed: crash.seed,
-            atomic: crash.atomic,
+            atomic: {
+                let units = recordings.iter().map(|file| crash.choice(file).atomic);
+                units.max().unwrap_or(8)
+            },
             states_wanted: crash.states as usize,
             verified: 0,
             failed: 0,
@@ -343,7 +368,7 @@ impl Verification<'_> {
     fn plan(&self, recording: &Recording) -> io::Result<Vec<State>> {
         let path = self.scratch.join("plan");
         let base = recording.base.copy(&path)?;
-        let planner = Planner::new(&recording.points, base, self.crash.choice());
+        let planner = Planner::new(&recording.points, base, self.crash.choice(recording));
         let states = planner.plan(self.crash.states as usize);
         std::fs::remove_file(path)?;
         states
@@ -374,6 +399,7 @@ impl Verification<'_> {
             points_used: recording.points.len(),
             states: task.states.len(),
             ended_early: recording.ended_early,
+            atomic: self.crash.choice(recording).atomic,
         });
         if task.states.is_empty() {
             return Ok(());
@@ -389,7 +415,7 @@ impl Verification<'_> {
                 recording.data().min(recording.size),
                 self.scratch,
             )?,
-            choice: self.crash.choice(),
+            choice: self.crash.choice(recording),
             scratch: self.scratch,
             siblings: self.crash.with_siblings,
         };
@@ -403,11 +429,30 @@ impl Verification<'_> {
         } = verified.map_err(cannot_build)?;
         outcome.verified += count;
         outcome.interrupted = interrupted.map(|signal| signal as i32);
+        if outcome.failures.is_empty() && !failures.is_empty() {
+            self.set_aside();
+        }
         for (place, failures) in &failures {
             outcome.failed += failures.failed;
             outcome.failures.push(self.failure(task, place, failures));
         }
         Ok(())
+    }
+
+    /// Moves what earlier runs have kept out of the way, so that what is there is today's.
+    fn set_aside(&self) {
+        match aside::set_aside(&self.crash.images) {
+            Ok(None) => {}
+            Ok(Some(to)) => note(&format!("images of earlier runs are in {}", shown(&to))),
+            Err(error) => output::warning(
+                &format!(
+                    "images of earlier runs are still in {}",
+                    shown(&self.crash.images)
+                ),
+                &error.to_string(),
+                "look at the dates of their state.json, or name another directory by --images",
+            ),
+        }
     }
 
     fn failure(&self, task: &Task<'_>, place: &Place, failures: &Failures) -> outcome::Failure {
@@ -418,7 +463,7 @@ impl Verification<'_> {
                 point.pid,
                 point.number,
                 point.left_out,
-                overlay(point, state, self.crash.choice()),
+                overlay(point, state, self.crash.choice(task.recording)),
             ),
             None => Default::default(),
         };
@@ -466,7 +511,12 @@ impl Verification<'_> {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 _ => {}
             }
-            task.keep(state, self.crash.choice(), &image, self.scratch)
+            task.keep(
+                state,
+                self.crash.choice(task.recording),
+                &image,
+                self.scratch,
+            )
         };
         match kept() {
             Ok(()) => Some(image),
@@ -484,7 +534,7 @@ impl Verification<'_> {
 
 /// Beside a kept image: what it is.
 fn describe(image: &Path, failure: &outcome::Failure) {
-    let path = image.with_file_name("state.json");
+    let path = image.with_file_name(aside::DESCRIPTION);
     let text = serde_json::to_string_pretty(failure).unwrap_or_default();
     if let Err(error) = std::fs::write(&path, text + "\n") {
         output::warning(
@@ -498,9 +548,9 @@ fn describe(image: &Path, failure: &outcome::Failure) {
 fn nothing_watched(ended: Ended) -> Failure {
     nothing_to_verify(
         ended,
-        "it mapped no file that is watched, or none that could be copied into memory",
-        "tag the file (daxshim tag; with --emulate here and there where there is no DAX), or see \
-         daxshim run --report - for what was mapped",
+        "it mapped no file that is watched, or none that could be copied",
+        "--watch shared watches every file that is mapped shared and writable, --watch PATTERN those that it \
+         names; or tag the file (daxshim tag; with --emulate here and there where there is no DAX)",
     )
 }
 

@@ -1,11 +1,13 @@
 //! Options that every command that runs programs under the shim has.
 
+use std::ffi::OsString;
 use std::path::Path;
 
 use clap::Args;
 
+use crate::run::before::{self, Before};
 use crate::run::environment::Environment;
-use crate::run::{filters, library};
+use crate::run::{Failure, filters, library, watching};
 
 /// How the shim treats tagged files.
 #[derive(Args)]
@@ -30,6 +32,56 @@ pub struct ShimOptions {
     /// Whether read(2) of tagged files is allowed (DAXSHIM_READS) [default: allow]
     #[arg(long, value_name = "READS", value_parser = ["allow", "deny"])]
     reads: Option<String>,
+}
+
+/// What check and crash look at, and what they begin with.
+#[derive(Args)]
+pub struct WatchOptions {
+    /// Which files are watched: tagged,dax (always), shared for every file that is mapped shared and writable, or a
+    /// pattern: of a file's name, or with a slash of its path. May be repeated
+    ///
+    /// No tag and no privilege is needed, and nothing is refused on files without a tag. Elsewhere than on DAX a
+    /// file lies in the page cache, of which the kernel may write back any page at any time, or none.
+    #[arg(long, value_name = "WHAT")]
+    pub watch: Vec<OsString>,
+
+    /// Run this by sh -c before the program, without the shim: to make fresh files
+    #[arg(long, value_name = "CMD")]
+    pub setup: Option<OsString>,
+
+    /// Put watched files back as they were before: those that the command line or a --watch pattern names
+    #[arg(long)]
+    pub restore: bool,
+}
+
+impl WatchOptions {
+    /// Tells the library.
+    pub fn set(&self, environment: &mut Environment) -> Result<(), Failure> {
+        if !self.watch.is_empty() {
+            environment.set(watching::VARIABLE, watching::variable(&self.watch)?);
+        }
+        Ok(())
+    }
+
+    /// What `--watch` said, for people.
+    pub fn words(&self) -> Vec<String> {
+        crate::run::words(&self.watch)
+    }
+
+    /// Keeps what will be put back, and sets up.
+    pub fn begin(&self, command: &[OsString]) -> Result<Before, Failure> {
+        let before = match self.restore {
+            true => Before::keep(command, &watching::patterns(&self.watch))?,
+            false => Before::default(),
+        };
+        if let Some(setup) = &self.setup
+            && let Err(failure) = before::set_up(setup)
+        {
+            before.put_back(None);
+            return Err(failure);
+        }
+        Ok(before)
+    }
 }
 
 impl ShimOptions {

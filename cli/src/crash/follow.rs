@@ -44,6 +44,8 @@ pub struct Recording {
     pub seen: u64,
     /// Whether recording ended before the program did.
     pub ended_early: bool,
+    /// Whether the file lies in the page cache.
+    pub paged: bool,
 }
 
 impl Recording {
@@ -123,6 +125,7 @@ impl Following {
             seen: watched.chain.seen(),
             points: watched.chain.into_points(),
             ended_early: watched.ended_early,
+            paged: watched.reader.paged,
         });
         let mut recordings: Vec<Recording> = recordings.collect();
         recordings.sort_by(|a, b| a.path.cmp(&b.path));
@@ -179,7 +182,7 @@ impl Watched {
     /// Takes what is there; whether there was something. The last time nothing more may come.
     fn read(&mut self, last: bool) -> io::Result<bool> {
         if last {
-            self.ended_early = self.reader.is_closed();
+            self.ended_early = self.reader.is_closed() && !self.reader.is_superseded();
             self.reader.close();
         }
         let mut moved = false;

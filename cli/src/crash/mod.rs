@@ -2,6 +2,7 @@
 //! points ([`chain`]), choosing what a power cut there would leave ([`states`]), building it
 //! ([`image`]), handing it to the checker ([`checker`], [`verify`]), and the report.
 
+pub mod aside;
 pub mod chain;
 pub mod checker;
 pub mod follow;

@@ -29,7 +29,7 @@ pub struct Outcome {
     pub exit_status: u8,
     /// What points and states were chosen by.
     pub seed: u64,
-    /// What was written whole or not at all, bytes.
+    /// What was written whole or not at all, bytes; where that differs, the largest.
     pub atomic: u64,
     /// States wanted of each file.
     pub states_wanted: usize,
@@ -64,6 +64,8 @@ pub struct File {
     pub states: usize,
     /// Whether recording ended before the program did.
     pub ended_early: bool,
+    /// What was written whole or not at all, bytes.
+    pub atomic: u64,
 }
 
 /// Failed states of a place.

@@ -11,6 +11,9 @@ use rustix::fs::{getxattr, statfs};
 use crate::output::bytes;
 use crate::run::Failure;
 
+/// What the journal of a file and the log of a process take.
+const RECORDS: u64 = 4 << 20;
+
 const TMPFS_MAGIC: i64 = 0x0102_1994;
 
 /// Bytes that can be written to the filesystem of a directory.
@@ -39,24 +42,29 @@ fn memory_available() -> Option<u64> {
 /// # Errors
 /// They cannot.
 pub fn for_watching(files: &[PathBuf], directory: &Path) -> Result<(), Failure> {
-    let needed: u64 = files.iter().map(|file| size(file)).sum();
+    // What is to be named by a pattern, or opened later, is not known yet.
+    let named: u64 = files.iter().map(|file| size(file)).sum();
+    let needed = named.saturating_add(RECORDS);
     let free = available(directory).unwrap_or(u64::MAX);
     if needed <= free {
         return Ok(());
     }
-    let names: Vec<String> = files.iter().map(|file| shown(file)).collect();
+    let mut names: Vec<String> = files.iter().map(|file| shown(file)).collect();
+    if names.is_empty() {
+        names.push("any file".into());
+    }
     Err(Failure::own(
         format!(
             "cannot watch {}; the program was not started",
             names.join(", ")
         ),
         format_args!(
-            "a copy in memory is needed, {}; there are {} in {}",
+            "a copy and room for records are needed, {}; there are {} in {}",
             bytes(needed),
             bytes(free),
             shown(directory)
         ),
-        "use a smaller file, or make room",
+        "use a smaller file, make room, or name a directory with more by --scratch",
     ))
 }
 

@@ -172,6 +172,9 @@ fn summary(outcome: &Outcome) -> String {
         counted(points, "point"),
         outcome.seed
     );
+    if (used as u64) < points {
+        text += " (of each some states: more of --states, more points)";
+    }
     if outcome.interrupted.is_some() {
         let built: usize = outcome.files.iter().map(|file| file.states).sum();
         text += &format!("; interrupted, {} were chosen", number(built as u64));

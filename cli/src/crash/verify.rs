@@ -16,9 +16,10 @@ use nix::sys::signal::Signal;
 use super::chain::Point;
 use super::checker::{Checker, Output, Verdict};
 use super::follow::Recording;
-use super::image::{Base, copy_sparsely};
+use super::image::Base;
 use super::states::{Choice, Side, State, overlay};
 use crate::check::finding::Frame;
+use crate::copy::copy_sparsely;
 use crate::output::progress::Count;
 use crate::run::signals::asked_to_end;
 

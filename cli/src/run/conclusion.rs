@@ -48,6 +48,7 @@ pub enum Reason {
 /// Counts of msync by way.
 struct Msync {
     user: u64,
+    mixed: u64,
     skipped: u64,
     kernel: u64,
     kernel_bytes: u64,
@@ -66,7 +67,8 @@ impl Msync {
         };
         let (kernel, kernel_bytes) = calls(&[Way::Kernel, Way::Range]);
         Msync {
-            user: calls(&[Way::User, Way::Mixed]).0,
+            user: calls(&[Way::User]).0,
+            mixed: calls(&[Way::Mixed]).0,
             skipped: calls(&[Way::Skipped]).0,
             kernel,
             kernel_bytes,
@@ -167,12 +169,33 @@ fn accelerated(report: &Report, msync: &Msync) -> String {
         .collect();
     instructions.sort_unstable();
     instructions.dedup();
-    let mut text = format!(
-        "{} of {} msync calls were user flushes: cache lines written back ({}), no system call.",
-        number(msync.user),
-        number(msync.user.saturating_add(msync.kernel)),
-        instructions.join(", ")
-    );
+    let all = msync.user + msync.mixed + msync.kernel;
+    let instructions = instructions.join(", ");
+    let mut text = match (all, msync.user) {
+        // It was fsync and its like.
+        (0, _) => {
+            let of = |sync: &daxshim_core::host::report::Sync| sync.way == Way::User;
+            let whole = total.syncs_of(of, |sync| sync.calls);
+            format!(
+                "{} of {} calls of fsync and its like were user flushes: cache lines written back \
+                 ({instructions}), no system call.",
+                number(whole),
+                number(total.syncs_of(|_| true, |sync| sync.calls)),
+            )
+        }
+        (all, user) => format!(
+            "{} of {} msync calls were user flushes: cache lines written back ({instructions}), no \
+             system call.",
+            number(user),
+            number(all),
+        ),
+    };
+    if msync.mixed > 0 {
+        text += &format!(
+            "\n{} were so in part, and in part the kernel's.",
+            number(msync.mixed)
+        );
+    }
     if msync.kernel > 0 {
         let average = average(msync);
         let why = if total.mappings.iter().all(|mapping| mapping.sync) {
@@ -235,7 +258,9 @@ fn not_sync(mappings: &[Mapping]) -> String {
 
 fn no_msync(total: &Tally) -> String {
     if total.syncs.is_empty() {
-        "a tagged file was mapped, but neither msync nor fsync was called on it".into()
+        "a tagged file was mapped, but neither msync nor fsync was called on it (msync without MS_SYNC makes \
+         nothing durable, and does not count)"
+            .into()
     } else {
         "fsync and fdatasync were called on tagged files, msync was not".into()
     }

@@ -298,6 +298,7 @@ mod tests {
             "src/tag/tagging.rs",
             // Behind the first look at a file.
             "src/check/journal.rs",
+            "src/check/shadow_file.rs",
             "src/check/watch.rs",
         ];
         let known: BTreeSet<String> = known.map(String::from).into();

@@ -11,6 +11,7 @@ use crate::output;
 
 pub use crate::output::warning as warn;
 
+pub mod before;
 pub mod conclusion;
 pub mod destination;
 pub mod directory;
@@ -24,6 +25,7 @@ pub mod program;
 pub mod signals;
 pub mod strict;
 pub mod text;
+pub mod watching;
 
 /// daxshim itself failed.
 pub const FAILED: u8 = 125;

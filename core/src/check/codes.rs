@@ -300,6 +300,23 @@ Right:
         memcpy(map, source, size), pmem_msync(map, size);
 "
 
+    /// msync without MS_SYNC, and nothing else.
+    AsyncOnly "DAX014" Warning
+    "msync without MS_SYNC makes nothing durable"
+    "call msync with MS_SYNC; MS_ASYNC starts nothing on Linux, and waits for nothing"
+"msync(MS_ASYNC) checks its arguments and returns (since Linux 2.6.19): the kernel writes dirty pages back when
+it likes, after half a minute or so, and no call tells when that is done. Reported where a file was synced in
+no other way and lines of it were left. Boost's mapped_region::flush() does this unless it is told otherwise.
+
+Wrong:
+    record->state = DONE;
+    msync(map, length, MS_ASYNC);
+
+Right:
+    record->state = DONE;
+    msync(map, length, MS_SYNC);
+"
+
     /// Nothing dirty in the range of a sync, or anywhere.
     Redundant "DAX101" Note
     "redundant sync: nothing was dirty"
@@ -424,13 +441,33 @@ the kernel.
 lies at a multiple of 2 MiB on the device. Otherwise it takes 512 faults and as many TLB entries.
 "
 
-    /// An untagged file on DAX that was stored to and synced by nobody.
+    /// An untagged file that was stored to and synced by nobody.
     NeverMeant "DAX306" Note
-    "stored to on DAX, and synced by nobody at all"
-    "sync it if it is meant to be durable; else a file in /dev/shm does as well, and faster"
-"A file on DAX, without a tag, was mapped shared and stored to, and no process of the run ever called msync or
-fsync for it. Lock files and the like are used so; then all is well. Data that is to survive is not: its lines
-are still in the caches.
+    "stored to, and synced by nobody at all"
+    "sync it if it is meant to be durable (--watch FILE has check insist on it); else a file in /dev/shm does as well"
+"A file without a tag was mapped shared and stored to, and no process of the run ever called msync or fsync for
+it, while other files were synced. Lock files and the like are used so; then all is well. Data that is to
+survive is not. `--watch` with a pattern that names the file says that it is meant to, and then each line that
+is left is an error.
+"
+
+    /// Nothing was ever synced.
+    NothingSynced "DAX307" Warning
+    "stored to mapped files, and nothing was synced at all"
+    "call msync(MS_SYNC) or fsync where the data must be durable; if it need not be, suppress this"
+"Files were mapped shared and stored to, and in the whole run there was no msync and no fsync of any of them.
+The kernel writes dirty pages back some time later; a power cut, or a crash of the machine, before that takes
+them. In Python mmap.close() syncs nothing, flush() does; in Java force(), in Rust's memmap2 flush() (and not
+flush_async()).
+
+Wrong:
+    map[:4] = b'DONE'
+    map.close()
+
+Right:
+    map[:4] = b'DONE'
+    map.flush()
+    map.close()
 "
 
     /// A program of the run that the shim was not in.
@@ -484,6 +521,24 @@ nothing is looked at in the process, and lines of the files it has mapped are ne
 Mappings are looked up while other threads change them; where that takes too long, or there are more mappings
 than can be recorded, a call goes unlooked at. A forked child needs a descriptor for a moment, and room in the
 report directory, for a log of its own.
+"
+
+    /// A file that could have been watched.
+    NotAsked "DAX407" Note
+    "mapped shared and writable, and not watched"
+    "--watch shared watches every such file, --watch PATTERN those that it names"
+"Without a tag, and elsewhere than on DAX, files are watched where `--watch` says so. Stores to this one, and
+whether they were synced, are not in this report.
+"
+
+    /// Syncs that had nothing to do.
+    AllIdle "DAX408" Warning
+    "no sync of the run found anything dirty"
+    "start from fresh files: --setup CMD makes them, --restore puts back what was there"
+"Files were synced, and at no sync was there a line that differed from what was durable. Most often the program
+has run on these files before: a store of the value that is there already can't be seen, and so neither can it
+be seen whether it was synced. Then nothing is found, whatever the program does wrong. A run that stores
+nothing at all is not worth a check either.
 "
 }
 

@@ -123,7 +123,10 @@ pub struct Journal {
     pub ready: AtomicU8,
     /// Bytes of `path`.
     pub path_len: AtomicU8,
-    padding: [u8; 2],
+    /// 1 if the file lies in the page cache.
+    pub paged: AtomicU8,
+    /// 1 once the file was mapped in another size, and another journal goes on.
+    pub superseded: AtomicU8,
     /// [`Journal::close`].
     closed: AtomicU32,
     /// Entries written, ever.

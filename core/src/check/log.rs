@@ -25,6 +25,13 @@ pub const MODULES: usize = 128;
 /// Files that a log has room for.
 pub const FILES: usize = 255;
 
+/// [`Log::blameless`]: places in libc where the kernel is called could not be turned.
+pub const NOT_TURNED: u64 = 1;
+/// [`Log::blameless`]: no stack can be taken.
+pub const NO_STACK: u64 = 2;
+/// [`Log::blameless`]: SIGSEGV could not be taken.
+pub const NO_SIGNAL: u64 = 3;
+
 /// How a process ended, as far as it said so itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -221,6 +228,10 @@ pub struct Log {
     pub sealed: AtomicU64,
     /// Forked children that have no log.
     pub unwatched: AtomicU64,
+    /// Why nobody is blamed, although that was asked: [`NOT_TURNED`] and the like; 0 where somebody is.
+    pub blameless: AtomicU64,
+    /// 1 where no stack can be taken.
+    pub stackless: AtomicU64,
     /// Files mapped.
     pub files: [FileUse; FILES],
     /// Code.

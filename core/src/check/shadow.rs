@@ -1,6 +1,7 @@
 //! The shadow of a file: what of it is durable, as far as its syncs tell.
 //!
-//! A file `shadow.DEV.INO.SIZE` of the report directory: a [`Header`]; from [`TAIL`] on a page, with
+//! A file `shadow.DEV.INO.N` of the report directory, where N is the size, or the time of birth of a file that may
+//! grow: a [`Header`]; from [`TAIL`] on a page, with
 //! what is mapped behind the end of the file; and from [`DIGESTS`] on a [`Digest`] of each line of
 //! the file, to the end of its last page. When the file is first mapped all of it counts as durable;
 //! each sync then takes over the lines it makes durable, as they are when it begins. A line of the
@@ -18,6 +19,9 @@ pub const MAGIC: u64 = u64::from_le_bytes(*b"DAXSHAD\x01");
 
 /// Names of shadow files begin with this.
 pub const FILE_PREFIX: &str = "shadow.";
+
+/// In the report directory: another directory, for what it has no room for.
+pub const SPILL: &core::ffi::CStr = c"spill";
 
 /// Where the last page's part behind the end of the file is kept, bytes: each byte in its place in
 /// the page.
@@ -44,16 +48,25 @@ pub struct Header {
     /// 1 once dirty lines may lie where this process has nothing mapped: unmapped, or another
     /// process's.
     pub elsewhere: AtomicU8,
-    /// 1 if the file has a tag.
-    pub tagged: AtomicU8,
+    /// 1 if the file has a tag, or was named by `--watch`: it is meant to be durable.
+    pub intended: AtomicU8,
     /// 1 once a process has it mapped that is not watched any more.
     pub unwatched: AtomicU8,
+    /// 1 if it lies in the page cache, of which the kernel may write any page back at any time.
+    pub paged: AtomicU8,
+    /// 1 if it may grow: it has no tag.
+    pub grows: AtomicU8,
     /// The range in which syncs were not compared; empty if `skip_start >= skip_end`.
     skip_start: AtomicU64,
     /// See `skip_start`.
     skip_end: AtomicU64,
     /// Syncs that were not compared, ever.
     pub skipped: AtomicU64,
+    /// When it was made, ns since the epoch; 0 where the filesystem does not say. What was removed may leave
+    /// its number to another file.
+    pub birth: AtomicU64,
+    /// msync(2) calls that made nothing durable, as they had not MS_SYNC.
+    pub asyncs: AtomicU64,
     /// msync(2) calls, and the program's own flushes.
     pub msyncs: AtomicU64,
     /// fsync(2), fdatasync(2) and sync(2) calls.
@@ -93,12 +106,13 @@ impl Header {
         DIGESTS as u64 + lines * size_of::<Digest>() as u64
     }
 
-    /// Whether its content is meant to be durable: it has a tag, or somebody syncs it. What is mapped
-    /// on DAX only to be shared (a lock file) is neither.
+    /// Whether its content is meant to be durable: it has a tag or was named, or somebody syncs it. What is
+    /// mapped only to be shared (a lock file) is neither.
     #[must_use]
     pub fn is_meant(&self) -> bool {
-        let syncs = [&self.msyncs, &self.fsyncs].map(|cell| cell.load(Ordering::Relaxed));
-        self.tagged.load(Ordering::Relaxed) != 0 || syncs != [0, 0]
+        let syncs = [&self.msyncs, &self.fsyncs, &self.asyncs];
+        let syncs = syncs.map(|cell| cell.load(Ordering::Relaxed));
+        self.intended.load(Ordering::Relaxed) != 0 || syncs != [0; 3]
     }
 
     /// Takes the lock for a process; whether it was free.
@@ -213,7 +227,7 @@ mod tests {
         assert!(!one.is_meant());
         one.msyncs.store(1, Ordering::Relaxed);
         two.fsyncs.store(1, Ordering::Relaxed);
-        three.tagged.store(1, Ordering::Relaxed);
+        three.intended.store(1, Ordering::Relaxed);
         assert!(one.is_meant() && two.is_meant() && three.is_meant());
     }
 

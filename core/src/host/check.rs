@@ -49,6 +49,10 @@ pub struct ProcessLog {
     pub sealed: bool,
     /// Forked children of which nothing was looked at.
     pub unwatched: u64,
+    /// Why nobody is blamed, [`Log::blameless`].
+    pub blameless: u64,
+    /// Whether no stack could be taken.
+    pub stackless: bool,
 }
 
 /// A file that a process used.
@@ -119,8 +123,16 @@ pub struct ShadowFile {
     pub unwatched: bool,
     /// Whether its content is meant to be durable.
     pub meant: bool,
+    /// When it was made, ns since the epoch; 0 where that is not known.
+    pub birth: u64,
+    /// Whether it may have grown.
+    pub grows: bool,
+    /// Whether it lies in the page cache.
+    pub paged: bool,
     /// Who stored first to its pages, if that was asked.
     pub blame: Option<Blame>,
+    /// msync(2) calls that made nothing durable.
+    pub asyncs: u64,
     /// By msync(2).
     pub msyncs: Syncs,
     /// By fsync(2) and its like.
@@ -174,7 +186,8 @@ impl Checked {
     /// begun.
     pub fn read(directory: &Path) -> io::Result<Checked> {
         let mut checked = Checked::default();
-        for entry in directory.read_dir()? {
+        let spilled = spill(directory).read_dir().into_iter().flatten();
+        for entry in directory.read_dir()?.chain(spilled) {
             let path = entry?.path();
             let name = path.file_name().and_then(|name| name.to_str());
             let name = name.unwrap_or_default();
@@ -190,6 +203,12 @@ impl Checked {
         checked.shadows.sort_by(|a, b| a.path.cmp(&b.path));
         Ok(checked)
     }
+}
+
+/// Where the library puts what a report directory has no room for, if there is such a directory.
+#[must_use]
+pub fn spill(directory: &Path) -> PathBuf {
+    directory.join(std::ffi::OsStr::from_bytes(shadow::SPILL.to_bytes()))
 }
 
 fn open(path: &Path) -> io::Result<File> {
@@ -266,6 +285,8 @@ fn read_log(file: &Path, numbers: &str) -> Option<ProcessLog> {
         uncompared: wide(&log.uncompared),
         sealed: wide(&log.sealed) != 0,
         unwatched: wide(&log.unwatched),
+        blameless: wide(&log.blameless),
+        stackless: wide(&log.stackless) != 0,
     })
 }
 
@@ -314,6 +335,10 @@ fn read_shadow(file: &Path) -> Option<ShadowFile> {
         uncertain: header.skipped_range(),
         unwatched: header.unwatched.load(Ordering::Relaxed) != 0,
         meant: header.is_meant(),
+        birth: wide(&header.birth),
+        grows: header.grows.load(Ordering::Relaxed) != 0,
+        paged: header.paged.load(Ordering::Relaxed) != 0,
+        asyncs: wide(&header.asyncs),
         msyncs: Syncs::of(&header.msyncs, &header.msyncs_found),
         fsyncs: Syncs::of(&header.fsyncs, &header.fsyncs_found),
         blame: Blame::beside(file),
@@ -332,12 +357,16 @@ impl ShadowFile {
     /// The errors of reading shadow and file; NotFound also where another file is there now.
     pub fn unsynced(&self) -> io::Result<Unsynced> {
         let shadow = open(&self.shadow)?;
-        let file = open(&self.path)?;
-        let metadata = file.metadata()?;
-        if (metadata.dev(), metadata.ino()) != self.file {
-            return Err(io::ErrorKind::NotFound.into());
-        }
-        let size = self.size.min(metadata.len());
+        let file = self.file()?;
+        let length = file.metadata()?.len();
+        // What a file has grown by was never synced, as a sync takes that over.
+        let size = if self.grows {
+            length
+        } else {
+            self.size.min(length)
+        };
+        // Of the last line, what was cut off may have been durable.
+        let cut = (length < self.size && self.grows).then_some(length / LINE as u64 * LINE as u64);
         let mut unsynced = Unsynced::default();
         let mut now = vec![0; CHUNK];
         let mut durable = vec![0; CHUNK / LINE * DIGEST];
@@ -347,15 +376,54 @@ impl ShadowFile {
             durable.truncate(now.len().div_ceil(LINE) * DIGEST);
             file.read_exact_at(&mut now, offset)?;
             let lines = offset / LINE as u64;
-            shadow.read_exact_at(&mut durable, DIGESTS as u64 + lines * DIGEST as u64)?;
+            let known = read_at(
+                &shadow,
+                &mut durable,
+                DIGESTS as u64 + lines * DIGEST as u64,
+            )?;
+            if !self.grows && known < durable.len() {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            durable.iter_mut().skip(known).for_each(|byte| *byte = 0);
             let durable = durable.as_chunks().0.iter().copied();
             let both = lines::digests(&now).zip(durable.map(Digest::from_ne_bytes));
             for (line, _) in both.enumerate().filter(|(_, (now, before))| now != before) {
-                self.add(&mut unsynced, offset + (line * LINE) as u64, size);
+                let start = offset + (line * LINE) as u64;
+                if cut != Some(start) {
+                    self.add(&mut unsynced, start, size);
+                }
             }
             offset += now.len() as u64;
         }
         Ok(unsynced)
+    }
+
+    /// The file, where it was mapped from, or under another name beside that: files are written under one name and
+    /// get another when they are whole.
+    fn file(&self) -> io::Result<File> {
+        let there = open(&self.path);
+        match there {
+            Ok(file) if self.is(&file) => return Ok(file),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let beside = self.path.parent().map(Path::read_dir);
+        let entries = beside.and_then(Result::ok).into_iter().flatten().flatten();
+        entries
+            .filter(|entry| std::os::unix::fs::DirEntryExt::ino(entry) == self.file.1)
+            .find_map(|entry| open(&entry.path()).ok().filter(|file| self.is(file)))
+            .ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    fn is(&self, file: &File) -> bool {
+        let Ok(metadata) = file.metadata() else {
+            return false;
+        };
+        let born = metadata.created().ok();
+        let born = born.and_then(|born| born.duration_since(std::time::UNIX_EPOCH).ok());
+        let born = born.map(|born| born.as_nanos() as u64);
+        (metadata.dev(), metadata.ino()) == self.file
+            && (self.birth == 0 || born.is_none_or(|born| born == self.birth))
     }
 
     fn add(&self, unsynced: &mut Unsynced, start: u64, size: u64) {
@@ -372,6 +440,33 @@ impl ShadowFile {
             _ => unsynced.ranges.push((start, end)),
         }
     }
+}
+
+/// Fills the buffer as far as the file reaches; how far.
+fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    let mut filled = 0;
+    while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        match file.read_at(rest, offset + filled as u64) {
+            Ok(0) => break,
+            Ok(read) => filled += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
+}
+
+/// Pages that hold something of these ranges.
+#[must_use]
+pub fn pages_of(ranges: &[(u64, u64)]) -> u64 {
+    let page = lines::PAGE as u64;
+    let (mut pages, mut next) = (0, 0);
+    for &(start, end) in ranges {
+        let (first, behind) = ((start / page).max(next), end.div_ceil(page));
+        pages += behind.saturating_sub(first);
+        next = next.max(behind);
+    }
+    pages
 }
 
 /// Lines of a range.
@@ -402,6 +497,10 @@ mod tests {
             uncertain: None,
             unwatched: false,
             meant: true,
+            birth: 0,
+            grows: false,
+            paged: false,
+            asyncs: 0,
             msyncs: Syncs::default(),
             fsyncs: Syncs::default(),
             blame: None,
@@ -440,12 +539,48 @@ mod tests {
     fn another_file_in_its_place_is_not_it() {
         let directory = tempfile::tempdir().unwrap();
         let shadow = shadow(directory.path(), 100);
-        std::fs::rename(&shadow.path, directory.path().join("away")).unwrap();
+        let away = tempfile::tempdir().unwrap();
+        std::fs::rename(&shadow.path, away.path().join("away")).unwrap();
         let gone = shadow.unsynced().unwrap_err();
         assert_eq!(gone.kind(), io::ErrorKind::NotFound);
         std::fs::write(&shadow.path, [2; 100]).unwrap();
         let other = shadow.unsynced().unwrap_err();
         assert_eq!(other.kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn what_a_file_has_grown_by_was_never_synced() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut shadow = shadow(directory.path(), 4096);
+        let file = File::options().write(true).open(&shadow.path).unwrap();
+        file.set_len(3 * 4096).unwrap();
+        file.write_all_at(&[7], 2 * 4096).unwrap();
+        assert_eq!(shadow.unsynced().unwrap(), Unsynced::default());
+        shadow.grows = true;
+        assert_eq!(shadow.unsynced().unwrap().ranges, [(8192, 8256)]);
+        // Cut in the middle of a line.
+        file.set_len(100).unwrap();
+        assert_eq!(shadow.unsynced().unwrap(), Unsynced::default());
+    }
+
+    #[test]
+    fn a_file_is_found_under_its_new_name_and_known_by_its_birth() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut shadow = shadow(directory.path(), 4096);
+        std::fs::rename(&shadow.path, directory.path().join("final")).unwrap();
+        assert_eq!(shadow.unsynced().unwrap(), Unsynced::default());
+        if shadow.file().unwrap().metadata().unwrap().created().is_ok() {
+            shadow.birth = 1;
+            let other = shadow.unsynced().unwrap_err();
+            assert_eq!(other.kind(), io::ErrorKind::NotFound);
+        }
+    }
+
+    #[test]
+    fn a_page_counts_once() {
+        assert_eq!(pages_of(&[]), 0);
+        assert_eq!(pages_of(&[(0, 64), (128, 192), (4032, 4160)]), 2);
+        assert_eq!(pages_of(&[(64, 128), (8192, 16384)]), 3);
     }
 
     #[test]

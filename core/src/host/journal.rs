@@ -42,6 +42,8 @@ pub struct Reader {
     pub size: u64,
     /// Its path when it was mapped.
     pub path: PathBuf,
+    /// Whether it lies in the page cache.
+    pub paged: bool,
     /// The record under way.
     begun: Option<Record>,
 }
@@ -85,6 +87,7 @@ impl Reader {
             file: (wide(&journal.device), wide(&journal.inode)),
             size: wide(&journal.size),
             path: PathBuf::from(std::ffi::OsStr::from_bytes(&bytes)),
+            paged: journal.paged.load(Ordering::Relaxed) != 0,
             begun: None,
         };
         Ok(is_journal.then_some(reader))
@@ -141,6 +144,12 @@ impl Reader {
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.journal.is_closed()
+    }
+
+    /// Whether another journal of the file goes on where this ends.
+    #[must_use]
+    pub fn is_superseded(&self) -> bool {
+        self.journal.superseded.load(Ordering::Relaxed) != 0
     }
 
     /// Nobody reads it any more: whoever still runs need not write.

@@ -26,6 +26,7 @@ use crate::ground::{process, thread};
 use crate::mappings::{self, Attributes, Flush, page_end};
 use core::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, AtomicUsize, Ordering};
 use daxshim_core::check::blame::{BY_KERNEL, Pages, Table, UNKNOWN};
+use daxshim_core::check::log::{NO_SIGNAL, NO_STACK, NOT_TURNED};
 use daxshim_core::config::Checking;
 use daxshim_core::regions::Region;
 use daxshim_core::report::Kind;
@@ -77,8 +78,18 @@ pub fn start(are_turned: bool) {
         return;
     }
     signals::start(&PAGES);
-    let possible = are_turned && stack::is_usable() && signals::arm();
+    let missing = if !are_turned {
+        NOT_TURNED
+    } else if !stack::is_usable() {
+        NO_STACK
+    } else if !signals::arm() {
+        NO_SIGNAL
+    } else {
+        0
+    };
+    let possible = missing == 0;
     if !possible {
+        super::log::blameless(missing);
         log::warn!("DAXSHIM_BLAME: who stores first cannot be noted here");
     }
     STARTED.store(budget::clock(), Ordering::Relaxed);
@@ -170,7 +181,9 @@ pub fn cleaned(stretch: &Stretch) {
 /// The table of a stretch's file, and the numbers of its pages.
 fn numbers(stretch: &Stretch) -> Option<(&'static Table, &'static Pages)> {
     let (table, pages) = stretch.shadow.blame()?;
-    let pages = pages.get(stretch.offset / PAGE..stretch.end().div_ceil(PAGE))?;
+    // What a file has grown by is blamed on nobody.
+    let end = stretch.end().div_ceil(PAGE).min(pages.len());
+    let pages = pages.get(stretch.offset / PAGE..end)?;
     Some((table, pages))
 }
 

@@ -138,7 +138,7 @@ fn runs(comparison: &Comparison) -> Markup {
                 summary { "All runs, in the order in which they were made" }
                 div .scroll {
                     table {
-                        thead { tr { @for name in ["run", "leg", "pair", "wall", "user", "system", "sync calls", "kernel entries"] {
+                        thead { tr { @for name in ["run", "leg", "pair", "wall", "user", "system", "sync calls", "kernel calls"] {
                             th scope="col" { (name) }
                         } } }
                         tbody { @for (index, run) in comparison.runs.iter().enumerate() { tr {

@@ -84,7 +84,7 @@ pub fn syncs(comparison: &Comparison) -> Option<Rows> {
         "calls",
         "bytes",
         "lines",
-        "kernel entries",
+        "kernel calls",
         "failed",
         "p50",
         "p90",
@@ -154,7 +154,7 @@ pub fn saved(comparison: &Comparison) -> Option<String> {
     let share =
         |leg: &LegSummary, time: f64| leg.wall_ns.map_or(0.0, |wall| time / wall.mean * 100.0);
     Some(format!(
-        "A run's sync calls enter the kernel {} times with A and {} times with B: {} saved. They \
+        "Of a run's sync calls {} enter the kernel with A and {} with B: {} saved. They \
          take {} ({:.1} % of its wall time) with A and {} ({:.1} %) with B.",
         words::per_run(a),
         words::per_run(b),
