@@ -12,6 +12,9 @@
 
 use std::process::ExitCode;
 
+// Linked for what its build script says.
+use daxshim_glibc as _;
+
 mod ab;
 mod check;
 mod commands;
