@@ -24,6 +24,9 @@ mod run;
 mod shim;
 
 fn main() -> ExitCode {
+    if let Some(status) = daxshim_demo::program(std::env::args_os().skip(1)) {
+        return ExitCode::from(status);
+    }
     shim::shake_off();
     output::outlive_limits();
     let code = match commands::parse() {
