@@ -156,7 +156,7 @@ install_all() {
         *) cp -- "$here/$path" "$root/$to.daxshim-new" ;;
         esac
         case $path in
-        bin/* | libexec/*) chmod 755 "$root/$to.daxshim-new" ;;
+        bin/* | libexec/daxshim/vm | libexec/daxshim/deps | libexec/daxshim/uninstall) chmod 755 "$root/$to.daxshim-new" ;;
         *) chmod 644 "$root/$to.daxshim-new" ;;
         esac
     done
