@@ -22,6 +22,7 @@ mod crash;
 mod output;
 mod run;
 mod shim;
+mod stacks;
 
 fn main() -> ExitCode {
     if let Some(status) = daxshim_demo::program(std::env::args_os().skip(1)) {

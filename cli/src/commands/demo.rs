@@ -13,6 +13,7 @@ use tempfile::TempDir;
 
 use crate::output::{say, styled};
 use crate::run::{Failure, library};
+use crate::stacks;
 
 /// Show in a minute what daxshim does, on a small file in memory
 ///
@@ -208,6 +209,9 @@ impl Stage {
         }
         for line in step.meaning {
             say(&format!("# {line}"));
+        }
+        if let Some(why) = stacks::missing().filter(|_| step.typed.contains("daxshim check")) {
+            say(&format!("# Here {why}."));
         }
         Ok(())
     }
