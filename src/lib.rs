@@ -6,6 +6,9 @@
 //! To add a hook: a row in `core/src/symbols.rs`, a function of that name in `hooks/`, a program
 //! of that name in `cdylib-tests/programs/hooks/`.
 
+// Linked for what its build script says.
+use daxshim_glibc as _;
+
 mod ask;
 mod check;
 mod entry;

@@ -12,6 +12,9 @@
 
 use std::process::ExitCode;
 
+// Linked for what its build script says.
+use daxshim_glibc as _;
+
 mod ab;
 mod check;
 mod commands;
@@ -20,8 +23,12 @@ mod crash;
 mod output;
 mod run;
 mod shim;
+mod stacks;
 
 fn main() -> ExitCode {
+    if let Some(status) = daxshim_demo::program(std::env::args_os().skip(1)) {
+        return ExitCode::from(status);
+    }
     shim::shake_off();
     output::outlive_limits();
     let code = match commands::parse() {

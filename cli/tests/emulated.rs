@@ -191,6 +191,7 @@ fn doctor_tells_what_the_machine_offers() {
     let document: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
     assert_eq!(document["schema"], 1);
     assert!(document["machine"]["kernel"]["release"].is_string());
+    assert!(document["machine"]["stacks"].is_boolean());
     daxshim(["doctor"])
         .succeeds()
         .says("persistent memory")

@@ -5,9 +5,10 @@ use core::ffi::c_char;
 use core::sync::atomic::{AtomicBool, Ordering};
 
 unsafe extern "C" {
-    /// glibc's from 2.32 on: 0 if there may be another thread of its making.
-    #[link_name = "__libc_single_threaded"]
-    static SINGLE_THREADED: c_char;
+    /// Where glibc's `__libc_single_threaded` is, 0 if there may be another thread of its making; null before
+    /// glibc 2.32 (glibc/src/old.c).
+    #[link_name = "daxshim_single_threaded"]
+    static SINGLE_THREADED: *const c_char;
 }
 
 /// Whether there are others that libc does not know of.
@@ -22,11 +23,12 @@ pub fn is_single_threaded() -> bool {
 }
 
 /// Whether nobody else is known to be at what is mapped here: no other thread, and no process that was forked
-/// with it. Of processes that map a file by themselves nothing is known. Two loads.
+/// with it. Of processes that map a file by themselves nothing is known. Three loads.
 #[inline]
 pub fn is_alone() -> bool {
-    // SAFETY: a char of libc's, which it may change at any moment.
-    let is_single = unsafe { (&raw const SINGLE_THREADED).read_volatile() } != 0;
+    // SAFETY: relocated before any code of ours runs, and constant from then on; a char of libc's, which it
+    // may change at any moment.
+    let is_single = unsafe { !SINGLE_THREADED.is_null() && SINGLE_THREADED.read_volatile() != 0 };
     is_single && !OTHERS.load(Ordering::Relaxed)
 }
 

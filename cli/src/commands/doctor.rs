@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::output;
 use crate::output::guard::Possible;
+use crate::stacks;
 
 /// Show what this machine offers
 ///
@@ -35,6 +36,7 @@ JSON: {\"schema\": 1, \"machine\": {...}}:
   advice         missing, remedy
   guard          state (on, off, half), kind (lsm, fmod_ret), btf, bpffs, capable, lockdown, and what
                  is in the way: obstacle (what, why, help)
+  stacks         whether the findings of daxshim check have the calls that led there
 A value that cannot be told is null.";
 
 #[derive(Serialize)]
@@ -42,6 +44,7 @@ struct WithGuard<'a> {
     #[serde(flatten)]
     machine: Machine,
     guard: Possible<'a>,
+    stacks: bool,
 }
 
 impl Doctor {
@@ -50,7 +53,13 @@ impl Doctor {
         let guard = survey();
         if self.json {
             let guard = output::guard::Possible::from(&guard);
-            output::json("machine", &WithGuard { machine, guard });
+            let stacks = stacks::missing().is_none();
+            let machine = WithGuard {
+                machine,
+                guard,
+                stacks,
+            };
+            output::json("machine", &machine);
         } else {
             output::say(&output::doctor::text(&machine, &guard));
         }

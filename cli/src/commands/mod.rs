@@ -14,6 +14,7 @@ mod ab;
 mod check;
 mod completions;
 mod crash;
+mod demo;
 mod doctor;
 mod explain;
 mod guard;
@@ -41,6 +42,7 @@ pub struct Arguments {
 
 const AFTER_HELP: &str = "\
 Examples:
+  daxshim demo
   daxshim doctor
   daxshim prepare /mnt/pmem/data --size 1G
   daxshim tag /mnt/pmem/data
@@ -50,6 +52,7 @@ Exit status: 0 success, 1 the operation failed, 2 wrong usage.";
 
 #[derive(Subcommand)]
 pub enum Command {
+    Demo(demo::Demo),
     Doctor(doctor::Doctor),
     Prepare(prepare::Prepare),
     Tag(tag::Tag),
@@ -108,6 +111,7 @@ impl Command {
     /// Does it; errors are on stderr when it returns.
     pub fn execute(self) -> ExitCode {
         match self {
+            Command::Demo(demo) => demo.execute(),
             Command::Doctor(doctor) => doctor.execute(),
             Command::Prepare(prepare) => prepare.execute(),
             Command::Tag(tag) => tag.execute(),

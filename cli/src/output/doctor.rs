@@ -13,6 +13,10 @@ pub fn text(machine: &Machine, guard: &Survey) -> String {
         "guard in the kernel".into(),
         super::guard::possible(guard),
     ]);
+    rows.push(vec![
+        "stacks of check".into(),
+        crate::stacks::missing().unwrap_or_else(|| "yes".into()),
+    ]);
     let mut text = table(rows);
     if !machine.advice.is_empty() {
         text += "\n\nmissing";
