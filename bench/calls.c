@@ -14,6 +14,8 @@
 
 enum { PAGE = 4096, SIZE = 1 << 20, FIRST = 60, CALLS = 200 };
 #define RW (PROT_READ | PROT_WRITE)
+/* Far from other mappings: what the kernel takes depends on how many are near (nodes of its maple tree). */
+#define FAR ((char *)0x100000000000)
 
 static int fd, null_fd;
 static const char *path;
@@ -35,8 +37,8 @@ CALL(do_dup, close(dup(fd)))
 CALL(do_getfl, fcntl(fd, F_GETFL))
 CALL(do_lock, fcntl(fd, F_SETLK, &lock))
 CALL(do_fstat, (fstat(fd, &(struct stat){0})))
-CALL(do_map, munmap(mmap(NULL, SIZE, RW, MAP_SHARED, fd, 0), SIZE))
-CALL(do_map_anonymous, munmap(mmap(NULL, SIZE, RW, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), SIZE))
+CALL(do_map, munmap(mmap(FAR, SIZE, RW, MAP_SHARED, fd, 0), SIZE))
+CALL(do_map_anonymous, munmap(mmap(FAR + 4 * SIZE, SIZE, RW, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), SIZE))
 CALL(do_mprotect, mprotect(map, PAGE, i % 2 ? RW : PROT_READ))
 CALL(do_madvise, madvise(map, PAGE, MADV_WILLNEED))
 CALL(do_msync_clean, msync(map, PAGE, MS_SYNC))
@@ -125,7 +127,7 @@ int main(int argc, char **argv)
 	path = argc > 1 ? argv[1] : "";
 	fd = open(path, O_RDWR);
 	null_fd = open("/dev/null", O_WRONLY);
-	map = mmap(NULL, SIZE, RW, MAP_SHARED, fd, 0);
+	map = mmap(FAR + 8 * SIZE, SIZE, RW, MAP_SHARED, fd, 0);
 	if (map == MAP_FAILED || lseek(fd, 0, SEEK_END) != SIZE) {
 		fprintf(stderr, "calls: give it a file of 1 MiB\n");
 		return 1;
