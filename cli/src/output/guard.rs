@@ -382,7 +382,7 @@ pub fn possible(survey: &Survey) -> String {
         (Some("on"), _) => "on: daxshim guard status shows it".into(),
         (Some("half"), _) => "half removed: daxshim guard stop removes the rest".into(),
         (None, _) => "there may be one: daxshim guard status, as root".into(),
-        (_, None) => format!("possible ({kind}), not started"),
+        (_, None) => format!("not started; nothing is seen that forbids one ({kind})"),
         (_, Some(error)) => format!("{}: {}; {}", error.what, error.why, error.help),
     }
 }
