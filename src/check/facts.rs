@@ -152,23 +152,40 @@ fn refuses(operation: Operation, code: Code) {
     });
 }
 
-/// A file is about to get a new size.
+/// A watched file is about to get another size, a smaller one: its present one, bytes.
 #[inline]
-pub fn truncating(place: Place, size: usize) {
-    if checking::on() {
-        truncates(place, size);
-    }
+pub fn truncating(place: Place, size: usize) -> Option<usize> {
+    checking::on().then(|| shortening(place, size)).flatten()
 }
 
 #[cold]
 #[inline(never)]
-fn truncates(place: Place, size: usize) {
+fn shortening(place: Place, size: usize) -> Option<usize> {
+    let stat = place.stat().ok()?;
+    let shadow = shadows::find(stat.st_dev, stat.st_ino)?;
+    let now = stat.st_size as usize;
+    if size >= now {
+        return None;
+    }
+    // Nothing behind the new end is read any more.
+    if let Some(header) = shadow.header() {
+        header.size.fetch_min(size as u64, Ordering::Relaxed);
+    }
+    Some(now)
+}
+
+/// The file of [`truncating`], of which `before` was the size, was truncated to `size`, or was not.
+#[cold]
+#[inline(never)]
+pub fn truncated(place: Place, before: usize, size: usize, was: bool) {
     let Ok(stat) = place.stat() else { return };
     let Some(shadow) = shadows::find(stat.st_dev, stat.st_ino) else {
         return;
     };
-    let now = stat.st_size as usize;
-    if size >= now {
+    if !was {
+        if let Some(header) = shadow.header() {
+            header.size.fetch_max(before as u64, Ordering::Relaxed);
+        }
         return;
     }
     let end = size.next_multiple_of(PAGE);
@@ -178,10 +195,10 @@ fn truncates(place: Place, size: usize) {
             cut = Some(stretch);
         }
     });
-    stacks::spacious(|| shortens(shadow, place, size));
+    stacks::spacious(|| shortened(shadow, place, before, size));
     let Some(stretch) = cut else { return };
     // A mapping may reach behind the end of the file, before and after.
-    let behind = stretch.end().min(now.next_multiple_of(PAGE));
+    let behind = stretch.end().min(before.next_multiple_of(PAGE));
     if behind > end {
         let lost = behind - end.max(stretch.offset);
         super::judge::report(
@@ -194,13 +211,10 @@ fn truncates(place: Place, size: usize) {
     }
 }
 
-/// Nothing behind the new end is read any more. If the file grows again, zeros are there.
-fn shortens(shadow: &'static shadows::Shadow, place: Place, size: usize) {
-    let Some(header) = shadow.header() else {
-        return;
-    };
-    let before = header.size.fetch_min(size as u64, Ordering::Relaxed) as usize;
-    if header.grows.load(Ordering::Relaxed) == 0 || before <= size {
+/// If the file grows again, zeros are there.
+fn shortened(shadow: &'static shadows::Shadow, place: Place, before: usize, size: usize) {
+    let header = shadow.header();
+    if header.is_none_or(|header| header.grows.load(Ordering::Relaxed) == 0) {
         return;
     }
     // The part of a line that stays was durable if the line was, which is all that is known.

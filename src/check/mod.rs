@@ -34,7 +34,7 @@ use daxshim_core::config::Checking;
 
 pub use crate::ground::checking::on;
 pub use acknowledge::{answering, is_looked_at};
-pub use facts::{kind_of_untagged, mapped, refused, truncating};
+pub use facts::{kind_of_untagged, mapped, refused, truncated, truncating};
 pub use flushes::{drained, flushed};
 pub use log::looked_at;
 pub use syncs::{

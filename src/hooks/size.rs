@@ -2,7 +2,7 @@
 
 use super::write::is_open_for_writing;
 use crate::check;
-use crate::entry::slot::{Call, Step};
+use crate::entry::slot::{After, Call, Step};
 use crate::ground::descriptors;
 use crate::ground::place::Place;
 use crate::ground::real::{is_sealed, sys};
@@ -24,7 +24,7 @@ pub extern "C" fn ftruncate(call: &mut Call) -> Step {
         || Earlier::refuses_if(length < 0 || !is_open_for_writing(fd)),
         || resize_effect(Place::Descriptor(fd), length),
     );
-    passed(step, Place::Descriptor(fd), length)
+    passed(call, step, Place::Descriptor(fd), length, after_ftruncate)
 }
 
 /// truncate(2).
@@ -37,15 +37,30 @@ pub extern "C" fn truncate(call: &mut Call) -> Step {
         || Earlier::refuses_if(length < 0 || place.access(W_OK).is_err()),
         || resize_effect(place, length),
     );
-    passed(step, place, length)
+    passed(call, step, place, length, after_truncate)
 }
 
-/// A truncation that was not refused.
-fn passed(step: Step, place: Place, length: i64) -> Step {
-    if let (true, Ok(length)) = (step.is_pass(), usize::try_from(length)) {
-        check::truncating(place, length);
+/// A truncation that is not refused here.
+fn passed(call: &mut Call, step: Step, place: Place, length: i64, after: After) -> Step {
+    if let (true, Ok(length)) = (step.is_pass(), usize::try_from(length))
+        && let Some(before) = check::truncating(place, length)
+    {
+        call.note = before;
+        return call.then(after);
     }
     step
+}
+
+extern "C" fn after_ftruncate(call: &Call, result: isize) -> isize {
+    let [fd, length, ..] = call.args;
+    check::truncated(Place::Descriptor(fd as i32), call.note, length, result == 0);
+    result
+}
+
+extern "C" fn after_truncate(call: &Call, result: isize) -> isize {
+    let [path, length, ..] = call.args;
+    check::truncated(Place::path(path, true), call.note, length, result == 0);
+    result
 }
 
 /// A truncation to the present size changes nothing, unless it clears set-ID bits.

@@ -10,6 +10,8 @@ int main(int argc, char **argv)
 	sync_range(p, 1);
 	must(ftruncate(fd, PAGE + 100) == 0, "ftruncate");
 	must(ftruncate(fd, 3 * PAGE) == 0, "ftruncate");
+	/* One that fails cuts nothing off. */
+	must(ftruncate(open("file", O_RDONLY), 0) == -1, "ftruncate of what is open for reading");
 	p[0] ^= 2;
 	if (!wrong)
 		sync_range(p, 1);
