@@ -149,6 +149,7 @@ impl Scene {
             emulated: false,
             nodefrag: false,
             dax: false,
+            clearing: false,
         };
         let text = |record: &Record| record.to_text().as_bytes().to_vec();
         let value = match tag {

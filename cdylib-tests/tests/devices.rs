@@ -122,6 +122,7 @@ fn with_real_tag() -> Result<Scene, Failed> {
         emulated: false,
         nodefrag: false,
         dax: false,
+        clearing: false,
     };
     let text = record.to_text();
     let flags = rustix::fs::XattrFlags::empty();

@@ -1,9 +1,12 @@
 //! Which tags are believed: whoever could forge one must gain nothing, whoever copies one must lose
 //! nothing.
 
+use daxshim_core::host::report::Report;
+use daxshim_core::report::Way;
 use daxshim_core::tag::Record;
 use daxshim_tests::{Failed, Outcome, Run, Scene, Shim, Tag, expectation, fail, scene};
 use libtest_mimic::{Arguments, Trial};
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 
@@ -15,6 +18,10 @@ const TRIALS: &[Test] = &[
     (
         "a file that is mapped while its tag comes off keeps it",
         mapped_while_taken_off,
+    ),
+    (
+        "a tag that is being taken off binds, and nothing is flushed by lines",
+        clearing,
     ),
     ("a tag set while the file is open binds", set_while_open),
     (
@@ -82,19 +89,55 @@ fn taken_off() -> Outcome {
     binds(&scene, &Shim::new(), false)
 }
 
+fn clearing() -> Outcome {
+    let scene = Scene::new(Tag::Valid)?;
+    let path = scene.path("file");
+    let mut tag = [0; Record::MAX_LEN];
+    let length = rustix::fs::getxattr(&path, attribute(), &mut tag[..])?;
+    let record = Record::parse(tag.get(..length).unwrap_or(&[])).map_err(|why| why.to_string())?;
+    let record = Record {
+        clearing: true,
+        ..record
+    };
+    let flags = rustix::fs::XattrFlags::empty();
+    rustix::fs::setxattr(&path, attribute(), record.to_text().as_bytes(), flags)?;
+    binds(&scene, &Shim::new(), true)?;
+    let shim = Shim::new().with("DAXSHIM_REPORT", scene.report()?);
+    Run::program(&shim, "behaviours/msync_mlocked", "msync", &scene)?;
+    let report = Report::read(&scene.report()?, &BTreeSet::new())?;
+    let by = |way| {
+        report
+            .total
+            .syncs_of(|sync| sync.way == way, |sync| sync.calls)
+    };
+    if by(Way::User) != 0 || by(Way::Kernel) == 0 {
+        fail!(
+            "not the kernel's: {} by lines, {} by the kernel",
+            by(Way::User),
+            by(Way::Kernel)
+        );
+    }
+    Ok(())
+}
+
 /// As by a process that goes by the look it took before.
 fn mapped_while_taken_off() -> Outcome {
     let scene = Scene::new(Tag::Valid)?;
     let path = scene.path("file");
     let file = fs::OpenOptions::new().read(true).write(true).open(&path)?;
+    let value = || -> Result<Vec<u8>, Failed> {
+        let mut tag = vec![0; Record::MAX_LEN];
+        let length = rustix::fs::fgetxattr(&file, attribute(), &mut tag[..])?;
+        tag.truncate(length);
+        Ok(tag)
+    };
+    let before = value()?;
     let (came_off, untagged) = std::thread::scope(|scope| {
         let untag = scope.spawn(|| daxshim_tests::scene::daxshim(&["untag"], &path).is_ok());
-        let mut tag = [0u8; Record::MAX_LEN];
-        let mut is_there = || rustix::fs::fgetxattr(&file, attribute(), &mut tag[..]).is_ok();
-        while is_there() && !untag.is_finished() {
+        while value()? == before && !untag.is_finished() {
             std::thread::yield_now();
         }
-        let came_off = !is_there();
+        let came_off = value()? != before;
         let protection = rustix::mm::ProtFlags::READ | rustix::mm::ProtFlags::WRITE;
         let shared = rustix::mm::MapFlags::SHARED;
         // SAFETY: a new mapping, which nobody touches.
@@ -111,6 +154,9 @@ fn mapped_while_taken_off() -> Outcome {
     // Elsewhere somebody may hide from /proc, who might have the file mapped.
     if scene::real() && !came_off {
         fail!("the file was refused at once");
+    }
+    if value()? != before {
+        fail!("the tag is not what it was");
     }
     drop(file);
     binds(&scene, &Shim::new(), true)
@@ -156,6 +202,7 @@ fn every_byte() -> Outcome {
         emulated: false,
         nodefrag: false,
         dax: false,
+        clearing: false,
     };
     let text = record.to_text();
     for at in 0..text.as_bytes().len() {

@@ -122,6 +122,8 @@ fn map_tagged(call: &mut Call, fd: i32, tag: &Tag, look: Look) -> Step {
         Kind::ReadOnly
     } else if config().force_pmem == Some(false) {
         Kind::Denied
+    } else if tag.record.clearing {
+        Kind::NotGranted
     } else if !subject::extents_match(fd, tag) {
         event(Event::BrokenTag);
         Kind::Broken

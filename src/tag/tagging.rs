@@ -267,32 +267,46 @@ fn clear_there(place: Place, wanted: InodeFlags, tag: &Tag) -> Result<(), Errno>
     if is_mapped() {
         return Err(libc::EBUSY);
     }
-    for (name, _) in names.iter().filter(|(_, there)| *there) {
-        rustix::fs::fremovexattr(fd, *name).map_err(number)?;
-    }
     let own = if tag.emulated && !tag.record.emulated {
         XATTR_EMULATED
     } else {
         XATTR
     };
-    // Whoever mapped the file until a moment ago took it for tagged, and may do so by that for another.
-    if let Some(stat) = Place::Descriptor(file.as_raw_fd()).stat().ok()
-        && let Some(index) = files::find(stat.st_dev, stat.st_ino)
-    {
-        index.file().forget_found();
-    }
-    if lease.hold != Hold::Alone && !is_only_one(&file) {
-        sleep(tag::GOES_BY);
-    }
-    let cleared = if is_mapped() {
-        Err(libc::EBUSY)
-    } else {
-        wanted
-            .stripped(tag)
-            .set(Place::Descriptor(file.as_raw_fd()))
+    let put = |clearing| {
+        let record = Record {
+            clearing,
+            ..tag.record
+        };
+        change::write(fd, own, &record).map_err(number)
     };
+    if lease.hold != Hold::Alone {
+        // It binds until nobody maps the file by an earlier look any more.
+        put(true)?;
+        let stat = Place::Descriptor(file.as_raw_fd()).stat();
+        if let Some(index) = stat
+            .ok()
+            .and_then(|stat| files::find(stat.st_dev, stat.st_ino))
+        {
+            index.file().forget_found();
+        }
+        let me = rustix::process::getpid().as_raw_nonzero().get();
+        let is_other = |pid, holding: Holding| pid != me && (holding.open || holding.mapped);
+        if is_held(&file, is_other, unseen) {
+            sleep(tag::GOES_BY);
+        }
+        if is_mapped() {
+            put(false)?;
+            return Err(libc::EBUSY);
+        }
+    }
+    for (name, _) in names.iter().filter(|(_, there)| *there) {
+        rustix::fs::fremovexattr(fd, *name).map_err(number)?;
+    }
+    let cleared = wanted
+        .stripped(tag)
+        .set(Place::Descriptor(file.as_raw_fd()));
     if cleared.is_err() {
-        let _ = change::write(fd, own, &tag.record);
+        let _ = put(false);
         return cleared;
     }
     // The program has said what FS_XFLAG_DAX is to be.

@@ -54,6 +54,11 @@ impl TagState {
     }
 
     /// Its record if it was made for this very inode, whatever its size is now.
+    /// Whether somebody is taking it off, or was.
+    pub(super) fn is_being_cleared(&self) -> bool {
+        self.record.is_some_and(|record| record.clearing)
+    }
+
     pub(super) fn own_record(&self, file: &Identity) -> Option<Record> {
         self.record.filter(|record| record.is_own(file))
     }
@@ -142,6 +147,7 @@ mod tests {
         emulated: false,
         nodefrag: false,
         dax: true,
+        clearing: false,
     };
 
     #[test]

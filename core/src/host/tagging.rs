@@ -90,7 +90,7 @@ fn set(path: &Path, options: &TagOptions) -> Result<Tagged, Cause> {
     }
     change::sound(&survey)?;
     match bound {
-        Some(tag) if !tag.emulated || options.emulate => {
+        Some(tag) if (!tag.emulated || options.emulate) && !tag.is_being_cleared() => {
             return Ok(Tagged {
                 already: true,
                 emulated: tag.emulated,
@@ -222,6 +222,20 @@ pub(super) fn active(opened: Opened, alone: bool) -> Result<(Opened, Result<(), 
     Ok((current, Err(cause)))
 }
 
+/// EBUSY where somebody maps the file, or may do so.
+fn unmapped_by_others(opened: &Opened, lease: &Lease<'_>) -> Result<(), Cause> {
+    if lease.hold == Hold::Alone {
+        return Ok(());
+    }
+    let holders = opened.holders();
+    // Somebody refused us the lease: if nobody is found, it is somebody whom /proc hides.
+    let hidden = lease.hold != Hold::Unknown && holders == Holders::default();
+    match hidden || !holders.none_maps() {
+        true => Err(Cause::Held(holders)),
+        false => Ok(()),
+    }
+}
+
 fn clear(path: &Path) -> Result<Untagged, Cause> {
     let opened = Opened::open(path, OFlags::RDONLY)?;
     // Only to say what it was: it comes off whatever the extents are.
@@ -233,33 +247,35 @@ fn clear(path: &Path) -> Result<Untagged, Cause> {
         return Ok(Untagged { removed: tags });
     }
     let lease = opened.lease();
-    let others = lease.hold != Hold::Alone;
-    if others {
-        let holders = opened.holders();
-        // Somebody refused us the lease: if nobody is found, it is somebody whom /proc hides.
-        let hidden = lease.hold != Hold::Unknown && holders == Holders::default();
-        if hidden || !holders.none_maps() {
-            return Err(Cause::Held(holders));
+    unmapped_by_others(&opened, &lease)?;
+    let _undisturbed = Undisturbed::begin();
+    let ours = tags.iter().find_map(|tag| tag.own_record(&opened.identity));
+    let bound = tags
+        .iter()
+        .find(|tag| tag.binds() && lease.hold != Hold::Alone);
+    if let Some(bound) = bound
+        && let Some(record) = bound.own_record(&opened.identity)
+    {
+        let write = |record: &Record| {
+            change::write(opened.fd(), bound.name(), record).map_err(call("fsetxattr"))
+        };
+        // It binds until nobody maps the file by an earlier look any more.
+        write(&Record {
+            clearing: true,
+            ..record
+        })?;
+        sleep(tag::GOES_BY);
+        if let Err(held) = unmapped_by_others(&opened, &lease) {
+            write(&Record {
+                clearing: false,
+                ..record
+            })?;
+            return Err(held);
         }
     }
-    let _undisturbed = Undisturbed::begin();
     for tag in &tags {
         rustix::fs::fremovexattr(&opened.file, tag.name()).map_err(call("fremovexattr"))?;
     }
-    if others {
-        sleep(tag::GOES_BY);
-        let holders = opened.holders();
-        if !holders.none_maps() {
-            // Mapped by the look before.
-            for tag in tags.iter().filter(|tag| tag.binds()) {
-                if let Some(record) = tag.own_record(&opened.identity) {
-                    change::write(opened.fd(), tag.name(), &record).map_err(call("fsetxattr"))?;
-                }
-            }
-            return Err(Cause::Held(holders));
-        }
-    }
-    let ours = tags.iter().find_map(|tag| tag.own_record(&opened.identity));
     if let Some(record) = ours {
         change::take_off(opened.fd(), &record)?;
     }

@@ -205,6 +205,7 @@ pub fn set(fd: BorrowedFd<'_>, file: &Identity, plan: Plan) -> Result<Survey, Re
         emulated: false,
         nodefrag: plan.nodefrag,
         dax: plan.dax,
+        clearing: false,
     };
     let name = write_attribute(fd, plan.emulate, &mut record)?;
     let now = extents::survey(fd, file.size, true).map_err(call("ioctl FIEMAP"));

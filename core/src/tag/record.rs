@@ -25,6 +25,8 @@ pub struct Record {
     /// `tag` set FS_XFLAG_DAX, so `untag` takes it off again. In an emulated tag: a program set it
     /// together with the tag, so it is emulated too.
     pub dax: bool,
+    /// The tag is being taken off: it still binds, but no mapping made now is flushed by lines.
+    pub clearing: bool,
 }
 
 /// Why a value is not a tag.
@@ -67,6 +69,7 @@ impl Record {
         emulated: false,
         nodefrag: false,
         dax: false,
+        clearing: false,
     };
 
     /// Shortest value, bytes.
@@ -95,12 +98,11 @@ impl Record {
             None => write!(text, " extents=-")?,
         }
         write!(text, " flags=")?;
-        for (letter, on) in [('e', self.emulated), ('n', self.nodefrag), ('x', self.dax)] {
-            if on {
-                text.write_char(letter)?;
-            }
+        let flags = [self.emulated, self.nodefrag, self.dax, self.clearing];
+        for (letter, _) in LETTERS.into_iter().zip(flags).filter(|(_, on)| *on) {
+            text.write_char(char::from(letter))?;
         }
-        if !(self.emulated || self.nodefrag || self.dax) {
+        if flags == [false; LETTERS.len()] {
             text.write_char('-')?;
         }
         let sum = checksum(text.as_bytes());
@@ -143,7 +145,7 @@ impl Record {
             b"-" => None,
             digits => Some(hexadecimal(digits, 16)?),
         };
-        [self.emulated, self.nodefrag, self.dax] = letters(field(b"flags=")?)?;
+        [self.emulated, self.nodefrag, self.dax, self.clearing] = letters(field(b"flags=")?)?;
         let sum = hexadecimal(field(b"sum=")?, 8)?;
         if fields.next().is_some() {
             return Err(Malformed::Field);
@@ -203,13 +205,16 @@ fn hexadecimal(digits: &[u8], len: usize) -> Result<u64, Malformed> {
         .ok_or(Malformed::Field)
 }
 
+/// Of the flags: emulated, nodefrag, dax, clearing.
+const LETTERS: [u8; 4] = [b'e', b'n', b'x', b'u'];
+
 /// The flags, in this order, or `-` where there is none.
-fn letters(mut flags: &[u8]) -> Result<[bool; 3], Malformed> {
+fn letters(mut flags: &[u8]) -> Result<[bool; LETTERS.len()], Malformed> {
     if flags == b"-" {
-        return Ok([false; 3]);
+        return Ok([false; LETTERS.len()]);
     }
     let is_empty = flags.is_empty();
-    let set = [b'e', b'n', b'x'].map(|letter| match flags.split_first() {
+    let set = LETTERS.map(|letter| match flags.split_first() {
         Some((&first, rest)) if first == letter => {
             flags = rest;
             true
@@ -230,17 +235,20 @@ mod tests {
     fn records() -> impl Strategy<Value = Record> {
         (
             any::<(u64, Option<u32>, u64, Option<u64>)>(),
-            any::<(bool, bool, bool)>(),
+            any::<(bool, bool, bool, bool)>(),
         )
             .prop_map(
-                |((inode, generation, size, extents), (emulated, nodefrag, dax))| Record {
-                    inode,
-                    generation,
-                    size,
-                    extents,
-                    emulated,
-                    nodefrag,
-                    dax,
+                |((inode, generation, size, extents), (emulated, nodefrag, dax, clearing))| {
+                    Record {
+                        inode,
+                        generation,
+                        size,
+                        extents,
+                        emulated,
+                        nodefrag,
+                        dax,
+                        clearing,
+                    }
                 },
             )
     }
@@ -255,6 +263,7 @@ mod tests {
             emulated: true,
             nodefrag: true,
             dax: true,
+            clearing: true,
         };
         assert_eq!(Record::parse(longest.to_text().as_bytes()), Ok(longest));
         assert!(longest.to_text().as_bytes().len() <= Record::MAX_LEN);
@@ -270,6 +279,7 @@ mod tests {
             emulated: false,
             nodefrag: false,
             dax: false,
+            clearing: false,
         };
         assert_eq!(shortest.to_text().as_bytes().len(), Record::MIN_LEN);
     }
