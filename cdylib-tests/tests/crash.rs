@@ -55,6 +55,8 @@ const TRIALS: &[(&str, Test)] = &[
     ("the seed decides", seed),
     ("exit statuses", exit_statuses),
     ("checkers that crash or hang", bad_checkers),
+    ("a checker that refuses every file", refused),
+    ("a file that was used before", used),
     ("a file of odd size", odd_size),
     ("the other files of the directory", siblings),
     ("a file that is removed", removed),
@@ -335,8 +337,15 @@ fn bad_checkers() -> Outcome {
             .output()?;
         done(&scene, &output)
     };
-    let crashed = failing("sh -c 'echo here it is; kill -SEGV $$' sh {}")?;
-    let hanging = failing("sh -c 'sleep 1000' sh {}")?;
+    // The first that they get is the file as it is in the end.
+    let marks = tempfile::tempdir()?;
+    let then = |name: &str, script: &str| {
+        let mark = marks.path().join(name);
+        let mark = mark.display();
+        format!("sh -c 'test -e {mark} || {{ echo >{mark}; exit 0; }}; {script}' sh {{}}")
+    };
+    let crashed = failing(&then("crash", "echo here it is; kill -SEGV $$"))?;
+    let hanging = failing(&then("hang", "sleep 1000"))?;
     let verdict = |done: &Done| done.document["failures"][0]["example"]["checker"].clone();
     if verdict(&crashed)["signal"] != libc::SIGSEGV || crashed.status != Some(1) {
         fail!("{}", crashed.document);
@@ -389,8 +398,60 @@ fn siblings() -> Outcome {
         run(all, &["--states", "10", "--with-siblings"])?,
         run(all, &["--states", "10"])?,
     ];
-    if statuses != [Some(0), Some(0), Some(1)] {
+    if statuses != [Some(0), Some(0), Some(125)] {
         fail!("{statuses:?}");
+    }
+    Ok(())
+}
+
+/// What a checker says of states that refuses the file as it is in the end is nothing of the program's.
+fn refused() -> Outcome {
+    for (verify, why) in [
+        (
+            "sh -c 'echo no; exit 3' sh {}",
+            "it ended with status 3: no",
+        ),
+        (
+            "sh -c 'exec \"$1\"' sh nosuch-{}",
+            "it ended with status 127: ",
+        ),
+    ] {
+        let scene = scene(SIZE)?;
+        let mut command = crash(&scene, verify, &["--states", "9"])?;
+        let output = command
+            .arg(path_of("order"))
+            .args(["wrong", "."])
+            .output()?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        let is_said =
+            said.contains("/store even as the program has left it: ") && said.contains(why);
+        if output.status.code() != Some(125) || !is_said || said.contains("power cut") {
+            fail!("{}: {said}", output.status);
+        }
+    }
+    Ok(())
+}
+
+/// The second run stores what the first has left, and what it does wrong can't be seen any more.
+fn used() -> Outcome {
+    let scene = scene(SIZE)?;
+    let mut said = Vec::new();
+    for options in [&[][..], &[], &["--restore"]] {
+        let done = run(&scene, "order", "wrong", options)?;
+        let idle = done.document["files"][0]["idle_syncs"].as_u64();
+        let syncs = done.document["files"][0]["syncs"].as_u64();
+        if syncs != Some(48) {
+            fail!("{}", done.document);
+        }
+        let is_said = done.said.contains("the file was there before the run");
+        said.push((idle, is_said, done.status));
+    }
+    let [first, second, restored] = said.as_slice() else {
+        fail!("{said:?}");
+    };
+    let expected = (Some(24), true, Some(0));
+    if *first != (Some(0), false, Some(1)) || *second != expected || restored.1 {
+        fail!("{said:?}");
     }
     Ok(())
 }
@@ -521,7 +582,12 @@ fn nothing_left() -> Outcome {
     let scene = scene(SIZE)?;
     let order = path_of("order");
     let script = format!("echo $DAXSHIM_REPORT; exec {} wrong .", order.display());
-    let mut command = crash(&scene, "sh -c 'echo x >{}.new; exit 1'", &["--states", "9"])?;
+    let marks = tempfile::tempdir()?;
+    let mark = marks.path().join("mark");
+    let mark = mark.display();
+    let verify =
+        format!("sh -c 'echo x >{{}}.new; test ! -e {mark}; was=$?; echo >{mark}; exit $was'");
+    let mut command = crash(&scene, &verify, &["--states", "9"])?;
     let output = command.args(["sh", "-c", &script]).output()?;
     let directory = String::from_utf8_lossy(&output.stdout).trim().to_owned();
     if output.status.code() != Some(1) || !directory.starts_with('/') {

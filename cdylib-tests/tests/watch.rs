@@ -86,6 +86,9 @@ const TRIALS: &[Test] = &[
     ("suppressions that nothing needs", unused),
     ("where to look further", further),
     ("sarif as importers want it", imported),
+    ("blame before the first sync", blamed),
+    ("a file that was used before", used),
+    ("a directory of PATH that may not be entered", unsearchable),
     ("crash", crash),
     ("crash of a file that grows", crash_grown),
 ];
@@ -355,7 +358,10 @@ fn unmatched() -> Outcome {
         let done = run(&files, Place::Disk, options, &words)?;
         let said = String::from_utf8_lossy(&done.stderr);
         let is_said = said.contains("--watch *.db has named no file that was watched");
-        if done.status.code() != Some(wanted) || is_said != (options.len() > 2) {
+        let is_why = said.contains("the exit status is 125 for that alone")
+            && said.contains("--allow-nothing takes that for success");
+        let is_right = is_said == (options.len() > 2) && is_why == (wanted == 125);
+        if done.status.code() != Some(wanted) || !is_right {
             fail!("{options:?}: {}: {said}", done.status);
         }
     }
@@ -595,8 +601,103 @@ fn restored() -> Outcome {
         }
         String::from_utf8_lossy(&done.stderr).into_owned()
     });
-    if !said.contains("the setup command echo no; exit 3 failed; the program was not started") {
+    if !said.contains("the setup command 'echo no; exit 3' failed; the program was not started") {
         fail!("{said}");
+    }
+    // The words name neither: the first is there before, the second is not.
+    let script = "import mmap, os, sys\n\
+                  f = open(sys.argv[1][1:], 'a+b')\n\
+                  os.truncate(f.name, 16384)\n\
+                  m = mmap.mmap(f.fileno(), 0)\n";
+    for (name, why) in [
+        (
+            "file",
+            "neither the command line nor a --watch pattern names its path",
+        ),
+        ("new", "it was not there before the run"),
+    ] {
+        let word = format!("-{}", files.path(name).display());
+        let words = ["python3".into(), "-c".into(), script.into(), word.into()];
+        let done = run(
+            &files,
+            Place::Disk,
+            &["--watch", "shared", "--restore"],
+            &words,
+        )?;
+        let said = String::from_utf8_lossy(&done.stderr);
+        if !said.contains(&format!("/{name} was not restored\n  why: {why}\n")) {
+            fail!("{name}: {said}");
+        }
+    }
+    Ok(())
+}
+
+/// The store comes before what shows that the file is meant to be durable; and where nothing shows that.
+fn blamed() -> Outcome {
+    for (name, code) in [("memmap2", "DAX001"), ("watch/nothing_synced", "DAX307")] {
+        for exact in [&[][..], &["--exact"]] {
+            let files = Files::in_place(Place::Disk)?;
+            let words = words(name, "wrong", files.directory.path());
+            let options = [&["--watch", "shared", "--blame", "--json", "-"], exact].concat();
+            let done = run(&files, Place::Disk, &options, &words)?;
+            let said = String::from_utf8_lossy(&done.stderr).into_owned();
+            let document = document(&done)?;
+            let all = findings(&document);
+            let found = all.iter().find(|finding| finding["code"] == code);
+            let line = found.map(|finding| &finding["written_first"][0]["stack"][0]["address"]);
+            if !line.is_some_and(Value::is_u64) || !said.contains("written first by") {
+                fail!("{name}: {said}{document:#}");
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Of a file that may hold these values from an earlier run, a sync is not called redundant without saying so.
+fn used() -> Outcome {
+    for (options, is_doubtful) in [
+        (&[][..], true),
+        (&["--restore"], false),
+        (&["--setup", "true"], false),
+    ] {
+        let files = Files::in_place(Place::Disk)?;
+        let words = words("watch/run_again", "wrong", files.directory.path());
+        let options = [&["--watch", "shared", "--json", "-"], options].concat();
+        let done = run(&files, Place::Disk, &options, &words)?;
+        let document = document(&done)?;
+        let all = findings(&document);
+        let found = all.iter().find(|finding| finding["code"] == "DAX101");
+        let help = found.map_or("", |found| found["help"].as_str().unwrap_or_default());
+        let is_said = help.contains("from an earlier one: --setup") && help.contains("--restore");
+        if help.is_empty() || is_said != is_doubtful {
+            fail!("{options:?}: {document:#}");
+        }
+    }
+    Ok(())
+}
+
+fn unsearchable() -> Outcome {
+    let files = Files::in_place(Place::Disk)?;
+    let closed = files.path("closed");
+    std::fs::create_dir(&closed)?;
+    std::fs::set_permissions(&closed, Permissions::from_mode(0o000))?;
+    let path = format!("{}:/usr/bin:/bin", closed.display());
+    for words in [
+        &["run", "--", "no-such-program"][..],
+        &["crash", "--verify", "no-such-program {}", "--", "true"],
+    ] {
+        // setpriv and the library are found without it.
+        let mut command = unprivileged();
+        let done = command
+            .args(words)
+            .env("PATH", &path)
+            .current_dir("/")
+            .output()?;
+        let said = String::from_utf8_lossy(&done.stderr);
+        let is_said = said.contains("cannot run no-such-program") && !said.contains("chmod");
+        if done.status.code() != Some(127) || !is_said {
+            fail!("{words:?}: {}: {said}", done.status);
+        }
     }
     Ok(())
 }
@@ -646,6 +747,13 @@ fn imported() -> Outcome {
     let files = Files::in_place(Place::Disk)?;
     let root = env!("CARGO_MANIFEST_DIR");
     let options = ["--watch", "file", "--sarif", "-", "--source-root", root];
+    let nowhere = ["--watch", "file", "--source-root", "/no/such/place"];
+    let refused = run(&files, Place::Disk, &nowhere, &["true".into()])?;
+    let said = String::from_utf8_lossy(&refused.stderr);
+    let is_said = said.contains("cannot use --source-root /no/such/place; nothing was run");
+    if refused.status.code() != Some(125) || !is_said {
+        fail!("{said}");
+    }
     for (name, uri) in [
         ("check/unmapped", "programs/check/unmapped.c"),
         ("check/exited", "file"),

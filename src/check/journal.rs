@@ -20,6 +20,7 @@ use core::sync::atomic::Ordering;
 use daxshim_core::check::journal::{self, BEGIN, END, Entry, Journal, LINE, Moment, STACK, WORDS};
 use daxshim_core::check::lines::{self, Digest};
 use daxshim_core::check::log::Stack;
+use daxshim_core::check::shadow::Header;
 use daxshim_core::config::Checking;
 use daxshim_core::line::Line;
 use daxshim_core::report::Kind;
@@ -291,7 +292,9 @@ fn with_both(journal: &Journal, shadow: &Shadow, look: impl FnOnce(*const u8, *m
 fn compare(shadow: &Shadow, mut record: Recording<'_>) {
     let size = shadow.size();
     let journal = record.journal;
+    let moment = record.moment;
     let mut open = Some(());
+    let mut is_needed = false;
     let sequence = shadow.records.fetch_add(1, Ordering::Relaxed);
     let thinning = thinning(shadow.outside.load(Ordering::Relaxed));
     with_both(journal, shadow, |live, durable| {
@@ -305,6 +308,7 @@ fn compare(shadow: &Shadow, mut record: Recording<'_>) {
             }
             open = open.and_then(|()| record.line(at, words));
             if inside {
+                is_needed = true;
                 // SAFETY: of a line inside both.
                 unsafe { durable.add(at / lines::LINE).write_volatile(digest) };
             }
@@ -313,7 +317,21 @@ fn compare(shadow: &Shadow, mut record: Recording<'_>) {
         unsafe { lines::for_each_different(live, durable, size, different) };
     });
     shadow.outside.store(record.outside, Ordering::Relaxed);
+    if let Some(header) = shadow.header() {
+        count(header, moment, is_needed);
+    }
     let _ = open.and_then(|()| record.end());
+}
+
+/// A sync was compared; whether it found something.
+fn count(header: &Header, moment: Moment, is_needed: bool) {
+    let (calls, found) = match moment {
+        Moment::Msync => (&header.msyncs, &header.msyncs_found),
+        Moment::Fsync | Moment::Sync => (&header.fsyncs, &header.fsyncs_found),
+        Moment::Mapped | Moment::Acknowledged | Moment::Ended | Moment::Drain => return,
+    };
+    calls.fetch_add(1, Ordering::Relaxed);
+    found.count(is_needed);
 }
 
 /// A mask of bits that must be 0 for a line to be taken, so that about [`OUTSIDE`] are, if there are

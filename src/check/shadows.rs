@@ -222,10 +222,14 @@ impl Stretch {
         first
     }
 
+    /// Whether it is stored to through this mapping, and the file gets that.
+    pub fn is_stored_to(&self) -> bool {
+        !matches!(self.kind, Kind::Private | Kind::ReadOnly | Kind::Suspended)
+    }
+
     /// Whether lines of it that are dirty are meant to become durable.
     pub fn is_meant(&self) -> bool {
-        let lost = matches!(self.kind, Kind::Private | Kind::ReadOnly | Kind::Suspended);
-        !lost && self.shadow.header().is_some_and(Header::is_meant)
+        self.is_stored_to() && self.shadow.header().is_some_and(Header::is_meant)
     }
 }
 

@@ -46,6 +46,16 @@ pub fn findings(checked: &Checked, report: &Report, unseen: &[Unseen]) -> (Vec<F
     (findings, limits)
 }
 
+/// Of files that were used before, a sync that found nothing may have had something to do then.
+pub fn doubt_redundant(findings: &mut [Finding], used: &BTreeSet<String>) {
+    let redundant = findings.iter_mut().filter(|f| f.code == Code::Redundant);
+    for finding in redundant.filter(|f| f.file.as_ref().is_some_and(|file| used.contains(file))) {
+        finding.help = "the file was there before the run, and may hold these values from an earlier one: --setup CMD makes \
+                        fresh files, --restore puts back what was there; if the note stays then, leave the sync out, or \
+                        sync once after the stores instead of after each step";
+    }
+}
+
 struct Assembly<'a> {
     checked: &'a Checked,
     symbols: Symbols,
@@ -170,12 +180,14 @@ impl Assembly<'_> {
             true => Code::NothingSynced,
             false => Code::NeverMeant,
         };
+        let written_first = self.written_first(shadow, &lines);
         self.findings.push(Finding {
             detail: None,
             file: Some(shown(&shadow.path)),
             bytes: Some((lines.start, lines.end)),
             lines: lines.units(unit(shadow)),
             unit: unit(shadow),
+            written_first,
             ..Finding::of_run(code, String::new())
         });
     }

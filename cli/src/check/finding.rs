@@ -39,6 +39,9 @@ pub struct Findings {
     /// What `--watch` said.
     #[serde(skip)]
     pub watch: Vec<String>,
+    /// Whether it is no failure that nothing was watched.
+    #[serde(skip)]
+    pub allow_nothing: bool,
     /// Whose sources matter: those below.
     #[serde(skip)]
     pub source_root: std::path::PathBuf,

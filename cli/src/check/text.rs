@@ -7,6 +7,7 @@ use daxshim_core::check::{Code, Level};
 
 use super::finding::{Finding, Findings, Frame, Limits, Unit};
 use crate::output::{BAD, GOOD, ODD, counted, number, styled};
+use crate::run::FAILED;
 
 /// So many of those who stored first are shown.
 const WRITERS: usize = 3;
@@ -133,7 +134,10 @@ pub fn note(word: &str, text: &str) -> String {
 fn place(finding: &Finding) -> Option<String> {
     let mut place = finding.file.clone()?;
     if let Some((start, end)) = finding.bytes {
-        place += &format!(", bytes {start}..{end}");
+        // Several ranges that leave something out between them.
+        let is_hull = finding.code == Code::Redundant && finding.asked < end.saturating_sub(start);
+        let inside = if is_hull { "several ranges in " } else { "" };
+        place += &format!(", {inside}bytes {start}..{end}");
     }
     if let Some(address) = finding.address {
         place += &format!(", mapped at {address:#x}");
@@ -202,10 +206,9 @@ fn notes(finding: &Finding) -> Vec<(&'static str, String)> {
     notes
 }
 
-const NOTHING_WATCHED: &str = "
-daxshim check: nothing was watched: the program mapped no file that has a tag (daxshim status FILE says \
-whether it counts; an emulated one does with --emulate), no file MAP_SHARED on DAX, and none that --watch \
-names; --allow-nothing takes that for success";
+const NOTHING_WATCHED: &str = "\
+the program mapped no file that has a tag (daxshim status FILE says whether it counts; an emulated one does with \
+--emulate), no file MAP_SHARED on DAX, and none that --watch names";
 
 /// What was mapped that could have been watched; then that is what to do.
 fn not_asked(findings: &Findings) -> Option<String> {
@@ -224,8 +227,20 @@ fn not_asked(findings: &Findings) -> Option<String> {
         count => format!(" and {} more", number(count as u64 - 1)),
     };
     Some(format!(
-        "\ndaxshim check: {first}{more} was mapped shared and writable: --watch shared watches such files"
+        "{first}{more} was mapped shared and writable: --watch shared watches such files"
     ))
+}
+
+/// That nothing was watched, why, and what comes of it.
+fn nothing_watched(findings: &Findings) -> String {
+    let why = not_asked(findings).unwrap_or_else(|| NOTHING_WATCHED.to_owned());
+    let mut text = format!("daxshim check: nothing was watched: {why}");
+    if findings.exit_status == FAILED && !findings.allow_nothing {
+        text += &format!(
+            "; the exit status is {FAILED} for that (--allow-nothing takes it for success)"
+        );
+    }
+    text
 }
 
 /// What was asked for, and can't be had.
@@ -319,8 +334,13 @@ fn summary(findings: &Findings) -> String {
         text += &format!(" (daxshim explain {} says more)", first.code.id());
     }
     if is_nothing(&findings.watched, limits) {
-        text += NOTHING_WATCHED;
-        text += &not_asked(findings).unwrap_or_default();
+        // What was not asked for is said by that; and where nothing was looked at, nothing found is nothing said.
+        let is_told = |f: &Finding| f.suppressed || f.code == Code::NotAsked;
+        let nothing = nothing_watched(findings);
+        text = match findings.findings.iter().all(is_told) && suppressed == 0 {
+            true => nothing,
+            false => format!("{text}\n{nothing}"),
+        };
     }
     text + "\n"
 }

@@ -154,6 +154,7 @@ impl Check {
             .map(|path| Suppressions::read(path));
         let suppressions: Vec<Suppressions> = suppressions.collect::<Result<_, _>>()?;
         let destinations = self.destinations()?;
+        let source_root = self.source_root()?;
         environment.examine();
         announce(&inspection, &mut environment);
         let directory = match &self.scratch {
@@ -185,6 +186,11 @@ impl Check {
         })?;
         let unseen = unseen(inspection.unseen, &report.total.unseen);
         let (mut findings, limits) = assemble::findings(&checked, &report, &unseen);
+        let used = checked
+            .shadows
+            .iter()
+            .filter(|shadow| before.is_used(&shadow.path));
+        assemble::doubt_redundant(&mut findings, &used.map(|of| shown(&of.path)).collect());
         // Once the files were compared.
         let is_restored = before.put_back(Some(&names));
         let status = status.map_err(cannot_wait)?;
@@ -201,13 +207,15 @@ impl Check {
         let is_nothing = text::is_nothing(&names, &limits);
         let paths = checked.shadows.iter().map(|shadow| shadow.path.clone());
         let unmatched = watching::unmatched(&self.watching.watch, &paths.collect::<Vec<PathBuf>>());
-        if !is_nothing {
-            watching::warn_unmatched(&unmatched);
-        }
         let is_green = self.allow_nothing || !is_nothing && unmatched.is_empty();
-        let here = || std::env::current_dir().unwrap_or_default();
-        let root = self.source_root.clone();
-        let root = root.and_then(|root| root.canonicalize().ok());
+        let decides = !is_green && !fails && ended.exit_status == 0;
+        if !is_nothing {
+            watching::warn_unmatched(
+                &unmatched,
+                decides,
+                "--allow-nothing takes that for success",
+            );
+        }
         Ok(destinations.write(&Findings {
             schema: SCHEMA,
             version: env!("CARGO_PKG_VERSION"),
@@ -223,10 +231,28 @@ impl Check {
             unused_suppressions: unused.map(str::to_owned).collect(),
             syncs: checked.shadows.iter().any(is_synced),
             watch: self.watching.words(),
-            source_root: root.unwrap_or_else(here),
+            allow_nothing: self.allow_nothing,
+            source_root,
             limits,
             policies: checked.shadows.iter().filter_map(Policy::of).collect(),
         }))
+    }
+
+    fn source_root(&self) -> Result<PathBuf, Failure> {
+        let Some(root) = &self.source_root else {
+            return Ok(std::env::current_dir().unwrap_or_default());
+        };
+        let found = root.canonicalize().and_then(|real| match real.is_dir() {
+            true => Ok(real),
+            false => Err(std::io::ErrorKind::NotADirectory.into()),
+        });
+        found.map_err(|error| {
+            Failure::own(
+                format!("cannot use --source-root {}; nothing was run", shown(root)),
+                error,
+                "name the directory that holds the sources",
+            )
+        })
     }
 
     fn destinations(&self) -> Result<Destinations, Failure> {

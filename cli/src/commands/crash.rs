@@ -6,14 +6,15 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use clap::Args;
-use daxshim_core::host::check::{Checked, LogModule};
+use daxshim_core::host::check::{Checked, LogModule, ShadowFile, Syncs};
 use daxshim_core::host::report::Report;
 use daxshim_core::host::shown;
 use daxshim_core::report::Event;
+use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
 use super::options::{ShimOptions, WatchOptions};
@@ -21,7 +22,7 @@ use crate::check::finding::Frame;
 use crate::check::symbols::Symbols;
 use crate::copy::copy_sparsely;
 use crate::crash::chain::Point;
-use crate::crash::checker::{Checker, Output};
+use crate::crash::checker::{Checker, Output, Verdict};
 use crate::crash::follow::{Follower, Recording, Wanted};
 use crate::crash::outcome::{self, Example, Outcome, SCHEMA, ranges};
 use crate::crash::states::{Choice, Planner, State, overlay};
@@ -29,11 +30,13 @@ use crate::crash::verify::{Failures, Options, Place, Task, Verified, copy_siblin
 use crate::crash::{aside, room, text};
 use crate::output::progress::Count;
 use crate::output::{self, note};
+use crate::run::before::Before;
 use crate::run::destination::{Content, Destination};
 use crate::run::directory::{self, ReportDirectory};
 use crate::run::launch::Image;
 use crate::run::outcome::Ended;
 use crate::run::program::{announce, cannot_run, inspect};
+use crate::run::signals::asked_to_end;
 use crate::run::{FAILED, Failure, library, lookup, program_of, watching, words};
 
 /// Run a program, and have its own checker look at what power cuts would leave of its files
@@ -124,7 +127,7 @@ Each watched file is copied into memory (/dev/shm), as are images, or to where -
 
 Exit status: 1 if a state fails; else 125 if not all of the run could be recorded; else the program's, 128+N if signal N ended it (or ended the
 verification), 127 if it or the checker is not found, 126 if one of them cannot be executed, 125 if
-daxshim itself fails, is used wrongly, or had nothing to verify.
+daxshim itself fails, is used wrongly, had nothing to verify, or has a checker that refuses the finished file, too.
 
 Examples:
   daxshim crash --verify './fsck {}' -- ./server /mnt/pmem/data
@@ -193,14 +196,20 @@ impl Crash {
             Follower::start(directory.path(), scratch.path(), wanted).map_err(cannot_record)?;
         let status = running.wait();
         let recordings = follower.finish().map_err(cannot_record);
+        // What ended the program is not meant for the verification.
+        while asked_to_end().is_some() {}
+        let files = recordings.iter().flatten();
+        let files: Vec<&Path> = files.map(|file| file.path.as_path()).collect();
+        let tried = self.try_finished(&checker, &files, scratch.path());
         let names = recordings.iter().flatten().map(|file| shown(&file.path));
         let is_restored = before.put_back(Some(&names.collect::<Vec<_>>()));
         let recordings = recordings?;
         let paths = recordings.iter().map(|file| file.path.clone());
         let unmatched = watching::unmatched(&self.watching.watch, &paths.collect::<Vec<_>>());
         let ended = Ended::from(status.map_err(cannot_record)?);
-        // What ended the program is not meant for the verification.
-        while crate::run::signals::asked_to_end().is_some() {}
+        if let Some((path, verdict)) = tried.refused {
+            return Err(refuses_all(ended, &path, &verdict));
+        }
         let report = directory.read().unwrap_or_else(|_| Report::default());
         let checked = Checked::read(directory.path()).map_err(cannot_record)?;
         let outcome = Verification {
@@ -208,10 +217,12 @@ impl Crash {
             checker: &checker,
             scratch: scratch.path(),
             checked: &checked,
+            before: &before,
         }
-        .outcome(&recordings, ended, &report)?;
+        .outcome(&recordings, ended, &report, tried.interrupted)?;
         let status = self.write(&outcome, json)?;
-        watching::warn_unmatched(&unmatched);
+        let instead = "leave the pattern out if none is expected";
+        watching::warn_unmatched(&unmatched, status == 0, instead);
         Ok(match status {
             0 if !is_restored || !unmatched.is_empty() => FAILED,
             status => status,
@@ -263,6 +274,61 @@ impl Crash {
         Ok(Failure::after_writing(outcome.exit_status, written))
     }
 
+    /// Has the checker look at the files as the program has left them: what one that refuses these says of others tells
+    /// nothing.
+    fn try_finished(&self, checker: &Checker, files: &[&Path], scratch: &Path) -> Tried {
+        let directory = scratch.join("finished");
+        let stop = AtomicBool::new(false);
+        let look = |path: &&Path| {
+            let verdict = self.verdict(checker, path, &directory, Output::Kept, &stop);
+            let _ = std::fs::remove_dir_all(&directory);
+            // What is not there any more, or has no room, is no matter of the checker's.
+            let verdict = verdict.ok().flatten()?;
+            (!verdict.passed()).then(|| (path.to_path_buf(), verdict))
+        };
+        let mut interrupted = None;
+        let refused = std::thread::scope(|scope| {
+            let looking = scope.spawn(|| files.iter().find_map(look));
+            while !looking.is_finished() {
+                if let Some(signal) = asked_to_end() {
+                    interrupted = Some(signal);
+                    stop.store(true, Ordering::Relaxed);
+                }
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            looking
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        });
+        Tried {
+            refused,
+            interrupted,
+        }
+    }
+
+    /// What the checker says of a copy of a file, in a new directory, under the file's own name.
+    fn verdict(
+        &self,
+        checker: &Checker,
+        file: &Path,
+        directory: &Path,
+        output: Output,
+        stop: &AtomicBool,
+    ) -> io::Result<Option<Verdict>> {
+        std::fs::create_dir_all(directory)?;
+        if self.with_siblings {
+            copy_siblings(file, directory)?;
+        }
+        let copy = directory.join(file.file_name().unwrap_or(file.as_os_str()));
+        let from = File::open(file)?;
+        let to = File::create_new(&copy)?;
+        let size = from.metadata()?.len();
+        to.set_len(size)?;
+        copy_sparsely(&from, &to, size)?;
+        drop(to);
+        checker.run(&copy, output, stop)
+    }
+
     /// The checker, on a copy under the image's own name.
     fn replay(&self, image: &Path) -> Result<u8, Failure> {
         let checker = Checker::parse(&self.verify, self.timeout)?;
@@ -272,21 +338,14 @@ impl Crash {
             let what = format!("cannot replay {}", shown(image));
             Failure::own(what, error, "name an image that was kept")
         };
-        let name = image.file_name().unwrap_or(image.as_os_str());
-        let copy = scratch.path().join(name);
-        let copied = || -> io::Result<()> {
-            if self.with_siblings {
-                copy_siblings(image, scratch.path())?;
-            }
-            let from = File::open(image)?;
-            let to = File::create_new(&copy)?;
-            let size = from.metadata()?.len();
-            to.set_len(size)?;
-            copy_sparsely(&from, &to, size)
-        };
-        copied().map_err(cannot)?;
-        let verdict = checker
-            .run(&copy, Output::Shown, &AtomicBool::new(false))
+        let verdict = self
+            .verdict(
+                &checker,
+                image,
+                scratch.path(),
+                Output::Shown,
+                &AtomicBool::new(false),
+            )
             .map_err(cannot)?;
         let passed = verdict.as_ref().is_some_and(|verdict| verdict.passed());
         let says = verdict.map_or_else(String::new, |verdict| text::says(&verdict));
@@ -295,12 +354,21 @@ impl Crash {
     }
 }
 
+/// What the checker says of the finished files.
+struct Tried {
+    /// The first that it refuses.
+    refused: Option<(PathBuf, Verdict)>,
+    /// The signal that ended that.
+    interrupted: Option<Signal>,
+}
+
 /// What is left to do when the program has ended.
 struct Verification<'a> {
     crash: &'a Crash,
     checker: &'a Checker,
     scratch: &'a Path,
     checked: &'a Checked,
+    before: &'a Before,
 }
 
 impl Verification<'_> {
@@ -309,6 +377,7 @@ impl Verification<'_> {
         recordings: &[Recording],
         ended: Ended,
         report: &Report,
+        interrupted: Option<Signal>,
     ) -> Result<Outcome, Failure> {
         if recordings.is_empty() {
             return Err(nothing_watched(ended));
@@ -330,7 +399,7 @@ impl Verification<'_> {
             states_wanted: crash.states as usize,
             verified: 0,
             failed: 0,
-            interrupted: None,
+            interrupted: interrupted.map(|signal| signal as i32),
             unseen_syncs: unseen.iter().any(|&event| report.total.event(event) > 0),
             not_watched: self.checked.processes.iter().map(|p| p.unshadowed).sum(),
             files: Vec::new(),
@@ -392,6 +461,7 @@ impl Verification<'_> {
 
     fn verify(&self, task: &Task<'_>, outcome: &mut Outcome) -> Result<(), Failure> {
         let recording = task.recording;
+        let (syncs, idle_syncs) = self.syncs(recording);
         outcome.files.push(outcome::File {
             path: shown(&recording.path),
             size: recording.size,
@@ -400,6 +470,9 @@ impl Verification<'_> {
             states: task.states.len(),
             ended_early: recording.ended_early,
             atomic: self.crash.choice(recording).atomic,
+            syncs,
+            idle_syncs,
+            used: self.before.is_used(&recording.path),
         });
         if task.states.is_empty() {
             return Ok(());
@@ -437,6 +510,25 @@ impl Verification<'_> {
             outcome.failures.push(self.failure(task, place, failures));
         }
         Ok(())
+    }
+
+    /// Syncs of a file, and those that found nothing dirty. Where it is synced by msync, fsync is expected to find
+    /// nothing.
+    fn syncs(&self, recording: &Recording) -> (u64, u64) {
+        let shadows = self.checked.shadows.iter();
+        let shadows: Vec<_> = shadows
+            .filter(|shadow| shadow.path == recording.path && shadow.size == recording.size)
+            .collect();
+        let sum = |of: fn(&ShadowFile) -> Syncs| {
+            let each = shadows.iter().map(|shadow| of(shadow));
+            each.fold((0, 0), |sum, syncs| {
+                (sum.0 + syncs.calls, sum.1 + syncs.idle)
+            })
+        };
+        match sum(|shadow| shadow.msyncs) {
+            (0, _) => sum(|shadow| shadow.fsyncs),
+            msyncs => msyncs,
+        }
     }
 
     /// Moves what earlier runs have kept out of the way, so that what is there is today's.
@@ -558,8 +650,20 @@ fn nothing_stored(ended: Ended) -> Failure {
     nothing_to_verify(
         ended,
         "whenever it synced, answered or ended, all that it had stored was durable, or was there before",
-        "have it change the file",
+        "have it change the file; one that it has run on before holds its values already: --setup CMD makes fresh \
+         files, --restore puts back what was there",
     )
+}
+
+fn refuses_all(ended: Ended, file: &Path, verdict: &Verdict) -> Failure {
+    let why = format!(
+        "the checker refuses {} even as the program has left it: it {}",
+        shown(file),
+        text::says(verdict)
+    );
+    let help = "try the checker on such a file: it has to accept a sound one with exit status 0; it gets a copy, in a \
+                directory with nothing else (--with-siblings copies the other files), so its own paths must be absolute";
+    nothing_to_verify(ended, &why, help)
 }
 
 fn nothing_to_verify(ended: Ended, why: &str, help: &str) -> Failure {

@@ -70,10 +70,11 @@ impl WatchOptions {
 
     /// Keeps what will be put back, and sets up.
     pub fn begin(&self, command: &[OsString]) -> Result<Before, Failure> {
-        let before = match self.restore {
+        let mut before = match self.restore {
             true => Before::keep(command, &watching::patterns(&self.watch))?,
-            false => Before::default(),
+            false => Before::untouched(),
         };
+        before.is_set_up = self.setup.is_some();
         if let Some(setup) = &self.setup
             && let Err(failure) = before::set_up(setup)
         {

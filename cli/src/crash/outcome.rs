@@ -66,6 +66,12 @@ pub struct File {
     pub ended_early: bool,
     /// What was written whole or not at all, bytes.
     pub atomic: u64,
+    /// Syncs of it: calls of msync, or where there are none those of fsync and its like.
+    pub syncs: u64,
+    /// Of these, those that found nothing dirty: no state is built of them.
+    pub idle_syncs: u64,
+    /// Whether it may hold what an earlier run has left in it.
+    pub used: bool,
 }
 
 /// Failed states of a place.

@@ -135,6 +135,16 @@ fn limits(outcome: &Outcome) -> Vec<String> {
                 file.path
             ));
         }
+        if file.used && file.idle_syncs > 0 {
+            limits.push(format!(
+                "{} of {} of {} found nothing dirty, and the file was there before the run: it may hold these values \
+                 from an earlier one, and then little is tried; --setup CMD makes fresh files, --restore puts back \
+                 what was there",
+                number(file.idle_syncs),
+                counted(file.syncs, "sync"),
+                file.path
+            ));
+        }
         if file.states > 0 && outcome.failed == outcome.verified && outcome.verified > 1 {
             limits.push("every state fails: does the checker accept such a file at all?".into());
         }

@@ -7,6 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use daxshim_core::host::shown;
 
@@ -17,10 +18,14 @@ use crate::copy::copy_sparsely;
 const CHUNK: usize = 1 << 16;
 
 /// Files as they were.
-#[derive(Default)]
 pub struct Before {
     kept: Vec<Kept>,
+    /// Whether they are to be put back.
     asked: bool,
+    /// Whether a command makes them anew.
+    pub is_set_up: bool,
+    /// When that was, by the clock that files get their times from.
+    began: SystemTime,
 }
 
 /// A file as it was.
@@ -49,7 +54,7 @@ pub fn set_up(command: &OsStr) -> Result<(), Failure> {
     };
     Err(Failure::own(
         format!(
-            "the setup command {} failed; the program was not started",
+            "the setup command '{}' failed; the program was not started",
             named(command)
         ),
         why,
@@ -58,6 +63,31 @@ pub fn set_up(command: &OsStr) -> Result<(), Failure> {
 }
 
 impl Before {
+    /// Keeps nothing.
+    pub fn untouched() -> Before {
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::RealtimeCoarse);
+        let seconds = Duration::from_secs(u64::try_from(now.tv_sec).unwrap_or(0));
+        let rest = Duration::from_nanos(u64::try_from(now.tv_nsec).unwrap_or(0));
+        Before {
+            kept: Vec::new(),
+            asked: false,
+            is_set_up: false,
+            began: UNIX_EPOCH + seconds + rest,
+        }
+    }
+
+    /// Whether a file was there before the run. `None`: its filesystem does not say, or it is not there now.
+    fn existed(&self, path: &Path) -> Option<bool> {
+        let made = path.metadata().and_then(|found| found.created()).ok()?;
+        Some(made < self.began)
+    }
+
+    /// Whether a file may hold what an earlier run has left in it: it was there, and neither made anew nor is it put
+    /// back.
+    pub fn is_used(&self, path: &Path) -> bool {
+        !self.asked && !self.is_set_up && self.existed(path) == Some(true)
+    }
+
     /// Copies the files that a command line or patterns name, as far as they exist.
     ///
     /// # Errors
@@ -72,8 +102,8 @@ impl Before {
             paths.extend(glob::glob(pattern).into_iter().flatten().flatten());
         }
         let mut before = Before {
-            kept: Vec::new(),
             asked: true,
+            ..Before::untouched()
         };
         for path in paths {
             let Ok(path) = path.canonicalize() else {
@@ -116,11 +146,21 @@ impl Before {
             .iter()
             .filter(|name| !is_kept(name));
         for name in others.filter(|_| self.asked) {
-            warn(
-                &format!("{name} was not restored"),
-                "neither the command line nor a --watch pattern named it before the run, or it was not there",
-                "--setup 'rm -f FILE' has each run make it anew; --watch PATTERN names it",
-            );
+            let (why, help) = match self.existed(Path::new(name)) {
+                Some(true) => (
+                    "neither the command line nor a --watch pattern names its path",
+                    "--watch FILE names it; one without a slash is looked for in the working directory alone",
+                ),
+                Some(false) => (
+                    "it was not there before the run",
+                    "--setup 'rm -f FILE' has each run make it anew",
+                ),
+                None => (
+                    "neither the command line nor a --watch pattern named it before the run, or it was not there",
+                    "--setup 'rm -f FILE' has each run make it anew; --watch FILE names it",
+                ),
+            };
+            warn(&format!("{name} was not restored"), why, help);
         }
         whole
     }

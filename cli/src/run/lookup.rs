@@ -25,10 +25,13 @@ pub fn find(name: &OsStr, path: Option<&OsStr>) -> Result<PathBuf, Failure> {
         };
     }
     let mut denied = None;
+    let mut unsearched = false;
     for file in candidates(name, path) {
         match executable(&file) {
             Ok(()) => return Ok(file),
             Err(error) if is_missing(&error) => {}
+            // A directory that can't be searched has none, as far as shells go.
+            Err(_) if file.metadata().is_err() => unsearched = true,
             // The next directory may have one that can be executed.
             Err(error) => {
                 denied.get_or_insert((file, error));
@@ -40,7 +43,11 @@ pub fn find(name: &OsStr, path: Option<&OsStr>) -> Result<PathBuf, Failure> {
         None => Failure {
             status: NOT_FOUND,
             what: format!("cannot run {}", named(name)),
-            why: "no directory of PATH has a program of this name".into(),
+            why: match unsearched {
+                true => "no directory of PATH that may be searched has a program of this name",
+                false => "no directory of PATH has a program of this name",
+            }
+            .into(),
             help: "check its spelling and PATH, or give the path to it".into(),
         },
     })

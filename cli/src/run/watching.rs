@@ -6,7 +6,7 @@ use std::path::{Component, Path, PathBuf};
 
 use daxshim_core::check::watch::{ALWAYS, SHARED, Watched, why};
 
-use super::{Failure, named, warn};
+use super::{FAILED, Failure, named, warn};
 
 /// What the library is told by.
 pub const VARIABLE: &str = "DAXSHIM_WATCH";
@@ -60,16 +60,25 @@ pub fn unmatched<'a>(options: &'a [OsString], watched: &[PathBuf]) -> Vec<&'a Os
     options.iter().filter(names_none).collect()
 }
 
-/// Says that nothing was watched of what was to be.
-pub fn warn_unmatched(options: &[&OsString]) {
+/// Says that nothing was watched of what was to be, whether that is why the command fails, and what can be done about
+/// that then.
+pub fn warn_unmatched(options: &[&OsString], decides: bool, instead: &str) {
+    let mut why =
+        "the program has mapped none of that name MAP_SHARED, or there was no room".to_owned();
+    let mut help =
+        "see what it maps with --watch shared; a pattern with a slash is a whole path".to_owned();
+    if decides {
+        why += &format!("; the exit status is {FAILED} for that alone");
+        help += &format!("; {instead}");
+    }
     for option in options {
         warn(
             &format!(
                 "--watch {} has named no file that was watched",
                 named(option)
             ),
-            "the program has mapped none of that name MAP_SHARED, or there was no room",
-            "see what it maps with --watch shared; a pattern with a slash is a whole path",
+            &why,
+            &help,
         );
     }
 }

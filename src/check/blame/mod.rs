@@ -1,7 +1,8 @@
 //! `--blame`: who stores to a page first after its last sync.
 //!
-//! Write-protects the pages of files that are meant to be durable: when they are mapped, and again when a sync begins that
-//! makes them durable. The first store to such a page is a SIGSEGV. Its handler ([`signals`]) notes the stack for the page
+//! Write-protects the pages of watched files: when they are mapped, though whether they are meant to be durable may only
+//! be known at their first sync, as the stores before it are then to be told; and again when a sync begins that makes them
+//! durable. The first store to such a page is a SIGSEGV. Its handler ([`signals`]) notes the stack for the page
 //! in the file's table ([`daxshim_core::check::blame`]), restores the program's protection of the page, and returns to the
 //! store. A region whose pages may be write-protected keeps the program's own protection in its attributes.
 //!
@@ -194,7 +195,7 @@ fn protect_stretch(stretch: &Stretch) {
         return;
     };
     // Who restores everything for good waits for us, or has said so before we published.
-    if !stretch.is_meant() || !signals::is_armed() || !on() {
+    if !stretch.is_stored_to() || !signals::is_armed() || !on() {
         return;
     }
     // Somebody's own system call may have put another handler there.
