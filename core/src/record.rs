@@ -273,9 +273,7 @@ impl Record {
 
     /// The thread, whose flush may have been interrupted by this very handler, begins to wait for the writer.
     fn over_own_flush(&self, thread: &impl Thread) -> OverOwnFlush<'_> {
-        let waiting = OverOwnFlush(self, thread.number());
-        waiting.say(true);
-        waiting
+        OverOwnFlush::begin(self, thread.number())
     }
 
     /// Becomes the writer. `None`: not in time; then [`miss`](Record::miss) was called. Never interrupted
@@ -314,17 +312,19 @@ impl Record {
         (start, end): (usize, usize),
         thread: &impl Thread,
     ) -> (Option<Change<'_>>, Result<(), Undrained>) {
-        let mut patience = thread.patience();
-        loop {
+        for round in 0.. {
             let change = self.change(thread);
-            let gives_way = change.is_some();
+            let gives_way = change.is_some() && round < PATIENCE;
+            // A flush that is held up is not waited for, so each round has all of it.
+            let mut patience = thread.patience();
             match self.wait_for_all(start, end, thread, gives_way, &mut patience) {
                 Ok(()) => return (change, Ok(())),
                 Err(Cut::Undrained) => return (change, Err(Undrained)),
                 Err(Cut::HeldUp) => drop(change),
             }
-            thread.pause(0);
+            thread.pause(round);
         }
+        (None, Err(Undrained))
     }
 
     /// See the module.
@@ -399,6 +399,7 @@ impl Record {
         for place in self.own(thread.number()) {
             // A place that is being published or withdrawn has no frame, which is above every other.
             if place.frame.load(Ordering::Relaxed) < target {
+                place.is_held_up.store(false, Ordering::Relaxed);
                 self.withdraw(place);
             }
         }
@@ -581,20 +582,32 @@ impl Place {
 /// While this lives, a thread waits for the writer, which may itself wait for a flush that the thread has
 /// interrupted: whoever waits for one of its flushes is told so. Where a longjmp skips its end, somebody gives way for
 /// nothing.
-struct OverOwnFlush<'a>(&'a Record, usize);
+struct OverOwnFlush<'a> {
+    record: &'a Record,
+    me: usize,
+    /// Not the one that a handler has interrupted, which waits for the same and still will.
+    is_first: bool,
+}
 
-impl OverOwnFlush<'_> {
-    fn say(&self, waits: bool) {
-        let OverOwnFlush(record, me) = self;
-        for place in record.own(*me) {
-            place.is_held_up.store(waits, Ordering::Relaxed);
+impl<'a> OverOwnFlush<'a> {
+    fn begin(record: &'a Record, me: usize) -> OverOwnFlush<'a> {
+        let mut is_first = true;
+        for place in record.own(me) {
+            is_first &= !place.is_held_up.swap(true, Ordering::Relaxed);
+        }
+        OverOwnFlush {
+            record,
+            me,
+            is_first,
         }
     }
 }
 
 impl Drop for OverOwnFlush<'_> {
     fn drop(&mut self) {
-        self.say(false);
+        for place in self.record.own(self.me).filter(|_| self.is_first) {
+            place.is_held_up.store(false, Ordering::Relaxed);
+        }
     }
 }
 
