@@ -58,7 +58,7 @@ impl Action {
         Action {
             handler: enter as *const () as u64,
             flags: (SA_SIGINFO | SA_ONSTACK | SA_NODEFER) as u64 | SA_RESTORER,
-            restorer: restore as *const () as u64,
+            restorer: restorer(),
             mask: !kept,
         }
     }
@@ -316,13 +316,20 @@ fn resend(info: &siginfo_t) {
     };
 }
 
-/// What the handler returns to. The unwinder knows a signal's frame by these very instructions.
+/// What [`restorer`] is, behind an instruction of its own: the unwinder looks for a caller one byte before the address, which must
+/// not be the end of whatever function the linker put there.
 ///
 /// # Safety
-/// Only to be returned to by a handler.
+/// Not to be called.
 #[unsafe(naked)]
-unsafe extern "C" fn restore() {
-    naked_asm!("mov rax, 15", "syscall")
+unsafe extern "C" fn before_restore() {
+    naked_asm!("nop", "mov rax, 15", "syscall")
+}
+
+/// What the handler returns to. The unwinder knows a signal's frame by these very instructions.
+fn restorer() -> u64 {
+    const NOP: u64 = 1;
+    before_restore as *const () as u64 + NOP
 }
 
 /// rt_sigaction(2).

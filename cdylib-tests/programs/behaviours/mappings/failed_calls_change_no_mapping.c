@@ -129,6 +129,7 @@ int main(int argc, char **argv)
 	elsewhere = mmap(NULL, 4 * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	STEP(succeeds(shmat(segment, p + PAGE, SHM_REMAP)), "a segment at page 1");
 	STEP(succeeds(mremap(p, 2 * PAGE, 2 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, elsewhere)), "mremap of a page and the segment");
+	STEP(msync(p, PAGE, MS_SYNC), "msync of where the page was");
 	STEP(msync(p, 4 * PAGE, MS_SYNC), "msync of where they were");
 	STEP(msync(elsewhere, 2 * PAGE, MS_SYNC), "msync of where they went");
 
