@@ -265,15 +265,10 @@ impl Record {
             if self.regions.is_missed() || is_cut_short || writer == thread.number() {
                 break;
             }
-            over_own_flush.get_or_insert_with(|| self.over_own_flush(thread));
+            over_own_flush.get_or_insert_with(|| OverOwnFlush::begin(self, thread.number()));
             thread.pause(number);
         }
         Err(Busy)
-    }
-
-    /// The thread, whose flush may have been interrupted by this very handler, begins to wait for the writer.
-    fn over_own_flush(&self, thread: &impl Thread) -> OverOwnFlush<'_> {
-        OverOwnFlush::begin(self, thread.number())
     }
 
     /// Becomes the writer. `None`: not in time; then [`miss`](Record::miss) was called. Never interrupted
@@ -296,7 +291,8 @@ impl Record {
                 // Others have waited for it long enough.
                 Err(writer) if writer == me || self.regions.is_missed() => break,
                 Err(_) => {
-                    over_own_flush.get_or_insert_with(|| self.over_own_flush(thread));
+                    over_own_flush
+                        .get_or_insert_with(|| OverOwnFlush::begin(self, thread.number()));
                     thread.pause(number);
                 }
             }
@@ -312,7 +308,8 @@ impl Record {
         (start, end): (usize, usize),
         thread: &impl Thread,
     ) -> (Option<Change<'_>>, Result<(), Undrained>) {
-        for round in 0.. {
+        let mut round = 0;
+        loop {
             let change = self.change(thread);
             let gives_way = change.is_some() && round < PATIENCE;
             // A flush that is held up is not waited for, so each round has all of it.
@@ -323,8 +320,8 @@ impl Record {
                 Err(Cut::HeldUp) => drop(change),
             }
             thread.pause(round);
+            round += 1;
         }
-        (None, Err(Undrained))
     }
 
     /// See the module.

@@ -1,6 +1,6 @@
 //! How a call names a file, and what the kernel says of it.
 
-use crate::ground::descriptors::is_known_tagged;
+use crate::ground::descriptors::{self, Mapped, is_known_tagged};
 use crate::ground::memory::{self, Room};
 use crate::ground::real::{self, Errno, sys};
 use core::ffi::{CStr, c_char};
@@ -362,6 +362,13 @@ pub fn open_flags(fd: i32) -> Option<i32> {
 pub fn borrow(fd: i32) -> Option<BorrowedFd<'static>> {
     // SAFETY: not -1, which is all that the type itself needs; a number that is not open is EBADF.
     (fd >= 0 && !real::is_sealed()).then(|| unsafe { BorrowedFd::borrow_raw(fd) })
+}
+
+/// Whether it is proven that `fd` is still of the file that a mapping was made of from it, whose generation was this
+/// then: nobody was seen to close it, and who closed it unseen has not opened this generation by chance (1 in 2^32).
+pub fn is_still(fd: i32, known: Mapped, generation: Option<u32>) -> bool {
+    let now = borrow(fd).and_then(dax::generation);
+    dax::is_proof(generation, now) && descriptors::mapped(fd) == Some(known)
 }
 
 /// Room for `/proc/thread-self/fd/N/`.

@@ -13,6 +13,7 @@
 use core::arch::asm;
 use core::ffi::{c_int, c_long, c_void};
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use core::time::Duration;
 
 /// An errno value.
 pub type Errno = i32;
@@ -240,27 +241,21 @@ pub fn yield_now() {
 /// longer than by [`yield_now`].
 pub fn sleep_shortly() {
     const LITTLE: usize = 1 << 12;
-    let time = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 20_000,
-    };
-    // SAFETY: a timespec of ours; what is left of it is not asked for.
-    let slept = unsafe { sys!(SYS_nanosleep, &raw const time, 0) };
-    if slept == Err(libc::ENOSYS) {
+    if sleep(Duration::from_micros(20)) == Err(libc::ENOSYS) {
         for _ in 0..LITTLE {
             core::hint::spin_loop();
         }
     }
 }
 
-/// Sleeps for so long, less what a signal handler that is let in cuts off.
-pub fn sleep(duration: core::time::Duration) {
+/// Sleeps for so long; EINTR where a signal's handler ran meanwhile, ENOSYS in a sealed process.
+pub fn sleep(duration: Duration) -> Result<(), Errno> {
     let time = libc::timespec {
         tv_sec: duration.as_secs() as i64,
         tv_nsec: i64::from(duration.subsec_nanos()),
     };
     // SAFETY: a timespec of ours; what is left of it is not asked for.
-    let _ = unsafe { sys!(SYS_nanosleep, &raw const time, 0) };
+    unsafe { sys!(SYS_nanosleep, &raw const time, 0) }.map(|_| ())
 }
 
 /// CLOCK_MONOTONIC, ns; 0 where there is none or the process is sealed. Not by the vDSO, which reads the

@@ -16,14 +16,13 @@ use crate::ground::descriptors::{self, Look};
 use crate::ground::files;
 use crate::ground::memory::{HUGE, PAGE};
 use crate::ground::page::{self, event};
-use crate::ground::place::{Place, borrow};
+use crate::ground::place::{Place, borrow, is_still};
 use crate::ground::process::config;
 use crate::ground::real::{Errno, sys};
 use crate::mappings::eadr;
 use crate::mappings::{self, Attributes, Reasons, forget, page_end};
 use crate::tag::subject::{self, Tag};
 use daxshim_core::contract::Mode;
-use daxshim_core::dax;
 use daxshim_core::line::Line;
 use daxshim_core::regions::Region;
 use daxshim_core::report::{Event, Kind, ticks};
@@ -172,14 +171,12 @@ fn found_before(call: &Call, fd: i32) -> Option<MappedFile> {
     }
     let known = descriptors::mapped(fd)?;
     let (size, generation) = known.file.file().found(ticks())?;
-    let now = borrow(fd).and_then(dax::generation);
-    let is_same = dax::is_proof(Some(generation), now) && descriptors::mapped(fd) == Some(known);
     let (device, inode) = known.file.file().identity();
-    is_same.then_some(MappedFile {
+    is_still(fd, known, Some(generation)).then_some(MappedFile {
         device,
         inode,
         size,
-        generation: now,
+        generation: Some(generation),
     })
 }
 

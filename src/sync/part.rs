@@ -6,7 +6,7 @@ use crate::ground::descriptors;
 use crate::ground::files;
 use crate::ground::memory::{HUGE, PAGE};
 use crate::ground::page::event;
-use crate::ground::place::borrow;
+use crate::ground::place::is_still;
 use crate::ground::process;
 use crate::ground::real::{Errno, is_sealed, sys};
 use crate::ground::thread::is_alone;
@@ -276,8 +276,7 @@ pub(super) fn by_range(index: files::Index, fd: i32, offset: usize, length: usiz
     }
     let before = descriptors::mapped(fd).filter(|before| before.file == index)?;
     sync_file_range(fd, offset, length).ok()?;
-    let now = borrow(fd).and_then(dax::generation);
-    (dax::is_proof(generation, now) && descriptors::mapped(fd) == Some(before)).then_some(())
+    is_still(fd, before, generation).then_some(())
 }
 
 /// sync_file_range(2), all flags.

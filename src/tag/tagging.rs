@@ -292,7 +292,8 @@ fn clear_there(place: Place, wanted: InodeFlags, tag: &Tag) -> Result<(), Errno>
         let me = rustix::process::getpid().as_raw_nonzero().get();
         let is_other = |pid, holding: Holding| pid != me && (holding.open || holding.mapped);
         if is_held(&file, is_other, unseen) {
-            sleep(tag::GOES_BY);
+            // Signals are held back.
+            let _ = sleep(tag::GOES_BY);
         }
         if is_mapped() {
             put(false)?;

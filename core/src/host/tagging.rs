@@ -256,20 +256,15 @@ fn clear(path: &Path) -> Result<Untagged, Cause> {
     if let Some(bound) = bound
         && let Some(record) = bound.own_record(&opened.identity)
     {
-        let write = |record: &Record| {
-            change::write(opened.fd(), bound.name(), record).map_err(call("fsetxattr"))
+        let put = |clearing| {
+            let record = Record { clearing, ..record };
+            change::write(opened.fd(), bound.name(), &record).map_err(call("fsetxattr"))
         };
         // It binds until nobody maps the file by an earlier look any more.
-        write(&Record {
-            clearing: true,
-            ..record
-        })?;
+        put(true)?;
         sleep(tag::GOES_BY);
         if let Err(held) = unmapped_by_others(&opened, &lease) {
-            write(&Record {
-                clearing: false,
-                ..record
-            })?;
+            put(false)?;
             return Err(held);
         }
     }
